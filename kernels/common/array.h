@@ -1,0 +1,53 @@
+// A strided n-d array: what every kernel takes and writes.
+//
+// Element (i0, i1, ...) lies at data[offset + i0 * strides[0] + i1 * strides[1] + ...]. Strides count elements and may be
+// zero (a broadcast) or negative (a flip). A transpose, slice, flip or broadcast is another Array over the same buffer.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "kernels/common/buffer.h"
+#include "kernels/common/dtype.h"
+
+namespace needle {
+
+inline constexpr int kMaxDims = 8;
+using Dims = std::array<int64_t, kMaxDims>;
+
+struct Array {
+  BufferPtr buffer;
+  DType dtype;
+  int ndim;
+  Dims shape{};
+  Dims strides{};
+  int64_t offset = 0;
+  alignas(8) std::byte immediate[8] = {};  // the value of a scalar, which has no buffer
+
+  // Throws ShapeError where any element would lie outside the buffer or there are more than kMaxDims dimensions.
+  Array(BufferPtr buffer, DType dtype, int ndim, const Dims& shape, const Dims& strides, int64_t offset);
+
+  // A 0-d operand that carries its value along; element-wise kernels broadcast it.
+  static Array scalar(double value, DType dtype);
+  static Array scalar(int64_t value, DType dtype);
+
+  template <class T>
+  T* data() const {
+    std::byte* start = buffer ? buffer->data() : const_cast<std::byte*>(immediate);
+    return reinterpret_cast<T*>(start) + offset;
+  }
+
+  int64_t size() const;                                    // number of elements
+  bool has_shape(std::initializer_list<int64_t> expected) const;
+  bool is_compact() const;                                 // row-major, without gaps
+
+ private:
+  Array(DType dtype) : dtype(dtype), ndim(0) {}
+};
+
+bool same_shape(const Array& a, const Array& b);
+std::string shape_string(const Array& a);                  // "(2, 3)"
+
+}  // namespace needle

@@ -1,0 +1,20 @@
+#include "kernels/common/cpu_features.h"
+
+namespace needle {
+
+Level highest_level() {
+  static const Level level = [] {
+    __builtin_cpu_init();  // these queries also ask whether the system saves the wide registers
+    if (__builtin_cpu_supports("x86-64-v4")) return Level::avx512;
+    if (__builtin_cpu_supports("x86-64-v3")) return Level::avx2;
+    return Level::baseline;
+  }();
+  return level;
+}
+
+const char* name(Level level) {
+  static constexpr const char* names[] = {"baseline", "avx2", "avx512"};
+  return names[static_cast<int>(level)];
+}
+
+}  // namespace needle

@@ -1,0 +1,153 @@
+// The kernel table of the CPU: every kernel, its operands and what it computes. needle/backend_ndarray/kernel_table.py
+// is the same list in words for all backends.
+//
+// Rules that hold for every kernel:
+// - `out` and everything named grad_* that is written is allocated by the caller and overwritten. It may be the same
+//   array as an operand of an element-wise or optimizer kernel; otherwise outputs do not overlap with inputs.
+// - Operands may have any strides. Floating operands and outputs of one call share one dtype unless said otherwise;
+//   float16 and bfloat16 are computed in float32. Checks run before any output is touched.
+// - Element-wise operands have the shape of `out` or are 0-d (a broadcast is stride 0).
+// - A reduction writes to an `out` with extent 1 along every reduced axis.
+// - Images are (N, H, W, C), convolution weights (K_h, K_w, C_in, C_out); normalization and softmax work along the last
+//   axis of `x` and see the leading axes as rows.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/array.h"
+#include "kernels/common/cpu_features.h"
+
+// KERNEL(name, (parameters))
+#define NEEDLE_CPU_KERNELS(KERNEL)                                                                                     \
+  /* out = a, converted to out's dtype: floats to integers truncate towards zero and saturate, to bool means != 0 */   \
+  KERNEL(copy, (const Array& a, const Array& out))                                                                     \
+  /* element-wise, one operand; any dtype but bool */                                                                  \
+  KERNEL(negate, (const Array& a, const Array& out))                                                                   \
+  KERNEL(abs, (const Array& a, const Array& out))                                                                      \
+  KERNEL(sign, (const Array& a, const Array& out))                                                                     \
+  KERNEL(relu, (const Array& a, const Array& out))                                                                     \
+  /* element-wise, one operand; floating */                                                                            \
+  KERNEL(floor, (const Array& a, const Array& out))                                                                    \
+  KERNEL(ceil, (const Array& a, const Array& out))                                                                     \
+  KERNEL(exp, (const Array& a, const Array& out))                                                                      \
+  KERNEL(log, (const Array& a, const Array& out))                                                                      \
+  KERNEL(sqrt, (const Array& a, const Array& out))                                                                     \
+  KERNEL(sin, (const Array& a, const Array& out))                                                                      \
+  KERNEL(cos, (const Array& a, const Array& out))                                                                      \
+  KERNEL(tanh, (const Array& a, const Array& out))                                                                     \
+  KERNEL(sigmoid, (const Array& a, const Array& out))                                                                  \
+  KERNEL(erf, (const Array& a, const Array& out))                                                                      \
+  /* element-wise, two operands of out's dtype; integers wrap around, bool adds as `or` and multiplies as `and`;       \
+     maximum and minimum hand on NaN; integer division by zero and its remainder give 0, as in NumPy */                \
+  KERNEL(add, (const Array& a, const Array& b, const Array& out))                                                      \
+  KERNEL(subtract, (const Array& a, const Array& b, const Array& out))                                                 \
+  KERNEL(multiply, (const Array& a, const Array& b, const Array& out))                                                 \
+  KERNEL(divide, (const Array& a, const Array& b, const Array& out)) /* floating */                                    \
+  KERNEL(floor_divide, (const Array& a, const Array& b, const Array& out))                                             \
+  KERNEL(remainder, (const Array& a, const Array& b, const Array& out)) /* has the sign of b */                        \
+  KERNEL(power, (const Array& a, const Array& b, const Array& out))                                                    \
+  KERNEL(maximum, (const Array& a, const Array& b, const Array& out))                                                  \
+  KERNEL(minimum, (const Array& a, const Array& b, const Array& out))                                                  \
+  /* element-wise, two operands of one dtype; out is bool */                                                           \
+  KERNEL(equal, (const Array& a, const Array& b, const Array& out))                                                    \
+  KERNEL(not_equal, (const Array& a, const Array& b, const Array& out))                                                \
+  KERNEL(less, (const Array& a, const Array& b, const Array& out))                                                     \
+  KERNEL(less_equal, (const Array& a, const Array& b, const Array& out))                                               \
+  /* element-wise on bool; out is bool */                                                                              \
+  KERNEL(logical_and, (const Array& a, const Array& b, const Array& out))                                              \
+  KERNEL(logical_or, (const Array& a, const Array& b, const Array& out))                                               \
+  KERNEL(logical_xor, (const Array& a, const Array& b, const Array& out))                                              \
+  KERNEL(logical_not, (const Array& a, const Array& out))                                                              \
+  /* out = condition ? a : b; condition is bool */                                                                     \
+  KERNEL(where, (const Array& condition, const Array& a, const Array& b, const Array& out))                            \
+  /* reductions; sum of nothing is 0, max and min of nothing are a ShapeError and hand on NaN; sum of integers wraps,  \
+     bool is not summed; argmax and argmin reduce one axis, write int64, take the first of equals and of NaN */        \
+  KERNEL(sum, (const Array& a, const Array& out))                                                                      \
+  KERNEL(max, (const Array& a, const Array& out))                                                                      \
+  KERNEL(min, (const Array& a, const Array& out))                                                                      \
+  KERNEL(argmax, (const Array& a, const Array& out))                                                                   \
+  KERNEL(argmin, (const Array& a, const Array& out))                                                                   \
+  /* out (..., m, n) = a (..., m, k) @ b (..., k, n), the leading axes equal; any dtype; k = 0 gives zeros */          \
+  KERNEL(matmul, (const Array& a, const Array& b, const Array& out))                                                   \
+  /* out[n, i, j, f] = sum over (h, w, c) of x[n, i*stride+h-padding, j*stride+w-padding, c] * weight[h, w, c, f] */    \
+  KERNEL(conv2d, (const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding))             \
+  KERNEL(conv2d_backward_data,                                                                                         \
+         (const Array& grad_out, const Array& weight, const Array& grad_x, int64_t stride, int64_t padding))           \
+  KERNEL(conv2d_backward_weight,                                                                                       \
+         (const Array& x, const Array& grad_out, const Array& grad_weight, int64_t stride, int64_t padding))           \
+  /* pooling over kernel x kernel windows; max ignores the padding, hands on NaN, and its gradient goes to the first   \
+     largest element of a window; avg counts the padding's zeros */                                                    \
+  KERNEL(max_pool2d, (const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding))              \
+  KERNEL(max_pool2d_backward, (const Array& x, const Array& grad_out, const Array& grad_x, int64_t kernel,             \
+                               int64_t stride, int64_t padding))                                                       \
+  KERNEL(avg_pool2d, (const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding))              \
+  KERNEL(avg_pool2d_backward,                                                                                          \
+         (const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding))                \
+  /* x, out (..., C); weight, bias, mean, variance (C,). Training form: mean and the biased variance over the rows are \
+     written. out = (x - mean) / sqrt(variance + eps) * weight + bias */                                               \
+  KERNEL(batch_norm, (const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,     \
+                      const Array& variance, double eps))                                                              \
+  /* the same with given mean and variance */                                                                          \
+  KERNEL(batch_norm_inference, (const Array& x, const Array& weight, const Array& bias, const Array& mean,             \
+                                const Array& variance, const Array& out, double eps))                                  \
+  KERNEL(batch_norm_backward, (const Array& grad_out, const Array& x, const Array& weight, const Array& mean,          \
+                               const Array& variance, const Array& grad_x, const Array& grad_weight,                   \
+                               const Array& grad_bias, double eps))                                                    \
+  /* x, out (..., C), normalized along the last axis; weight, bias (C,); mean, variance (...) are written */           \
+  KERNEL(layer_norm, (const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,     \
+                      const Array& variance, double eps))                                                              \
+  KERNEL(layer_norm_backward, (const Array& grad_out, const Array& x, const Array& weight, const Array& mean,          \
+                               const Array& variance, const Array& grad_x, const Array& grad_weight,                   \
+                               const Array& grad_bias, double eps))                                                    \
+  /* along the last axis, shifted by its maximum; log_sum_exp writes (...) */                                          \
+  KERNEL(softmax, (const Array& x, const Array& out))                                                                  \
+  KERNEL(log_softmax, (const Array& x, const Array& out))                                                              \
+  KERNEL(log_sum_exp, (const Array& x, const Array& out))                                                              \
+  /* loss (rows,) = log_sum_exp(logits) - logits[row, label]; logits (rows, classes), labels (rows,) int32 or int64.   \
+     The backward form writes grad_logits = (softmax(logits) - one_hot(labels)) * grad_loss[row].                      \
+     A label outside 0..classes-1 is a ShapeError that names it */                                                     \
+  KERNEL(softmax_cross_entropy, (const Array& logits, const Array& labels, const Array& loss))                         \
+  KERNEL(softmax_cross_entropy_backward,                                                                               \
+         (const Array& logits, const Array& labels, const Array& grad_loss, const Array& grad_logits))                 \
+  /* out[i..., :] = a[indices[i...], :] for a (rows, width), indices int32 or int64 of any shape, out (*i, width) */   \
+  KERNEL(gather, (const Array& a, const Array& indices, const Array& out))                                             \
+  /* out[indices[i...], :] += a[i..., :], in the order of i; adds to what out holds */                                 \
+  KERNEL(scatter_add, (const Array& a, const Array& indices, const Array& out))                                        \
+  /* Philox4x32-10, a function of (seed, offset, element number in row-major order), see random.h:                     \
+     uniform in [0, 1), standard normal, and dropout's mask: 0 with probability p, else 1 / (1 - p) */                 \
+  KERNEL(random_uniform, (const Array& out, int64_t seed, int64_t offset))                                             \
+  KERNEL(random_normal, (const Array& out, int64_t seed, int64_t offset))                                              \
+  KERNEL(random_dropout_mask, (const Array& out, double p, int64_t seed, int64_t offset))                              \
+  /* in place: g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g;              \
+     parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity). Without momentum velocity is not    \
+     touched and may be any array */                                                                                   \
+  KERNEL(sgd_step, (const Array& parameter, const Array& grad, const Array& velocity, double learning_rate,            \
+                    double momentum, double dampening, double weight_decay, bool nesterov))                            \
+  /* in place, Kingma and Ba 2015: g = grad + weight_decay * parameter, or, decoupled (Loshchilov and Hutter 2019),    \
+     parameter *= 1 - learning_rate * weight_decay; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;        \
+     parameter -= learning_rate * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps) */                       \
+  KERNEL(adam_step, (const Array& parameter, const Array& grad, const Array& first_moment,                             \
+                     const Array& second_moment, double learning_rate, double beta1, double beta2, double eps,         \
+                     double weight_decay, bool decoupled, int64_t step))
+
+namespace needle::cpu {
+
+// One pointer per kernel. There is a table per instruction level, all from the same source.
+struct Kernels {
+#define NEEDLE_FIELD(name, parameters) void(*name) parameters;
+  NEEDLE_CPU_KERNELS(NEEDLE_FIELD)
+#undef NEEDLE_FIELD
+};
+
+// The table for a level that this processor supports.
+const Kernels& kernels(Level level);
+
+#ifdef NEEDLE_LEVEL
+namespace NEEDLE_LEVEL {
+#define NEEDLE_DECLARE(name, parameters) void name parameters;
+NEEDLE_CPU_KERNELS(NEEDLE_DECLARE)
+#undef NEEDLE_DECLARE
+}  // namespace NEEDLE_LEVEL
+#endif
+
+}  // namespace needle::cpu

@@ -1,0 +1,11 @@
+// The kernels of one instruction level, gathered into a table. Compiled once per level.
+#include "kernels/cpu/kernels.h"
+
+namespace needle::cpu::NEEDLE_LEVEL {
+
+#define NEEDLE_POINTER(name, parameters) &name,
+extern const Kernels table;
+const Kernels table = {NEEDLE_CPU_KERNELS(NEEDLE_POINTER)};
+#undef NEEDLE_POINTER
+
+}  // namespace needle::cpu::NEEDLE_LEVEL

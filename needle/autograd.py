@@ -1,0 +1,497 @@
+"""Reverse-mode automatic differentiation over a graph that is built as the program runs.
+
+A Tensor holds an array and remembers the Op and the inputs that it came from. `backward` walks that graph from the
+output to the leaves, in an order in which every node comes after all nodes that use it, and hands each node's adjoint
+(the gradient of the output with respect to it) on to its inputs:
+
+    adjoint[input] += op.gradient(adjoint[node], node)[input]        (the chain rule)
+
+An Op's gradient is built from Ops, so a gradient has a graph of its own where one is wanted and can be differentiated again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from needle.backend_ndarray import Device, DType, NDArray, array
+from needle.backend_ndarray.elementwise import add_to
+from needle.backend_ndarray.spec import Spec
+from needle.errors import GradientError, ShapeError
+
+
+class _Mode(threading.local):
+    recording = True
+
+
+_mode = _Mode()
+
+
+def is_recording() -> bool:
+    """Whether operations are recorded for a backward pass."""
+    return _mode.recording
+
+
+@contextlib.contextmanager
+def _recording(enabled: bool) -> Iterator[None]:
+    before = _mode.recording
+    _mode.recording = enabled
+    try:
+        yield
+    finally:
+        _mode.recording = before
+
+
+def no_grad():
+    """A context (or decorator) in which operations are not recorded: no backward pass, and no memory kept for one."""
+    return _recording(False)
+
+
+class Op:
+    """A differentiable operation. An instance holds the operation's settings, such as axes."""
+
+    def infer(self, *inputs) -> Spec | tuple[Spec, ...]:
+        """The shape and dtype of the result, from operands that have a shape and a dtype but need no values."""
+        raise NotImplementedError
+
+    def compute(self, *arrays: NDArray) -> NDArray | tuple[NDArray, ...]:
+        """The result, by array calls."""
+        raise NotImplementedError
+
+    def gradient(self, out_grad, node) -> Tensor | None | tuple[Tensor | None, ...]:
+        """The adjoints of node.inputs from that of `node`, by Ops; None for an input that has no gradient."""
+        raise NotImplementedError
+
+    def gradient_as_tuple(self, out_grad, node) -> tuple[Tensor | None, ...]:
+        """`gradient`, always as a tuple with one entry per input."""
+        grads = self.gradient(out_grad, node)
+        return grads if isinstance(grads, tuple) else (grads,)
+
+    def __call__(self, *inputs: Value):
+        data = self.compute(*[value.cached_data for value in inputs])
+        node = TensorTuple.__new__(TensorTuple) if isinstance(data, tuple) else Tensor.__new__(Tensor)
+        node.cached_data = data
+        node.grad = None
+        node.requires_grad = _mode.recording and self.differentiable and any([v.requires_grad for v in inputs])
+        node.op, node.inputs = (self, inputs) if node.requires_grad else (None, ())
+        return node
+
+    differentiable = True  # False for comparisons and the like
+
+
+class FusedOp(Op):
+    """Several operations with one kernel forward and one backward.
+
+    `spelled` is the same in small ops: the version to read, to test against, and to differentiate twice.
+    """
+
+    def spelled(self, *inputs: Tensor) -> Tensor:
+        """The result from `inputs`, by other Ops."""
+        raise NotImplementedError
+
+    def fused_gradient(self, out_grad, node):
+        """`gradient` by the backward kernel. Called only where the gradient itself is not differentiated."""
+        raise NotImplementedError
+
+    def gradient(self, out_grad, node):
+        if is_recording():
+            return tuple(gradients(self.spelled(*node.inputs), node.inputs, out_grad))
+        return self.fused_gradient(out_grad, node)
+
+
+class Value:
+    """A node of the graph: what an Op made from its inputs, or a leaf."""
+
+    __slots__ = ("op", "inputs", "cached_data", "requires_grad", "grad", "__weakref__")
+
+    op: Op | None
+    inputs: tuple[Value, ...]
+    requires_grad: bool
+
+    def realize_cached_data(self):
+        """The NDArray (or tuple of them) that the node holds."""
+        return self.cached_data
+
+    def is_leaf(self) -> bool:
+        """Whether no Op made this value."""
+        return self.op is None
+
+
+class Tensor(Value):
+    """An array that takes part in automatic differentiation."""
+
+    __slots__ = ()
+
+    cached_data: NDArray
+    grad: Tensor | None
+    __array_priority__ = 2000  # NumPy's operators leave `numpy_array + tensor` to us
+
+    def __init__(
+        self,
+        data,
+        *,
+        device: Device | None = None,
+        dtype: str | DType | None = None,
+        requires_grad: bool = True,
+    ) -> None:
+        """A copy of `data` (a number, nested lists, a NumPy array, an NDArray or a Tensor, of any device) as a leaf.
+
+        Floats become float32 unless `dtype` says otherwise.
+        """
+        if isinstance(data, Tensor):
+            data = data.cached_data
+        self._init_leaf(array(data, device=device, dtype=dtype), requires_grad)
+
+    def _init_leaf(self, data: NDArray, requires_grad: bool) -> None:
+        self.op, self.inputs, self.grad = None, (), None
+        self.cached_data, self.requires_grad = data, requires_grad
+
+    @staticmethod
+    def make_const(data: NDArray, requires_grad: bool = False) -> Tensor:
+        """A leaf that shares `data`."""
+        tensor = Tensor.__new__(Tensor)
+        tensor._init_leaf(data, requires_grad)
+        return tensor
+
+    # Facts
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.cached_data.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.cached_data.dtype
+
+    @property
+    def device(self) -> Device:
+        return self.cached_data.device
+
+    @property
+    def ndim(self) -> int:
+        return len(self.cached_data.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.cached_data.size
+
+    def __len__(self) -> int:
+        return len(self.cached_data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"needle.Tensor({self.cached_data.host_view()}, dtype={self.dtype}, device={self.device})"
+
+    def __str__(self) -> str:
+        return str(self.cached_data.host_view())
+
+    # Values
+
+    def detach(self) -> Tensor:
+        """A leaf over the same array that takes no part in differentiation."""
+        return Tensor.make_const(self.cached_data)
+
+    @property
+    def data(self) -> Tensor:
+        """`detach()`; assigning another Tensor of the same shape and dtype gives this leaf that one's array."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if value.shape != self.shape or value.dtype is not self.dtype:
+            raise ShapeError(
+                f"data: shape {value.shape} and dtype {value.dtype}: expected {self.shape} and {self.dtype}"
+            )
+        self.cached_data = value.cached_data
+
+    def numpy(self) -> np.ndarray:
+        """A copy as a NumPy array."""
+        return self.cached_data.numpy()
+
+    def item(self) -> bool | int | float:
+        """The one element, as a Python number."""
+        return self.cached_data.item()
+
+    def __bool__(self) -> bool:
+        return bool(self.cached_data)
+
+    def __float__(self) -> float:
+        return float(self.cached_data)
+
+    def __int__(self) -> int:
+        return int(self.cached_data)
+
+    def __index__(self) -> int:
+        return self.cached_data.__index__()
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self.cached_data.__array__(dtype, copy)
+
+    # The backward pass
+
+    def backward(self, out_grad: Tensor | None = None, *, create_graph: bool | None = None) -> None:
+        """Sets `grad` of every leaf that this tensor depends on and that requires one; an old `grad` is replaced.
+
+        `out_grad` is the adjoint of this tensor, by default ones. With `create_graph` the gradients can be
+        differentiated in turn, and every node on the way gets its `grad`; without it each node's inputs are let go as
+        the sweep passes, so that memory shrinks as it goes and the graph is gone afterwards. The default is to keep
+        the graph unless the sweep would reach a Parameter: a training step does not differentiate its gradients.
+
+        Raises GradientError where nothing requires a gradient or an earlier backward pass let the graph go.
+        """
+        if not self.requires_grad:
+            raise GradientError("backward: this tensor does not depend on one that requires a gradient")
+        if out_grad is None:
+            out_grad = ops.ones_like(self)
+        elif out_grad.shape != self.shape:
+            raise ShapeError(f"backward: out_grad of shape {out_grad.shape}: expected {self.shape}")
+        order = find_topo_sort([self])
+        if create_graph is None:
+            create_graph = not any(isinstance(node, Parameter) for node in order)
+        with _recording(create_graph):
+            for node, adjoint in _sweep(order, out_grad, keep_graph=create_graph):
+                if node.op is None or (create_graph and isinstance(node, Tensor)):
+                    node.grad = adjoint
+
+    # Operators
+
+    def to(self, device: Device) -> Tensor:
+        """This tensor if it is on that device, else a copy there (a leaf that requires a gradient if this one does)."""
+        if device is self.device:
+            return self
+        return Tensor.make_const(self.cached_data.to(device), self.requires_grad)
+
+    def astype(self, dtype: str | DType) -> Tensor:
+        return ops.cast(self, dtype)
+
+    def sum(self, axes=None) -> Tensor:
+        return ops.summation(self, axes)
+
+    def mean(self, axes=None) -> Tensor:
+        return ops.mean(self, axes)
+
+    def max(self, axes=None) -> Tensor:
+        return ops.max(self, axes)
+
+    def argmax(self, axis: int | None = None) -> Tensor:
+        return Tensor.make_const(self.cached_data.argmax(axis))
+
+    def reshape(self, *shape) -> Tensor:
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def broadcast_to(self, shape) -> Tensor:
+        return ops.broadcast_to(self, shape)
+
+    def transpose(self, axes=None) -> Tensor:
+        return ops.transpose(self, axes)
+
+    def permute(self, axes) -> Tensor:
+        return ops.permute(self, axes)
+
+    @property
+    def T(self) -> Tensor:
+        """The last two axes swapped."""
+        return ops.transpose(self)
+
+    def matmul(self, other: Tensor) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __getitem__(self, index) -> Tensor:
+        return ops.getitem(self, index)
+
+    def __add__(self, other):
+        return ops.add(self, other)
+
+    def __sub__(self, other):
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other):
+        return ops.subtract(other, self)
+
+    def __mul__(self, other):
+        return ops.multiply(self, other)
+
+    def __truediv__(self, other):
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other):
+        return ops.divide(other, self)
+
+    def __pow__(self, other):
+        return ops.power(self, other)
+
+    def __rpow__(self, other):
+        return ops.power(other, self)
+
+    def __matmul__(self, other):
+        return ops.matmul(self, other)
+
+    def __neg__(self):
+        return ops.negate(self)
+
+    def __abs__(self):
+        return ops.abs(self)
+
+    def __eq__(self, other):
+        return ops.equal(self, other)
+
+    def __ne__(self, other):
+        return ops.not_equal(self, other)
+
+    def __lt__(self, other):
+        return ops.less(self, other)
+
+    def __le__(self, other):
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other):
+        return ops.greater(self, other)
+
+    def __ge__(self, other):
+        return ops.greater_equal(self, other)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+    __hash__ = object.__hash__
+
+
+class Parameter(Tensor):
+    """A Tensor that a module learns: `parameters()` finds it, and a backward pass that reaches one frees its graph."""
+
+    __slots__ = ()
+
+
+class TensorTuple(Value):
+    """The results of an Op that has several. Unpacks into Tensors."""
+
+    __slots__ = ()
+
+    cached_data: tuple[NDArray, ...]
+
+    def __len__(self) -> int:
+        return len(self.cached_data)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return TupleGetItem(range(len(self))[index])(self)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"needle.TensorTuple{tuple(self)}"
+
+
+class TupleGetItem(Op):
+    """One Tensor of a TensorTuple."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def infer(self, specs):
+        return specs[self.index]
+
+    def compute(self, arrays):
+        return arrays[self.index]
+
+    def gradient(self, out_grad, node):
+        return _PartialTuple({self.index: out_grad})
+
+
+class _PartialTuple(dict):
+    """The adjoint of a TensorTuple: the adjoints of the entries that have one, by index."""
+
+    def complete(self, node: TensorTuple) -> list[Tensor]:
+        """With zeros for the entries that nothing depends on."""
+        entries = enumerate(node.cached_data)
+        return [self[i] if i in self else ops.zeros_like(Tensor.make_const(entry)) for i, entry in entries]
+
+
+class _Freed(Op):
+    """Stands where a backward pass let a node's inputs go."""
+
+    def gradient_as_tuple(self, out_grad, node):
+        raise GradientError(
+            "backward: an earlier backward pass let this graph go; give that one create_graph=True to keep it"
+        )
+
+
+_freed = _Freed()
+
+
+def find_topo_sort(outputs: Sequence[Value], stop_at: frozenset[int] = frozenset()) -> list[Value]:
+    """The nodes that the outputs depend on and that require a gradient, inputs before users (depth-first post-order).
+
+    The search does not go past nodes whose id is in `stop_at`. A loop, not a recursion: graphs are thousands deep.
+    """
+    order, visited = [], set()
+    stack = [(node, False) for node in reversed(outputs)]
+    while stack:
+        node, inputs_done = stack.pop()
+        if inputs_done:
+            order.append(node)
+        elif id(node) not in visited:
+            visited.add(id(node))
+            stack.append((node, True))
+            if id(node) not in stop_at:
+                stack.extend((value, False) for value in reversed(node.inputs) if value.requires_grad)
+    return order
+
+
+def _sweep(
+    order: list[Value], out_grad: Tensor, keep_graph: bool, stop_at: frozenset[int] = frozenset()
+) -> Iterator[tuple[Value, Tensor]]:
+    """Yields every node of a topological order with its adjoint, from the output to the leaves; empties `order`."""
+    adjoints = {id(order[-1]): out_grad}
+    owned: set[int] = set()  # nodes whose adjoint is a sum made here, which may be added to in place
+    while order:
+        node = order.pop()
+        adjoint = adjoints.pop(id(node), None)
+        if adjoint is None:  # only reached through inputs that have no gradient
+            continue
+        yield node, adjoint
+        if node.op is None or id(node) in stop_at:
+            continue
+        if isinstance(adjoint, _PartialTuple):
+            adjoint = adjoint.complete(node)
+        for value, partial in zip(node.inputs, node.op.gradient_as_tuple(adjoint, node)):
+            if partial is not None and value.requires_grad:
+                _accumulate(adjoints, owned, value, partial)
+        if not keep_graph:
+            node.op, node.inputs = _freed, ()
+
+
+def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:
+    key = id(value)
+    if key not in adjoints:
+        adjoints[key] = partial
+    elif isinstance(partial, _PartialTuple):
+        total = adjoints[key]
+        for index, entry in partial.items():
+            total[index] = total[index] + entry if index in total else entry
+    elif key in owned and adjoints[key].dtype is partial.dtype:
+        add_to(adjoints[key].cached_data, partial.cached_data)
+    else:
+        adjoints[key] = adjoints[key] + partial
+        if not is_recording():
+            owned.add(key)
+
+
+def gradients(output: Tensor, inputs: Sequence[Tensor], out_grad: Tensor | None = None) -> list[Tensor | None]:
+    """d output / d input for each of `inputs`, without touching anyone's `grad`; None where there is no dependence.
+
+    The results have a graph of their own where operations are recorded.
+    """
+    out_grad = ops.ones_like(output) if out_grad is None else out_grad
+    stop_at = frozenset(map(id, inputs))
+    order = find_topo_sort([output], stop_at) if output.requires_grad else []
+    found = {id(node): adjoint for node, adjoint in _sweep(order, out_grad, True, stop_at)} if order else {}
+    return [found.get(id(value)) for value in inputs]
+
+
+from needle import ops  # noqa: E402  (Tensor's operators call it, and it needs Tensor)

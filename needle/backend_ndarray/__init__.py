@@ -1,0 +1,23 @@
+"""Strided n-d arrays over the buffers of a device. No gradients here.
+
+The public names; array functions are in the modules of the topic: `elementwise`, `reduce`, `matmul`, `conv`, `pool`,
+`norm`, `softmax`, `gather`, `random`, `optim`.
+"""
+
+from needle.backend_ndarray.device import (
+    Device,
+    all_devices,
+    cpu,
+    cpu_numpy,
+    cuda,
+    default_device,
+    gpu,
+)
+from needle.backend_ndarray.dtype import DType, promote_types
+from needle.backend_ndarray.elementwise import (
+    exp,
+    log,
+    maximum,
+    tanh,
+)
+from needle.backend_ndarray.ndarray import NDArray, array, empty, from_dlpack, full, ones, zeros

@@ -1,0 +1,319 @@
+"""The reference backend: every kernel of kernel_table.py in the plainest NumPy.
+
+Kernel operands are NumPy arrays that view a flat buffer, scalars are 0-d arrays. Nothing here is tuned: this is what the
+other backends are held against.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from needle.backend_ndarray.dtype import DTYPES, bfloat16
+from needle.errors import OutOfMemoryError, ShapeError
+
+_HALF = (np.dtype(np.float16), bfloat16.numpy)
+
+
+def Buffer(nbytes: int) -> np.ndarray:
+    """Uninitialized memory."""
+    try:
+        return np.empty(nbytes, np.uint8)
+    except (MemoryError, ValueError):
+        raise OutOfMemoryError(f"cpu_numpy(): cannot allocate {nbytes} bytes") from None
+
+
+def Array(buffer: np.ndarray, code: int, shape: tuple, strides: tuple, offset: int) -> np.ndarray:
+    """A strided view of a buffer; strides and offset count elements."""
+    dtype = DTYPES[code].numpy
+    step = dtype.itemsize
+    return np.ndarray(shape, dtype, buffer, offset * step, tuple(stride * step for stride in strides))
+
+
+def scalar(value: float, code: int) -> np.ndarray:
+    """A 0-d operand."""
+    return np.asarray(value).astype(DTYPES[code].numpy)
+
+
+def _wide(a: np.ndarray) -> np.ndarray:
+    """Half-precision operands in float32, in which arithmetic on them is done."""
+    return a.astype(np.float32) if a.dtype in _HALF else a
+
+
+def _elementwise(function):
+    def kernel(*operands):
+        *inputs, out = operands
+        with np.errstate(all="ignore"):
+            out[...] = function(*map(_wide, inputs))
+
+    return kernel
+
+
+def copy(a, out):
+    if a.dtype.kind in "iub" or a.dtype == out.dtype or out.dtype.kind not in "iu":
+        with np.errstate(all="ignore"):
+            out[...] = _wide(a).astype(out.dtype)
+        return
+    limits = np.iinfo(out.dtype)
+    values = np.trunc(np.nan_to_num(_wide(a).astype(np.float64), nan=0.0, posinf=np.inf, neginf=-np.inf))
+    inside = (values >= limits.min) & (values < float(limits.max))
+    result = np.where(values < 0, limits.min, limits.max).astype(out.dtype)
+    result[inside] = values[inside].astype(out.dtype)
+    out[...] = result
+
+
+def _sigmoid(a):
+    e = np.exp(-np.abs(a))
+    return np.where(a >= 0, 1 / (1 + e), e / (1 + e))
+
+
+negate = _elementwise(np.negative)
+abs = _elementwise(np.abs)
+sign = _elementwise(np.sign)
+relu = _elementwise(lambda a: np.maximum(a, a.dtype.type(0)))
+floor = _elementwise(np.floor)
+ceil = _elementwise(np.ceil)
+exp = _elementwise(np.exp)
+log = _elementwise(np.log)
+sqrt = _elementwise(np.sqrt)
+sin = _elementwise(np.sin)
+cos = _elementwise(np.cos)
+tanh = _elementwise(np.tanh)
+sigmoid = _elementwise(_sigmoid)
+erf = _elementwise(lambda a: np.vectorize(math.erf, otypes=[np.float64])(a) if a.size else a)
+add = _elementwise(np.add)
+subtract = _elementwise(np.subtract)
+multiply = _elementwise(np.multiply)
+divide = _elementwise(np.divide)
+floor_divide = _elementwise(np.floor_divide)
+remainder = _elementwise(np.remainder)
+maximum = _elementwise(np.maximum)
+minimum = _elementwise(np.minimum)
+equal = _elementwise(np.equal)
+not_equal = _elementwise(np.not_equal)
+less = _elementwise(np.less)
+less_equal = _elementwise(np.less_equal)
+logical_and = _elementwise(np.logical_and)
+logical_or = _elementwise(np.logical_or)
+logical_xor = _elementwise(np.logical_xor)
+logical_not = _elementwise(np.logical_not)
+where = _elementwise(np.where)
+
+
+@_elementwise
+def power(a, b):
+    if a.dtype.kind not in "iu":
+        return np.power(a, b)
+    # NumPy refuses negative exponents of integers; the power is 0 then, but for 1 and -1.
+    result = np.power(a, np.where(b < 0, 0, b))
+    odd = np.where(b % 2 == 0, np.abs(a), a)
+    return np.where(b < 0, np.where(np.abs(a) == 1, odd, 0), result).astype(a.dtype)
+
+
+def _reduced_axes(a, out):
+    return tuple(axis for axis in range(a.ndim) if out.shape[axis] == 1 and a.shape[axis] != 1)
+
+
+def _reduction(function):
+    def kernel(a, out):
+        out[...] = function(_wide(a), axis=_reduced_axes(a, out), keepdims=True)
+
+    return kernel
+
+
+def _arg_reduction(function):
+    def kernel(a, out):
+        axes = _reduced_axes(a, out)
+        out[...] = function(_wide(a), axis=axes[0], keepdims=True) if axes else 0
+
+    return kernel
+
+
+sum = _reduction(lambda a, axis, keepdims: np.sum(a, axis, keepdims=keepdims, dtype=a.dtype))
+max = _reduction(np.max)
+min = _reduction(np.min)
+argmax = _arg_reduction(np.argmax)
+argmin = _arg_reduction(np.argmin)
+
+
+def matmul(a, b, out):
+    with np.errstate(all="ignore"):
+        out[...] = np.matmul(_wide(a), _wide(b))
+
+
+def _windows(x, kernel: tuple[int, int], stride: int, padding: int, fill: float = 0.0):
+    """(N, H', W', C, K_h, K_w): the pixels that each window sees."""
+    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)), constant_values=fill)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
+    return windows[:, ::stride, ::stride]
+
+
+def _add_windows(values, x_shape, stride: int, padding: int):
+    """The transpose of `_windows`: adds (N, H', W', C, K_h, K_w) to the pixels that each window sees."""
+    n, height, width, channels = x_shape
+    _, rows, columns, _, kernel_h, kernel_w = values.shape
+    padded = np.zeros((n, height + 2 * padding, width + 2 * padding, channels), values.dtype)
+    for i in range(rows):
+        for j in range(columns):
+            top, left = i * stride, j * stride
+            window = padded[:, top : top + kernel_h, left : left + kernel_w]
+            window += values[:, i, j].transpose(0, 2, 3, 1)
+    return padded[:, padding : padding + height, padding : padding + width]
+
+
+def conv2d(x, weight, out, stride, padding):
+    windows = _windows(_wide(x), weight.shape[:2], stride, padding)
+    out[...] = np.einsum("nijchw,hwcf->nijf", windows, _wide(weight), optimize=True)
+
+
+def conv2d_backward_data(grad_out, weight, grad_x, stride, padding):
+    values = np.einsum("nijf,hwcf->nijchw", _wide(grad_out), _wide(weight), optimize=True)
+    grad_x[...] = _add_windows(values, grad_x.shape, stride, padding)
+
+
+def conv2d_backward_weight(x, grad_out, grad_weight, stride, padding):
+    windows = _windows(_wide(x), grad_weight.shape[:2], stride, padding)
+    grad_weight[...] = np.einsum("nijchw,nijf->hwcf", windows, _wide(grad_out), optimize=True)
+
+
+def max_pool2d(x, out, kernel, stride, padding):
+    out[...] = _windows(_wide(x), (kernel, kernel), stride, padding, -np.inf).max((-2, -1))
+
+
+def max_pool2d_backward(x, grad_out, grad_x, kernel, stride, padding):
+    windows = _windows(_wide(x), (kernel, kernel), stride, padding, -np.inf)
+    first = windows.reshape(*windows.shape[:4], -1).argmax(-1)
+    mask = np.arange(kernel * kernel) == first[..., None]
+    grad_x[...] = _add_windows((mask * _wide(grad_out)[..., None]).reshape(windows.shape), x.shape, stride, padding)
+
+
+def avg_pool2d(x, out, kernel, stride, padding):
+    out[...] = _windows(_wide(x), (kernel, kernel), stride, padding).mean((-2, -1))
+
+
+def avg_pool2d_backward(grad_out, grad_x, kernel, stride, padding):
+    values = np.broadcast_to(_wide(grad_out)[..., None, None] / kernel**2, (*grad_out.shape, kernel, kernel))
+    grad_x[...] = _add_windows(values, grad_x.shape, stride, padding)
+
+
+def _normalize(x, weight, bias, mean, variance, eps):
+    return (x - mean) / np.sqrt(variance + eps) * weight + bias
+
+
+def batch_norm(x, weight, bias, out, mean, variance, eps):
+    x, rows = _wide(x), tuple(range(x.ndim - 1))
+    mean[...], variance[...] = x.mean(rows), x.var(rows)
+    out[...] = _normalize(x, _wide(weight), _wide(bias), x.mean(rows), x.var(rows), eps)
+
+
+def batch_norm_inference(x, weight, bias, mean, variance, out, eps):
+    out[...] = _normalize(*map(_wide, (x, weight, bias, mean, variance)), eps)
+
+
+def layer_norm(x, weight, bias, out, mean, variance, eps):
+    x = _wide(x)
+    mean[...], variance[...] = x.mean(-1), x.var(-1)
+    out[...] = _normalize(x, _wide(weight), _wide(bias), x.mean(-1, keepdims=True), x.var(-1, keepdims=True), eps)
+
+
+def _norm_backward(grad_out, x, weight, mean, variance, grads, axes, eps):
+    """With x^ = (x - mean) / sigma and g = grad_out * weight, means taken over the axes that were normalized:
+
+    grad_x = (g - mean(g) - x^ * mean(g * x^)) / sigma, grad_weight = sum(grad_out * x^), grad_bias = sum(grad_out)
+    """
+    grad_x, grad_weight, grad_bias = grads
+    rows = tuple(range(x.ndim - 1))
+    sigma = np.sqrt(variance + eps)
+    normalized = (x - mean) / sigma
+    g = grad_out * weight
+    means = g.mean(axes, keepdims=True), (g * normalized).mean(axes, keepdims=True)
+    grad_x[...] = (g - means[0] - normalized * means[1]) / sigma
+    grad_weight[...] = (grad_out * normalized).sum(rows)
+    grad_bias[...] = grad_out.sum(rows)
+
+
+def batch_norm_backward(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps):
+    operands = map(_wide, (grad_out, x, weight, mean, variance))
+    _norm_backward(*operands, (grad_x, grad_weight, grad_bias), tuple(range(x.ndim - 1)), eps)
+
+
+def layer_norm_backward(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps):
+    operands = map(_wide, (grad_out, x, weight, mean[..., None], variance[..., None]))
+    _norm_backward(*operands, (grad_x, grad_weight, grad_bias), -1, eps)
+
+
+def _log_sum_exp(x):
+    largest = x.max(-1, keepdims=True)
+    largest = np.where(np.isfinite(largest), largest, 0)
+    return np.log(np.exp(x - largest).sum(-1, keepdims=True)) + largest
+
+
+@_elementwise
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@_elementwise
+def log_softmax(x):
+    return x - _log_sum_exp(x)
+
+
+@_elementwise
+def log_sum_exp(x):
+    return _log_sum_exp(x)[..., 0]
+
+
+def _check_indices(op: str, indices, extent: int) -> None:
+    wrong = indices[(indices < 0) | (indices >= extent)]
+    if wrong.size:
+        raise ShapeError(f"{op}: index {wrong.flat[0]}, expected 0 to {extent - 1}")
+
+
+def softmax_cross_entropy(logits, labels, loss):
+    _check_indices("softmax_cross_entropy", labels, logits.shape[1])
+    x = _wide(logits)
+    loss[...] = (_log_sum_exp(x) - np.take_along_axis(x, labels[:, None].astype(np.int64), -1))[:, 0]
+
+
+def softmax_cross_entropy_backward(logits, labels, grad_loss, grad_logits):
+    _check_indices("softmax_cross_entropy", labels, logits.shape[1])
+    x = _wide(logits)
+    one_hot = labels[:, None] == np.arange(logits.shape[1])
+    grad_logits[...] = (np.exp(x - _log_sum_exp(x)) - one_hot) * _wide(grad_loss)[:, None]
+
+
+def gather(a, indices, out):
+    _check_indices("gather", indices, a.shape[0])
+    out[...] = a[indices]
+
+
+def scatter_add(a, indices, out):
+    _check_indices("scatter_add", indices, out.shape[0])
+    total = _wide(out)
+    np.add.at(total, indices, _wide(a))
+    out[...] = total
+
+
+def sgd_step(parameter, grad, velocity, learning_rate, momentum, dampening, weight_decay, nesterov):
+    p = _wide(parameter)
+    g = _wide(grad) + weight_decay * p
+    if momentum:
+        u = momentum * _wide(velocity) + (1 - dampening) * g
+        velocity[...] = u
+        g = g + momentum * u if nesterov else u
+    parameter[...] = p - learning_rate * g
+
+
+def adam_step(parameter, grad, first_moment, second_moment, learning_rate, beta1, beta2, eps, weight_decay, decoupled,
+              step):  # fmt: skip
+    p, g = _wide(parameter), _wide(grad)
+    if decoupled:
+        p = p * (1 - learning_rate * weight_decay)
+    else:
+        g = g + weight_decay * p
+    m = beta1 * _wide(first_moment) + (1 - beta1) * g
+    v = beta2 * _wide(second_moment) + (1 - beta2) * g * g
+    first_moment[...], second_moment[...] = m, v
+    parameter[...] = p - learning_rate * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)

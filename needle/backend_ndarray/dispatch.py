@@ -1,0 +1,14 @@
+"""The one point through which every kernel call goes."""
+
+from __future__ import annotations
+
+from needle.backend_ndarray.device import Device
+
+
+def call(device: Device, kernel: str, *operands) -> None:
+    """Calls a kernel of kernel_table.py on NDArrays of `device`, kernel operands of theirs, and plain numbers.
+
+    Nothing else calls a kernel, so that whatever wants to see a computation (a tracer, a profiler, a compiler that
+    records a training step) finds all of it here.
+    """
+    getattr(device.kernels, kernel)(*[getattr(operand, "operand", operand) for operand in operands])

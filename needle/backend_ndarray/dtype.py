@@ -1,0 +1,98 @@
+"""The element types, their NumPy twins and how two of them promote."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+from needle.errors import DTypeError
+
+
+class DType(str):
+    """An element type. It is its own name: `DType("float32") == "float32"`.
+
+    `code` is the value of the C++ enum `needle::DType`; `kind` is "floating", "integer" or "bool".
+    """
+
+    code: int
+    itemsize: int
+    kind: str
+    numpy: np.dtype
+
+    def __new__(cls, name: str, code: int, kind: str, numpy_type: type) -> DType:
+        dtype = super().__new__(cls, name)
+        dtype.code = code
+        dtype.kind = kind
+        dtype.numpy = np.dtype(numpy_type)
+        dtype.itemsize = dtype.numpy.itemsize
+        return dtype
+
+    def __getnewargs__(self):  # for copy and pickle
+        return str(self), self.code, self.kind, self.numpy.type
+
+
+# The order is shared with kernels/common/dtype.h. float16 and bfloat16 are for storage: arithmetic on them is float32.
+float32 = DType("float32", 0, "floating", np.float32)
+float64 = DType("float64", 1, "floating", np.float64)
+float16 = DType("float16", 2, "floating", np.float16)
+bfloat16 = DType("bfloat16", 3, "floating", ml_dtypes.bfloat16)
+int8 = DType("int8", 4, "integer", np.int8)
+uint8 = DType("uint8", 5, "integer", np.uint8)
+int32 = DType("int32", 6, "integer", np.int32)
+int64 = DType("int64", 7, "integer", np.int64)
+bool_ = DType("bool", 8, "bool", np.bool_)
+
+DTYPES = (float32, float64, float16, bfloat16, int8, uint8, int32, int64, bool_)
+FLOATING = tuple(dtype for dtype in DTYPES if dtype.kind == "floating")
+_BY_NAME = {str(dtype): dtype for dtype in DTYPES}
+
+
+def as_dtype(name: str | DType | np.dtype | type) -> DType:
+    """The DType that a name, a NumPy dtype or scalar type, or one of Python's bool, int and float means.
+
+    Python's int is int64 and its float float32, Needle's default. Raises DTypeError where there is none.
+    """
+    if type(name) is DType:
+        return name
+    if name is float:
+        return float32
+    if not isinstance(name, str):
+        try:
+            name = np.dtype(name).name
+        except TypeError:
+            name = repr(name)
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise DTypeError(f"dtype {name} is not one of Needle's: {', '.join(DTYPES)}") from None
+
+
+# Wider comes later; two types that do not contain one another meet in the first that holds both.
+_FLOATING_RANK = {"float16": 0, "bfloat16": 0, "float32": 1, "float64": 2}
+_INTEGER_RANK = {"int8": 0, "uint8": 0, "int32": 1, "int64": 2}
+
+
+def promote_types(a: DType, b: DType) -> DType:
+    """The dtype of an operation on an `a` and a `b`, as the Python array API standard has it.
+
+    Where the standard leaves it open: a floating and an integer dtype give the floating one, bool gives way to every
+    other, and int8 with uint8 gives int32, there being no int16.
+    """
+    if a is b:
+        return a
+    if a.kind != b.kind:
+        order = ("bool", "integer", "floating")
+        return a if order.index(a.kind) > order.index(b.kind) else b
+    rank = _FLOATING_RANK if a.kind == "floating" else _INTEGER_RANK
+    if rank[a] != rank[b]:
+        return a if rank[a] > rank[b] else b
+    return float32 if a.kind == "floating" else int32
+
+
+def promote_scalar(dtype: DType, value: bool | int | float) -> DType:
+    """The dtype of an operation on an array of `dtype` and a Python number, which has no width of its own."""
+    if isinstance(value, (bool, np.bool_)) or dtype.kind == "floating":
+        return dtype
+    if isinstance(value, (int, np.integer)):
+        return int64 if dtype.kind == "bool" else dtype
+    return float32

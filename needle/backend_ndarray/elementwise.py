@@ -1,0 +1,179 @@
+"""Element-wise functions: operands broadcast against each other, dtypes promote, numbers take the array's dtype."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.device import same_device
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.dtype import DType, bool_, float32, promote_scalar, promote_types
+from needle.backend_ndarray.shape import broadcast_shapes
+from needle.backend_ndarray.spec import Spec
+from needle.errors import DTypeError
+
+_FLOATING_UNARY = frozenset("floor ceil exp log sqrt sin cos tanh sigmoid erf".split())
+_NUMERIC_UNARY = frozenset("negate abs sign relu".split())
+_NUMERIC_BINARY = frozenset("subtract floor_divide remainder power".split())
+_COMPARISONS = frozenset("equal not_equal less less_equal".split())
+_LOGICAL = frozenset("logical_and logical_or logical_xor logical_not".split())
+
+
+def _is_array(operand) -> bool:
+    return hasattr(operand, "shape") and hasattr(operand, "dtype") and not isinstance(operand, np.generic)
+
+
+def infer_unary(op: str, a) -> Spec:
+    """Floating functions of integers and bools are float32."""
+    if op in _FLOATING_UNARY and a.dtype.kind != "floating":
+        return Spec(a.shape, float32)
+    if op in _NUMERIC_UNARY and a.dtype is bool_ or op in _LOGICAL and a.dtype is not bool_:
+        raise DTypeError(f"{op}: dtype {a.dtype}: expected {'bool' if op in _LOGICAL else 'numbers'}")
+    return Spec(a.shape, a.dtype)
+
+
+def operand_dtype(op: str, a, b) -> DType:
+    """The dtype in which a binary function works. One of a and b may be a Python number."""
+    if not _is_array(a):
+        dtype = promote_scalar(b.dtype, a)
+    elif not _is_array(b):
+        dtype = promote_scalar(a.dtype, b)
+    else:
+        dtype = promote_types(a.dtype, b.dtype)
+    if op == "divide" and dtype.kind != "floating":
+        return float32
+    if op in _NUMERIC_BINARY and dtype is bool_ or op in _LOGICAL and dtype is not bool_:
+        raise DTypeError(f"{op}: dtype {dtype}: expected {'bool' if op in _LOGICAL else 'numbers'}")
+    return dtype
+
+
+def infer_binary(op: str, a, b) -> Spec:
+    """Shapes broadcast and dtypes promote; comparisons are bool; a division of integers is float32."""
+    dtype = operand_dtype(op, a, b)
+    shape = broadcast_shapes(op, *(operand.shape for operand in (a, b) if _is_array(operand)))
+    return Spec(shape, bool_ if op in _COMPARISONS or op in _LOGICAL else dtype)
+
+
+def infer_where(condition, a, b) -> Spec:
+    """The three shapes broadcast, the dtypes of a and b promote."""
+    if condition.dtype is not bool_:
+        raise DTypeError(f"where: a condition of dtype {condition.dtype}: expected bool")
+    dtype = operand_dtype("where", a, b)
+    return Spec(broadcast_shapes("where", *(x.shape for x in (condition, a, b) if _is_array(x))), dtype)
+
+
+def _unary(op: str, doc: str):
+    def function(a):
+        spec = infer_unary(op, a)
+        out = ndarray.empty_like(a, dtype=spec.dtype)
+        call(a.device, op, a.astype(spec.dtype), out)
+        return out
+
+    function.__name__ = function.__qualname__ = op
+    function.__doc__ = doc
+    return function
+
+
+def _binary(op: str, doc: str):
+    def function(a, b):
+        a, b = _as_operand(op, a, b), _as_operand(op, b, a)
+        spec = infer_binary(op, a, b)
+        arrays = [x for x in (a, b) if isinstance(x, ndarray.NDArray)]
+        same_device(op, *arrays)
+        out = _empty_result(spec, arrays)
+        dtype = spec.dtype if spec.dtype is not bool_ else operand_dtype(op, a, b)
+        call(out.device, op, _prepare(op, a, dtype, out), _prepare(op, b, dtype, out), out)
+        return out
+
+    function.__name__ = function.__qualname__ = op
+    function.__doc__ = doc
+    return function
+
+
+def _as_operand(op: str, x, other):
+    """Python numbers stay as they are; NumPy arrays come along as arrays of the other operand's device."""
+    if isinstance(x, (ndarray.NDArray, bool, int, float, np.number, np.bool_)):
+        return x
+    if isinstance(x, np.ndarray) and isinstance(other, ndarray.NDArray):
+        return ndarray.array(x, device=other.device)
+    raise DTypeError(f"{op}: an operand of type {type(x).__name__}: expected an array or a number")
+
+
+def _prepare(op: str, x, dtype: DType, out):
+    """What a kernel takes: an array of `dtype` broadcast to out's shape, or a scalar."""
+    if isinstance(x, ndarray.NDArray):
+        return x.astype(dtype).broadcast_to(out.shape)
+    if dtype.kind == "integer":
+        limits = np.iinfo(dtype.numpy)
+        if not limits.min <= x <= limits.max:
+            raise DTypeError(f"{op}: {x} does not fit into {dtype}: expected {limits.min} to {limits.max}")
+        return out.device.kernels.scalar(int(x), dtype.code)
+    return out.device.kernels.scalar(float(x), dtype.code)
+
+
+def _empty_result(spec: Spec, arrays):
+    """An output laid out in memory like the first operand that has its shape."""
+    for x in arrays:
+        if x.shape == spec.shape:
+            return ndarray.empty_like(x, dtype=spec.dtype)
+    return ndarray.empty(spec.shape, spec.dtype, arrays[0].device)
+
+
+negate = _unary("negate", "-a")
+abs = _unary("abs", "|a|")
+sign = _unary("sign", "-1, 0 or 1; NaN stays NaN")
+relu = _unary("relu", "max(a, 0); NaN stays NaN")
+floor = _unary("floor", "The largest whole number that is not above a.")
+ceil = _unary("ceil", "The smallest whole number that is not below a.")
+exp = _unary("exp", "e^a")
+log = _unary("log", "The natural logarithm; -inf for 0 and NaN below.")
+sqrt = _unary("sqrt", "The square root; NaN below 0.")
+sin = _unary("sin", "The sine of a in radians.")
+cos = _unary("cos", "The cosine of a in radians.")
+tanh = _unary("tanh", "The hyperbolic tangent.")
+sigmoid = _unary("sigmoid", "1 / (1 + e^-a)")
+erf = _unary("erf", "2 / sqrt(pi) * integral from 0 to a of e^(-t^2) dt")
+logical_not = _unary("logical_not", "not a, for bool")
+
+add = _binary("add", "a + b; `or` for bool")
+subtract = _binary("subtract", "a - b")
+multiply = _binary("multiply", "a * b; `and` for bool")
+divide = _binary("divide", "a / b; float32 for integers")
+floor_divide = _binary("floor_divide", "floor(a / b); 0 for an integer divided by 0")
+remainder = _binary("remainder", "a - b * floor(a / b), which has the sign of b; 0 for an integer divided by 0")
+power = _binary("power", "a^b")
+maximum = _binary("maximum", "The larger one; NaN if either is.")
+minimum = _binary("minimum", "The smaller one; NaN if either is.")
+equal = _binary("equal", "a == b")
+not_equal = _binary("not_equal", "a != b")
+less = _binary("less", "a < b")
+less_equal = _binary("less_equal", "a <= b")
+logical_and = _binary("logical_and", "a and b, for bool")
+logical_or = _binary("logical_or", "a or b, for bool")
+logical_xor = _binary("logical_xor", "a != b, for bool")
+
+
+def greater(a, b):
+    """a > b"""
+    return less(b, a)
+
+
+def greater_equal(a, b):
+    """a >= b"""
+    return less_equal(b, a)
+
+
+def where(condition, a, b):
+    """a where the condition is true, else b; a or b may be a number."""
+    spec = infer_where(condition, a, b)
+    arrays = [x for x in (condition, a, b) if isinstance(x, ndarray.NDArray)]
+    same_device("where", *arrays)
+    out = _empty_result(spec, arrays)
+    a, b = _prepare("where", a, spec.dtype, out), _prepare("where", b, spec.dtype, out)
+    call(out.device, "where", condition.broadcast_to(out.shape), a, b, out)
+    return out
+
+
+def add_to(a, b) -> None:
+    """a += b, in place; b broadcasts to the shape of a, which keeps its dtype."""
+    call(a.device, "add", a, _prepare("add_to", b, a.dtype, a), a)

@@ -1,0 +1,43 @@
+"""Picking rows by number, and adding to them."""
+
+from __future__ import annotations
+
+import math
+
+from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.device import same_device
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.dtype import int64
+from needle.backend_ndarray.spec import Spec
+from needle.errors import DTypeError, ShapeError
+
+
+def infer_take(a, indices) -> Spec:
+    """(*indices.shape, *a.shape[1:])"""
+    if not a.shape:
+        raise ShapeError("take: a 0-d array has no rows")
+    if indices.dtype.kind != "integer":
+        raise DTypeError(f"take: indices of dtype {indices.dtype}: expected integers")
+    return Spec((*indices.shape, *a.shape[1:]), a.dtype)
+
+
+def take(a, indices):
+    """a[indices]: rows of a (along its first axis) by number, 0 to len(a) - 1. Raises ShapeError for another number."""
+    same_device("take", a, indices)
+    spec = infer_take(a, indices)
+    width = math.prod(a.shape[1:])
+    out = ndarray.empty((*indices.shape, width), a.dtype, a.device)
+    call(a.device, "gather", a.reshape(a.shape[0], width), _as_index_array(indices), out)
+    return out.reshape(spec.shape)
+
+
+def scatter_add(a, indices, rows: int):
+    """The gradient of `take`: zeros of shape (rows, *rest), to whose row indices[i] a[i] is added."""
+    width = math.prod(a.shape[indices.ndim :])
+    out = ndarray.zeros((rows, width), a.dtype, a.device)
+    call(a.device, "scatter_add", a.reshape(*indices.shape, width), _as_index_array(indices), out)
+    return out.reshape(rows, *a.shape[indices.ndim :])
+
+
+def _as_index_array(indices):
+    return indices if indices.dtype == "int32" else indices.astype(int64)

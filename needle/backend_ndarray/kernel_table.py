@@ -1,0 +1,104 @@
+"""Every kernel that a backend has: its operands, in order, and what it computes.
+
+A backend is a module with one function per entry, plus `Buffer(nbytes)`, `Array(buffer, dtype_code, shape, strides,
+offset)` and `scalar(value, dtype_code)`, which make the operands. backend_numpy.py is the reference that every other
+backend is tested against, over all dtypes and strides (tests/backend_ndarray/test_conformance.py).
+
+Rules that hold for every kernel:
+
+- Outputs (`out`, the written `grad_*` and statistics) are allocated by the caller and overwritten. An output may be the
+  same array as an operand of an element-wise or optimizer kernel; otherwise outputs do not overlap with inputs.
+- Operands have any strides. Floating operands and outputs of one call share one dtype unless said otherwise; float16 and
+  bfloat16 are computed in float32. Checks run before any output is touched.
+- Element-wise operands have the shape of `out` or are 0-d scalars; a broadcast is stride 0.
+- A reduction writes to an `out` with extent 1 along every reduced axis.
+- Images are (N, H, W, C), convolution weights (K_h, K_w, C_in, C_out). Normalization and softmax work along the last axis
+  of `x` and see the leading axes as rows.
+"""
+
+from __future__ import annotations
+
+KERNELS = {
+    # Copies
+    "copy": "(a, out): out = a in out's dtype; floats to integers truncate and saturate, NaN gives 0; to bool is != 0",
+    # Element-wise: numbers
+    "negate": "(a, out): -a",
+    "abs": "(a, out): |a|",
+    "sign": "(a, out): -1, 0 or 1; NaN stays NaN",
+    "relu": "(a, out): max(a, 0); NaN stays NaN",
+    "subtract": "(a, b, out): a - b; integers wrap around, here and below",
+    "floor_divide": "(a, b, out): floor(a / b); an integer divided by 0 gives 0",
+    "remainder": "(a, b, out): a - b * floor(a / b); of an integer divided by 0 it is 0",
+    "power": "(a, b, out): a^b; integers to a negative power give 0 unless a is 1 or -1",
+    # Element-wise: floating
+    "floor": "(a, out): the largest whole number not above a",
+    "ceil": "(a, out): the smallest whole number not below a",
+    "exp": "(a, out): e^a",
+    "log": "(a, out): the natural logarithm",
+    "sqrt": "(a, out): the square root",
+    "sin": "(a, out): the sine",
+    "cos": "(a, out): the cosine",
+    "tanh": "(a, out): the hyperbolic tangent",
+    "sigmoid": "(a, out): 1 / (1 + e^-a)",
+    "erf": "(a, out): the error function",
+    "divide": "(a, b, out): a / b",
+    # Element-wise: any dtype
+    "add": "(a, b, out): a + b; `or` for bool",
+    "multiply": "(a, b, out): a * b; `and` for bool",
+    "maximum": "(a, b, out): the larger one; NaN if either is",
+    "minimum": "(a, b, out): the smaller one; NaN if either is",
+    "where": "(condition, a, b, out): condition ? a : b; condition is bool",
+    # Element-wise: out is bool
+    "equal": "(a, b, out): a == b",
+    "not_equal": "(a, b, out): a != b",
+    "less": "(a, b, out): a < b",
+    "less_equal": "(a, b, out): a <= b",
+    "logical_and": "(a, b, out): a and b; operands are bool",
+    "logical_or": "(a, b, out): a or b; operands are bool",
+    "logical_xor": "(a, b, out): a != b; operands are bool",
+    "logical_not": "(a, out): not a; operands are bool",
+    # Reductions; any dtype but bool
+    "sum": "(a, out): 0 of nothing",
+    "max": "(a, out): NaN if there is one; of one element or more",
+    "min": "(a, out): NaN if there is one; of one element or more",
+    "argmax": "(a, out): along one axis, the first of the largest, or of the NaNs; out is int64",
+    "argmin": "(a, out): along one axis, the first of the smallest, or of the NaNs; out is int64",
+    # Matrix products, any dtype
+    "matmul": "(a, b, out): (..., m, k) @ (..., k, n), the leading axes equal",
+    # Convolution; floating
+    "conv2d": "(x, weight, out, stride, padding): see conv.py",
+    "conv2d_backward_data": "(grad_out, weight, grad_x, stride, padding)",
+    "conv2d_backward_weight": "(x, grad_out, grad_weight, stride, padding)",
+    # Pooling over kernel x kernel windows; floating
+    "max_pool2d": "(x, out, kernel, stride, padding): the padding is not looked at; NaN if there is one",
+    "max_pool2d_backward": "(x, grad_out, grad_x, kernel, stride, padding): to a window's first largest element",
+    "avg_pool2d": "(x, out, kernel, stride, padding): the padding's zeros are counted",
+    "avg_pool2d_backward": "(grad_out, grad_x, kernel, stride, padding)",
+    # Normalization, (x - mean) / sqrt(variance + eps) * weight + bias; floating
+    "batch_norm": "(x, weight, bias, out, mean, variance, eps): writes the mean and biased variance over the rows",
+    "batch_norm_inference": "(x, weight, bias, mean, variance, out, eps)",
+    "batch_norm_backward": "(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps)",
+    "layer_norm": "(x, weight, bias, out, mean, variance, eps): writes the mean and biased variance of each row",
+    "layer_norm_backward": "(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps)",
+    # Softmax along the last axis; floating
+    "softmax": "(x, out): e^x / sum(e^x)",
+    "log_softmax": "(x, out): x - log(sum(e^x))",
+    "log_sum_exp": "(x, out): log(sum(e^x)), without the last axis",
+    "softmax_cross_entropy": "(logits, labels, loss): -log(softmax(logits)[label]) of each row; labels int32 or int64",
+    "softmax_cross_entropy_backward": "(logits, labels, grad_loss, grad_logits): (softmax - one_hot) * grad_loss",
+    # Rows by number (int32 or int64, of any shape, checked); any dtype
+    "gather": "(a, indices, out): out[i..., :] = a[indices[i...], :]",
+    "scatter_add": "(a, indices, out): out[indices[i...], :] += a[i..., :], in the order of i",
+    # Philox4x32-10 of (seed, offset, element number in row-major order): kernels/cpu/random.h; floating
+    "random_uniform": "(out, seed, offset): uniform on [0, 1)",
+    "random_normal": "(out, seed, offset): standard normal",
+    "random_dropout_mask": "(out, p, seed, offset): 0 with probability p, else 1 / (1 - p)",
+    # Optimizer updates, in place; floating
+    "sgd_step": "(parameter, grad, velocity, learning_rate, momentum, dampening, weight_decay, nesterov): "
+    "g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g; "
+    "parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity); without momentum, of g",
+    "adam_step": "(parameter, grad, m, v, learning_rate, beta1, beta2, eps, weight_decay, decoupled, step): "
+    "g = grad + weight_decay * parameter, or decoupled: parameter *= 1 - learning_rate * weight_decay; "
+    "m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; "
+    "parameter -= learning_rate * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)",
+}

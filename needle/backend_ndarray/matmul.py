@@ -1,0 +1,44 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.device import same_device
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.dtype import promote_types
+from needle.backend_ndarray.shape import broadcast_shapes
+from needle.backend_ndarray.spec import Spec
+from needle.errors import ShapeError
+
+
+def infer_matmul(a, b) -> Spec:
+    """(..., m, k) @ (..., k, n) gives (..., m, n); the axes in front broadcast.
+
+    A 1-d `a` is a row and a 1-d `b` a column, which the result does not have.
+    """
+    if not a.shape or not b.shape:
+        raise ShapeError(f"matmul: shapes {a.shape} and {b.shape}: expected one dimension or more")
+    a_shape = a.shape if len(a.shape) > 1 else (1, *a.shape)
+    b_shape = b.shape if len(b.shape) > 1 else (*b.shape, 1)
+    if a_shape[-1] != b_shape[-2]:
+        raise ShapeError(
+            f"matmul: shapes {a.shape} and {b.shape} do not match: "
+            f"expected the same inner extent, met {a_shape[-1]} and {b_shape[-2]}"
+        )
+    batch = broadcast_shapes("matmul", a_shape[:-2], b_shape[:-2])
+    rows = a_shape[-2:-1] if len(a.shape) > 1 else ()
+    columns = b_shape[-1:] if len(b.shape) > 1 else ()
+    return Spec((*batch, *rows, *columns), promote_types(a.dtype, b.dtype))
+
+
+def matmul(a, b):
+    """a @ b, see `infer_matmul` for the shapes. Any strides; a transposed operand is not copied."""
+    same_device("matmul", a, b)
+    spec = infer_matmul(a, b)
+    a, b = a.astype(spec.dtype), b.astype(spec.dtype)
+    a = a if a.ndim > 1 else a.reshape(1, -1)
+    b = b if b.ndim > 1 else b.reshape(-1, 1)
+    batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
+    out = ndarray.empty((*batch, a.shape[-2], b.shape[-1]), spec.dtype, a.device)
+    call(a.device, "matmul", a.broadcast_to((*batch, *a.shape[-2:])), b.broadcast_to((*batch, *b.shape[-2:])), out)
+    return out.reshape(spec.shape)

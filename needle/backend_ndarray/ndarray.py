@@ -1,0 +1,452 @@
+"""NDArray: a strided n-d array over a device's buffer.
+
+Element (i0, i1, ...) lies at position offset + i0 * strides[0] + i1 * strides[1] + ... of the buffer, counted in
+elements. Everything in this file is either a view, which only changes those numbers, or a copy made by a kernel;
+arithmetic is in the files beside it, by topic, and the operators at the end of the class call it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from needle.backend_ndarray import elementwise, gather, matmul, reduce
+from needle.backend_ndarray.device import Device, default_device, same_device
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.dtype import DType, as_dtype, float32
+from needle.backend_ndarray.indexing import resolve_index
+from needle.backend_ndarray.shape import (
+    Shape,
+    as_shape,
+    broadcast_shapes,
+    compact_strides,
+    dense_strides_like,
+    is_compact,
+    normalize_axes,
+    reshape_strides,
+    resolve_reshape,
+)
+from needle.errors import DTypeError, OutOfMemoryError, ShapeError
+
+_MAX_BYTES = 2**62
+
+
+class NDArray:
+    """A strided n-d array. `NDArray(data, device=None, dtype=None)` copies, see `array`."""
+
+    __slots__ = ("buffer", "shape", "strides", "offset", "dtype", "device", "_operand")
+    __array_priority__ = 1000  # NumPy's operators leave `numpy_array + ndarray` to us
+
+    buffer: object
+    shape: Shape
+    strides: Shape
+    offset: int
+    dtype: DType
+    device: Device
+
+    def __new__(cls, data, device: Device | None = None, dtype: str | DType | None = None) -> NDArray:
+        return array(data, device=device, dtype=dtype)
+
+    @staticmethod
+    def make(buffer, shape: Shape, strides: Shape, offset: int, dtype: DType, device: Device) -> NDArray:
+        """A view of a buffer."""
+        view = object.__new__(NDArray)
+        view.buffer = buffer
+        view.shape = shape
+        view.strides = strides
+        view.offset = offset
+        view.dtype = dtype
+        view.device = device
+        view._operand = None
+        return view
+
+    @property
+    def operand(self):
+        """The same array as the device's kernels know it."""
+        if self._operand is None:
+            kernels = self.device.kernels
+            self._operand = kernels.Array(self.buffer, self.dtype.code, self.shape, self.strides, self.offset)
+        return self._operand
+
+    # Facts
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements, whatever the buffer holds."""
+        return self.size * self.dtype.itemsize
+
+    def is_compact(self) -> bool:
+        """Whether the elements lie in row-major order without gaps."""
+        return is_compact(self.shape, self.strides)
+
+    # To NumPy and back
+
+    def host_view(self) -> np.ndarray:
+        """The same memory as a NumPy array. Only for devices whose memory is the host's."""
+        offset, strides = self.offset * self.dtype.itemsize, tuple(s * self.dtype.itemsize for s in self.strides)
+        return np.ndarray(self.shape, self.dtype.numpy, memoryview(self.buffer), offset, strides)
+
+    def numpy(self) -> np.ndarray:
+        """A copy as a NumPy array. `np.from_dlpack(x)` shares the memory instead."""
+        return self.host_view().copy()
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.asarray(self.host_view() if copy is False else self.numpy(), dtype)
+
+    def __dlpack__(self, **options):
+        return self.host_view().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)  # kDLCPU
+
+    def item(self) -> bool | int | float:
+        """The one element, as a Python number. Raises ShapeError if there are more or none."""
+        if self.size != 1:
+            raise ShapeError(f"item: shape {self.shape}: expected one element")
+        return self.host_view().item()
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind != "integer" or self.shape:
+            raise DTypeError(f"index: {self.dtype} of shape {self.shape}: expected a 0-d integer array")
+        return self.item()
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("len: a 0-d array has no length")
+        return self.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"NDArray({self.host_view()}, dtype={self.dtype}, device={self.device})"
+
+    # Copies
+
+    def compact(self) -> NDArray:
+        """This array if it is compact, else a compact copy."""
+        return self if self.is_compact() else self.copy()
+
+    def copy(self) -> NDArray:
+        """A compact copy."""
+        out = empty(self.shape, self.dtype, self.device)
+        call(self.device, "copy", self, out)
+        return out
+
+    def astype(self, dtype: str | DType) -> NDArray:
+        """This array if it has that dtype, else a copy converted to it.
+
+        Floats to integers truncate towards zero and saturate; to bool is `!= 0`.
+        """
+        dtype = as_dtype(dtype)
+        if dtype is self.dtype:
+            return self
+        out = empty_like(self, dtype=dtype)
+        call(self.device, "copy", self, out)
+        return out
+
+    def to(self, device: Device) -> NDArray:
+        """This array if it is on that device, else a copy there."""
+        return self if device is self.device else array(self.host_view(), device=device, dtype=self.dtype)
+
+    # Views
+
+    def view(self, shape: Shape, strides: Shape, offset: int | None = None) -> NDArray:
+        """Another array over the same buffer. Nothing is checked until a kernel takes it."""
+        return NDArray.make(
+            self.buffer, shape, strides, self.offset if offset is None else offset, self.dtype, self.device
+        )
+
+    def reshape(self, *shape: int | Sequence[int]) -> NDArray:
+        """The same elements in row-major order under another shape; a view where strides allow. One extent may be -1."""
+        new_shape = resolve_reshape("reshape", self.shape, _varargs(shape))
+        if new_shape == self.shape:
+            return self
+        strides = reshape_strides(self.shape, self.strides, new_shape)
+        if strides is None:
+            return self.copy().view(new_shape, compact_strides(new_shape), 0)
+        return self.view(new_shape, strides)
+
+    @property
+    def flat(self) -> NDArray:
+        """All elements in one axis."""
+        return self.reshape(-1)
+
+    def permute(self, *axes: int | Sequence[int]) -> NDArray:
+        """Axis i of the result is axis axes[i] of this array."""
+        axes = _varargs(axes)
+        order = normalize_axes("permute", axes, self.ndim)
+        if len(order) != self.ndim:
+            raise ShapeError(f"permute: axes {tuple(axes)} for shape {self.shape}: expected each axis once")
+        return self.view(tuple(self.shape[i] for i in order), tuple(self.strides[i] for i in order))
+
+    @property
+    def T(self) -> NDArray:
+        """All axes reversed."""
+        return self.view(self.shape[::-1], self.strides[::-1])
+
+    def broadcast_to(self, shape: int | Sequence[int]) -> NDArray:
+        """A view of that shape that repeats elements along axes of extent 1 and along new axes in front."""
+        shape = as_shape(shape)
+        if shape == self.shape:
+            return self
+        if broadcast_shapes("broadcast_to", self.shape, shape) != shape:
+            raise ShapeError(f"broadcast_to: shape {self.shape} does not broadcast to {shape}")
+        new_axes = len(shape) - self.ndim
+        kept = zip(self.shape, self.strides, shape[new_axes:])
+        strides = (0,) * new_axes + tuple(stride if old == new else 0 for old, stride, new in kept)
+        return self.view(shape, strides)
+
+    def flip(self, axes: int | Sequence[int] | None = None) -> NDArray:
+        """A view with the order of elements reversed along the axes (None: all)."""
+        strides, offset = list(self.strides), self.offset
+        if self.size:
+            for axis in normalize_axes("flip", axes, self.ndim):
+                offset += (self.shape[axis] - 1) * strides[axis]
+                strides[axis] = -strides[axis]
+        return self.view(self.shape, tuple(strides), offset)
+
+    def squeeze(self, axis: int | Sequence[int]) -> NDArray:
+        """A view without those axes. Raises ShapeError unless their extents are 1."""
+        axes = normalize_axes("squeeze", axis, self.ndim)
+        if any(self.shape[i] != 1 for i in axes):
+            raise ShapeError(f"squeeze: axes {axes} of shape {self.shape}: expected extents of 1")
+        kept = [i for i in range(self.ndim) if i not in axes]
+        return self.view(tuple(self.shape[i] for i in kept), tuple(self.strides[i] for i in kept))
+
+    def pad(self, axes: Sequence[tuple[int, int]]) -> NDArray:
+        """A copy with (before, after) zeros added along each axis."""
+        axes = tuple(tuple(pair) for pair in axes)
+        if len(axes) != self.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in axes):
+            raise ShapeError(f"pad: {axes} for shape {self.shape}: expected a pair of counts of 0 or more per axis")
+        shape = tuple(before + extent + after for extent, (before, after) in zip(self.shape, axes))
+        out = full(shape, 0, self.dtype, self.device)
+        out[tuple(slice(before, before + extent) for extent, (before, _) in zip(self.shape, axes))] = self
+        return out
+
+    def __getitem__(self, index) -> NDArray:
+        """Ints, slices of any step, None and Ellipsis give a view; an integer array picks along the first axis."""
+        if isinstance(index, (np.ndarray, list)):
+            index = array(np.asarray(index), device=self.device)
+        if isinstance(index, NDArray) and index.shape:
+            return gather.take(self, index)
+        return self._basic_index(index)
+
+    def __setitem__(self, index, value: NDArray | np.ndarray | float) -> None:
+        """Copies `value`, broadcast to the shape of self[index] and converted to this dtype, into it."""
+        target = self._basic_index(index)
+        if not isinstance(value, NDArray):
+            value = array(value, device=self.device, dtype=self.dtype)
+        same_device("setitem", self, value)
+        if value.ndim > target.ndim and math.prod(value.shape[: value.ndim - target.ndim]) == 1:
+            value = value.reshape(value.shape[value.ndim - target.ndim :])
+        if broadcast_shapes("setitem", value.shape, target.shape) != target.shape:
+            raise ShapeError(f"setitem: a value of shape {value.shape} does not fit into shape {target.shape}")
+        if value.buffer is self.buffer:
+            value = value.copy()  # it may overlap with what is written
+        call(self.device, "copy", value.broadcast_to(target.shape), target)
+
+    def _basic_index(self, index) -> NDArray:
+        return self.view(*resolve_index(index, self.shape, self.strides, self.offset))
+
+    # Reductions and operators: see reduce.py, elementwise.py, matmul.py
+
+    def sum(self, axis=None, keepdims: bool = False) -> NDArray:
+        return reduce.sum(self, axis, keepdims)
+
+    def max(self, axis=None, keepdims: bool = False) -> NDArray:
+        return reduce.max(self, axis, keepdims)
+
+    def min(self, axis=None, keepdims: bool = False) -> NDArray:
+        return reduce.min(self, axis, keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> NDArray:
+        return reduce.argmax(self, axis, keepdims)
+
+    def log(self) -> NDArray:
+        return elementwise.log(self)
+
+    def exp(self) -> NDArray:
+        return elementwise.exp(self)
+
+    def tanh(self) -> NDArray:
+        return elementwise.tanh(self)
+
+    def maximum(self, other: NDArray | float) -> NDArray:
+        return elementwise.maximum(self, other)
+
+    def __add__(self, other):
+        return elementwise.add(self, other)
+
+    def __sub__(self, other):
+        return elementwise.subtract(self, other)
+
+    def __mul__(self, other):
+        return elementwise.multiply(self, other)
+
+    def __truediv__(self, other):
+        return elementwise.divide(self, other)
+
+    def __floordiv__(self, other):
+        return elementwise.floor_divide(self, other)
+
+    def __mod__(self, other):
+        return elementwise.remainder(self, other)
+
+    def __pow__(self, other):
+        return elementwise.power(self, other)
+
+    def __matmul__(self, other):
+        return matmul.matmul(self, other)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __rsub__(self, other):
+        return elementwise.subtract(other, self)
+
+    def __rtruediv__(self, other):
+        return elementwise.divide(other, self)
+
+    def __rfloordiv__(self, other):
+        return elementwise.floor_divide(other, self)
+
+    def __rmod__(self, other):
+        return elementwise.remainder(other, self)
+
+    def __rpow__(self, other):
+        return elementwise.power(other, self)
+
+    def __neg__(self):
+        return elementwise.negate(self)
+
+    def __abs__(self):
+        return elementwise.abs(self)
+
+    def __eq__(self, other):
+        return elementwise.equal(self, other)
+
+    def __ne__(self, other):
+        return elementwise.not_equal(self, other)
+
+    def __lt__(self, other):
+        return elementwise.less(self, other)
+
+    def __le__(self, other):
+        return elementwise.less_equal(self, other)
+
+    def __gt__(self, other):
+        return elementwise.greater(self, other)
+
+    def __ge__(self, other):
+        return elementwise.greater_equal(self, other)
+
+    def __and__(self, other):
+        return elementwise.logical_and(self, other)
+
+    def __or__(self, other):
+        return elementwise.logical_or(self, other)
+
+    def __xor__(self, other):
+        return elementwise.logical_xor(self, other)
+
+    def __invert__(self):
+        return elementwise.logical_not(self)
+
+    __hash__ = None
+
+
+def _varargs(values: tuple) -> Sequence[int]:
+    """f(2, 3) and f((2, 3)) alike."""
+    return values[0] if len(values) == 1 and not hasattr(values[0], "__index__") else values
+
+
+def empty(shape, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
+    """A compact array of any content."""
+    shape = as_shape(shape)
+    return _allocate(shape, compact_strides(shape), as_dtype(dtype), device or default_device())
+
+
+def empty_like(a: NDArray, dtype: DType | None = None, shape: Shape | None = None) -> NDArray:
+    """An array of any content with the order of a's axes in memory, without gaps."""
+    shape = a.shape if shape is None else shape
+    return _allocate(shape, dense_strides_like(shape, a.strides), dtype or a.dtype, a.device)
+
+
+def _allocate(shape: Shape, strides: Shape, dtype: DType, device: Device) -> NDArray:
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes > _MAX_BYTES:
+        raise OutOfMemoryError(f"{device}: an array of shape {shape} and dtype {dtype} takes {nbytes} bytes")
+    return NDArray.make(device.kernels.Buffer(nbytes), shape, strides, 0, dtype, device)
+
+
+def full(shape, fill_value: float, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
+    """A compact array of one value."""
+    out = empty(shape, dtype, device)
+    call(out.device, "copy", out.device.kernels.scalar(fill_value, out.dtype.code), out)
+    return out
+
+
+def zeros(shape, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
+    """A compact array of zeros."""
+    return full(shape, 0, dtype, device)
+
+
+def ones(shape, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
+    """A compact array of ones."""
+    return full(shape, 1, dtype, device)
+
+
+def array(data, dtype: str | DType | None = None, device: Device | None = None) -> NDArray:
+    """A compact copy of a number, nested lists, a NumPy array or an NDArray.
+
+    Without a dtype, numbers and lists of floats become float32, so do NumPy's float64 arrays; all else keeps its own.
+    Without a device, an NDArray stays where it is and the rest goes to the default device.
+    """
+    if isinstance(data, NDArray):
+        device = device or data.device
+        data = data.host_view()
+    try:
+        values = np.asarray(data)
+    except ValueError as error:
+        raise ShapeError(f"array: {error}") from None
+    if dtype is None:
+        dtype = float32 if values.dtype == np.float64 else as_dtype(values.dtype)
+    elif values.dtype.kind not in "biufV":
+        raise DTypeError(f"array: {values.dtype} elements: expected numbers")
+    out = empty(values.shape, dtype, device)
+    with np.errstate(invalid="ignore", over="ignore"):
+        out.host_view()[...] = values
+    return out
+
+
+def from_dlpack(x) -> NDArray:
+    """An NDArray of `cpu()` that shares the memory of any array with the DLPack protocol, such as NumPy's."""
+    from needle.backend_ndarray.device import cpu
+
+    values = np.from_dlpack(x)
+    dtype = as_dtype(values.dtype)
+    if not values.flags.c_contiguous:
+        raise ShapeError(f"from_dlpack: strides {values.strides} of shape {values.shape}: expected a row-major array")
+    buffer = cpu().kernels.Buffer.wrap(values)
+    return NDArray.make(buffer, values.shape, compact_strides(values.shape), 0, dtype, cpu())

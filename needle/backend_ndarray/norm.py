@@ -1,0 +1,61 @@
+"""Normalization: out = (x - mean) / sqrt(variance + eps) * weight + bias, the last axis of x holding the channels.
+
+Batch normalization (Ioffe and Szegedy 2015) has a mean and a variance per channel, over all other axes; layer
+normalization (Ba, Kiros and Hinton 2016) one of each per row, over the last axis. Variances are biased (divided by n).
+"""
+
+from __future__ import annotations
+
+from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.device import same_device
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.spec import Spec, require_floating
+from needle.errors import ShapeError
+
+
+def infer_norm(op: str, x, weight, bias) -> Spec:
+    """The shape and dtype of x; weight and bias have one element per channel."""
+    if not x.shape or weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
+        raise ShapeError(
+            f"{op}: x {x.shape}, weight {weight.shape}, bias {bias.shape}: expected (..., C), (C,) and (C,)"
+        )
+    if 0 in x.shape:
+        raise ShapeError(f"{op}: x {x.shape}: expected one element or more")
+    return Spec(x.shape, require_floating(op, x, weight, bias))
+
+
+def batch_norm(x, weight, bias, eps: float):
+    """(out, mean, variance) with the statistics of x itself, each of shape (C,)."""
+    infer_norm("batch_norm", x, weight, bias)
+    same_device("batch_norm", x, weight, bias)
+    out = ndarray.empty_like(x)
+    mean, variance = (ndarray.empty(weight.shape, x.dtype, x.device) for _ in range(2))
+    call(x.device, "batch_norm", x, weight, bias, out, mean, variance, eps)
+    return out, mean, variance
+
+
+def batch_norm_inference(x, weight, bias, mean, variance, eps: float):
+    """out with given statistics."""
+    infer_norm("batch_norm_inference", x, weight, bias)
+    same_device("batch_norm_inference", x, weight, bias, mean, variance)
+    out = ndarray.empty_like(x)
+    call(x.device, "batch_norm_inference", x, weight, bias, mean, variance, out, eps)
+    return out
+
+
+def layer_norm(x, weight, bias, eps: float):
+    """(out, mean, variance) with the statistics of each row, of shape x.shape[:-1]."""
+    infer_norm("layer_norm", x, weight, bias)
+    same_device("layer_norm", x, weight, bias)
+    out = ndarray.empty_like(x)
+    mean, variance = (ndarray.empty(x.shape[:-1], x.dtype, x.device) for _ in range(2))
+    call(x.device, "layer_norm", x, weight, bias, out, mean, variance, eps)
+    return out, mean, variance
+
+
+def norm_backward(op: str, grad_out, x, weight, mean, variance, eps: float):
+    """(grad_x, grad_weight, grad_bias); op is "batch_norm" or "layer_norm", mean and variance as it gave them."""
+    grad_x = ndarray.empty_like(x)
+    grad_weight, grad_bias = (ndarray.empty(weight.shape, x.dtype, x.device) for _ in range(2))
+    call(x.device, f"{op}_backward", grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps)
+    return grad_x, grad_weight, grad_bias

@@ -1,0 +1,49 @@
+"""Pooling of channels-last images (N, H, W, C) over kernel x kernel windows."""
+
+from __future__ import annotations
+
+from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.conv import window_count
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.spec import Spec, require_floating
+from needle.errors import ShapeError
+
+
+def infer_pool2d(op: str, x, kernel: int, stride: int, padding: int) -> Spec:
+    """(N, H', W', C) with H' = (H + 2 padding - kernel) // stride + 1."""
+    if len(x.shape) != 4:
+        raise ShapeError(f"{op}: images {x.shape}: expected (N, H, W, C)")
+    if 2 * padding > kernel:
+        raise ShapeError(f"{op}: a padding of {padding}: expected at most half the kernel of {kernel}")
+    n, height, width, channels = x.shape
+    rows = window_count(op, height, kernel, stride, padding)
+    columns = window_count(op, width, kernel, stride, padding)
+    return Spec((n, rows, columns, channels), require_floating(op, x))
+
+
+def max_pool2d(x, kernel: int, stride: int, padding: int = 0):
+    """The largest element of each window; the padding is not looked at."""
+    out = ndarray.empty(*infer_pool2d("max_pool2d", x, kernel, stride, padding), x.device)
+    call(x.device, "max_pool2d", x, out, kernel, stride, padding)
+    return out
+
+
+def max_pool2d_backward(x, grad_out, kernel: int, stride: int, padding: int = 0):
+    """The gradient with respect to x: each window's goes to its first largest element."""
+    grad_x = ndarray.empty(x.shape, x.dtype, x.device)
+    call(x.device, "max_pool2d_backward", x, grad_out, grad_x, kernel, stride, padding)
+    return grad_x
+
+
+def avg_pool2d(x, kernel: int, stride: int, padding: int = 0):
+    """The mean of each window, the padding's zeros counted."""
+    out = ndarray.empty(*infer_pool2d("avg_pool2d", x, kernel, stride, padding), x.device)
+    call(x.device, "avg_pool2d", x, out, kernel, stride, padding)
+    return out
+
+
+def avg_pool2d_backward(grad_out, x_shape, kernel: int, stride: int, padding: int = 0):
+    """The gradient with respect to x, of shape `x_shape`."""
+    grad_x = ndarray.empty(x_shape, grad_out.dtype, grad_out.device)
+    call(grad_out.device, "avg_pool2d_backward", grad_out, grad_x, kernel, stride, padding)
+    return grad_x

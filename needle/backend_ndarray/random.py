@@ -1,0 +1,63 @@
+"""Random numbers made on the device, by a counter: a result depends on the seed and the call, not on threads.
+
+Each call takes the next offset of one global counter. NumPy's global generator, which initialization, shuffling and
+augmentation draw from, is separate; `manual_seed` sets both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.device import Device
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.dtype import DType, float32
+
+
+@dataclass
+class _Counter:
+    seed: int = 0
+    offset: int = 0
+
+
+_counter = _Counter()
+
+
+def manual_seed(seed: int) -> None:
+    """Seeds the devices' generators and NumPy's global one; seed is 0 to 2^32 - 1."""
+    np.random.seed(seed)
+    _counter.seed, _counter.offset = seed, 0
+
+
+def get_state() -> tuple[int, int]:
+    """The devices' (seed, offset): with it, and NumPy's state, a run can go on where it stopped."""
+    return _counter.seed, _counter.offset
+
+
+def set_state(state: tuple[int, int]) -> None:
+    """Goes back to a state that `get_state` gave."""
+    _counter.seed, _counter.offset = state
+
+
+def _fill(kernel: str, shape, dtype, device, *arguments):
+    out = ndarray.empty(shape, dtype, device)
+    call(out.device, kernel, out, *arguments, _counter.seed, _counter.offset)
+    _counter.offset += 1
+    return out
+
+
+def uniform(shape, dtype: str | DType = float32, device: Device | None = None):
+    """Uniform on [0, 1)."""
+    return _fill("random_uniform", shape, dtype, device)
+
+
+def normal(shape, dtype: str | DType = float32, device: Device | None = None):
+    """Standard normal."""
+    return _fill("random_normal", shape, dtype, device)
+
+
+def dropout_mask(shape, p: float, dtype: str | DType = float32, device: Device | None = None):
+    """0 with probability p, else 1 / (1 - p); 0 <= p < 1."""
+    return _fill("random_dropout_mask", shape, dtype, device, p)

@@ -1,0 +1,73 @@
+"""Reductions over any set of axes; None means all of them."""
+
+from __future__ import annotations
+
+from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.dtype import bool_, int64
+from needle.backend_ndarray.shape import normalize_axes, normalize_axis, reduced_shape
+from needle.backend_ndarray.spec import Spec
+from needle.errors import DTypeError, ShapeError
+
+
+def infer_reduce(op: str, a, axis=None, keepdims: bool = False) -> Spec:
+    """A sum of integers or bools is int64, as in the array API standard; all else keeps its dtype."""
+    axes = normalize_axes(op, axis, len(a.shape))
+    if op != "sum" and a.dtype is bool_:
+        raise DTypeError(f"{op}: dtype bool: expected numbers")
+    if op != "sum" and any(a.shape[i] == 0 for i in axes):
+        raise ShapeError(f"{op}: no elements along axes {axes} of shape {a.shape}: expected one or more")
+    dtype = int64 if op == "sum" and a.dtype.kind != "floating" else a.dtype
+    return Spec(reduced_shape(a.shape, axes, keepdims), dtype)
+
+
+def _reduce(op: str, a, axis, keepdims: bool):
+    spec = infer_reduce(op, a, axis, keepdims)
+    axes = normalize_axes(op, axis, a.ndim)
+    out = ndarray.empty(reduced_shape(a.shape, axes, True), spec.dtype, a.device)
+    call(a.device, op, a.astype(spec.dtype), out)
+    return out.reshape(spec.shape)
+
+
+def sum(a, axis=None, keepdims: bool = False):
+    """The sum; 0 of nothing. Half-precision floats are summed in float32."""
+    return _reduce("sum", a, axis, keepdims)
+
+
+def max(a, axis=None, keepdims: bool = False):
+    """The largest element, NaN if there is one."""
+    return _reduce("max", a, axis, keepdims)
+
+
+def min(a, axis=None, keepdims: bool = False):
+    """The smallest element, NaN if there is one."""
+    return _reduce("min", a, axis, keepdims)
+
+
+def infer_arg_reduce(op: str, a, axis: int | None = None, keepdims: bool = False) -> Spec:
+    """int64; without an axis the array is taken as flat."""
+    if axis is None:
+        return Spec((1,) * len(a.shape) if keepdims else (), int64)
+    spec = infer_reduce(op, a, normalize_axis(op, axis, len(a.shape)), keepdims)
+    return Spec(spec.shape, int64)
+
+
+def _arg_reduce(op: str, a, axis: int | None, keepdims: bool):
+    spec = infer_arg_reduce(op, a, axis, keepdims)
+    if axis is None:
+        a, axis = a.flat, 0
+    axes = (normalize_axis(op, axis, a.ndim),)
+    infer_reduce(op, a, axes)
+    out = ndarray.empty(reduced_shape(a.shape, axes, True), int64, a.device)
+    call(a.device, op, a, out)
+    return out.reshape(spec.shape)
+
+
+def argmax(a, axis: int | None = None, keepdims: bool = False):
+    """The position of the first of the largest elements along an axis; the first NaN if there is one."""
+    return _arg_reduce("argmax", a, axis, keepdims)
+
+
+def argmin(a, axis: int | None = None, keepdims: bool = False):
+    """The position of the first of the smallest elements along an axis; the first NaN if there is one."""
+    return _arg_reduce("argmin", a, axis, keepdims)

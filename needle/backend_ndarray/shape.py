@@ -1,0 +1,157 @@
+"""Arithmetic on shapes, strides and axes. Strides count elements."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+
+from needle.errors import ShapeError
+
+Shape = tuple[int, ...]
+MAX_DIMS = 8
+
+
+def as_shape(shape: int | Iterable[int]) -> Shape:
+    """A tuple of non-negative ints from an int or an iterable of whatever counts as one."""
+    try:
+        extents = tuple(map(operator.index, shape)) if isinstance(shape, Iterable) else (operator.index(shape),)
+    except TypeError:
+        raise ShapeError(f"shape {shape!r}: expected whole numbers") from None
+    if any(extent < 0 for extent in extents):
+        raise ShapeError(f"shape {extents}: expected extents of 0 or more")
+    if len(extents) > MAX_DIMS:
+        raise ShapeError(f"shape {extents}: {len(extents)} dimensions, expected at most {MAX_DIMS}")
+    return extents
+
+
+def compact_strides(shape: Shape) -> Shape:
+    """The strides of a row-major array without gaps."""
+    strides, step = [], 1
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= extent
+    return tuple(reversed(strides))
+
+
+def is_compact(shape: Shape, strides: Shape) -> bool:
+    """Whether the strides are those of a row-major array; those of extents of 1 do not matter."""
+    step = 1
+    for extent, stride in zip(reversed(shape), reversed(strides)):
+        if extent != 1 and stride != step:
+            return False
+        step *= extent
+    return True
+
+
+def dense_strides_like(shape: Shape, strides: Shape) -> Shape:
+    """Strides without gaps for `shape`, its axes laid out in memory in the same order as those of `strides`.
+
+    So the result of an operation on a channels-last array is channels-last as well. A broadcast array has no order.
+    """
+    repeats = any(stride == 0 and extent > 1 for extent, stride in zip(shape, strides))
+    if repeats or is_compact(shape, strides):
+        return compact_strides(shape)
+    order = sorted(range(len(shape)), key=lambda axis: -abs(strides[axis]))
+    result, step = [0] * len(shape), 1
+    for axis in reversed(order):
+        result[axis] = step
+        step *= shape[axis]
+    return tuple(result)
+
+
+def reshape_strides(shape: Shape, strides: Shape, new_shape: Shape) -> Shape | None:
+    """Strides under which the same memory has `new_shape`, or None where that takes a copy.
+
+    Both shapes are cut into the shortest runs of axes with equal products; a run of old axes that lies in memory as one
+    can be cut anew.
+    """
+    if math.prod(shape) == 0:
+        return compact_strides(new_shape)
+    old = [(extent, stride) for extent, stride in zip(shape, strides) if extent != 1]
+    result, position = [], 0
+    new_axis = 0
+    while new_axis < len(new_shape):
+        if new_shape[new_axis] == 1:
+            result.append(0)
+            new_axis += 1
+            continue
+        first, first_new = position, new_axis
+        product, new_product = old[position][0], new_shape[new_axis]
+        while product != new_product:
+            if product < new_product:
+                position += 1
+                product *= old[position][0]
+            else:
+                new_axis += 1
+                new_product *= new_shape[new_axis]
+        for (_, outer), (extent, inner) in zip(old[first:position], old[first + 1 : position + 1]):
+            if outer != extent * inner:
+                return None
+        run = new_shape[first_new : new_axis + 1]
+        result.extend(stride * old[position][1] for stride in compact_strides(run))
+        position += 1
+        new_axis += 1
+    return tuple(result)
+
+
+def resolve_reshape(op: str, shape: Shape, new_shape: Sequence[int]) -> Shape:
+    """`new_shape` with its one -1, if any, worked out. Raises ShapeError where the sizes differ."""
+    new_shape = tuple(operator.index(extent) for extent in new_shape)
+    size = math.prod(shape)
+    unknown = [axis for axis, extent in enumerate(new_shape) if extent == -1]
+    known = math.prod(extent for extent in new_shape if extent != -1)
+    if len(unknown) == 1 and known > 0 and size % known == 0:
+        axis = unknown[0]
+        new_shape = (*new_shape[:axis], size // known, *new_shape[axis + 1 :])
+    elif unknown or known != size:
+        raise ShapeError(f"{op}: shape {shape} has {size} elements and does not fit into {new_shape}")
+    return as_shape(new_shape)
+
+
+def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
+    """The common shape: aligned at the last axis, extents are equal or 1. Raises ShapeError otherwise."""
+    first, *rest = shapes
+    if all(shape == first for shape in rest):
+        return first
+    ndim = max(map(len, shapes))
+    result = [1] * ndim
+    for shape in shapes:
+        for axis, extent in enumerate(shape, ndim - len(shape)):
+            if extent != 1 and result[axis] not in (1, extent):
+                met = " and ".join(map(str, shapes))
+                raise ShapeError(f"{op}: shapes {met} do not broadcast: expected equal extents or 1, aligned at the end")
+            if extent != 1:
+                result[axis] = extent
+    return tuple(result)
+
+
+def normalize_axis(op: str, axis: int, ndim: int) -> int:
+    """`axis` counted from the front. Raises ShapeError where there is no such axis."""
+    try:
+        index = operator.index(axis)
+    except TypeError:
+        raise ShapeError(f"{op}: axis {axis!r}: expected a whole number") from None
+    if not -ndim <= index < ndim:
+        raise ShapeError(f"{op}: axis {axis} of an array with {ndim} dimensions: expected {-ndim} to {ndim - 1}")
+    return index % ndim
+
+
+def normalize_axes(op: str, axes: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
+    """The axes counted from the front, in the order given; None means all of them. Raises ShapeError for a repeat."""
+    if axes is None:
+        return tuple(range(ndim))
+    if not isinstance(axes, Iterable):
+        axes = (axes,)
+    axes = tuple(axes)
+    result = tuple(normalize_axis(op, axis, ndim) for axis in axes)
+    if len(set(result)) != len(result):
+        raise ShapeError(f"{op}: axes {axes}: expected each axis once")
+    return result
+
+
+def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
+    """The shape after a reduction over `axes`."""
+    if keepdims:
+        return tuple(1 if axis in axes else extent for axis, extent in enumerate(shape))
+    return tuple(extent for axis, extent in enumerate(shape) if axis not in axes)

@@ -1,0 +1,85 @@
+"""Softmax and its relatives, shifted by the maximum so that nothing overflows."""
+
+from __future__ import annotations
+
+from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.device import same_device
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.shape import normalize_axes, normalize_axis, reduced_shape
+from needle.backend_ndarray.spec import Spec, require_floating
+from needle.errors import DTypeError, ShapeError
+
+
+def infer_softmax(op: str, x, axis: int) -> Spec:
+    """The shape and dtype of x."""
+    axis = normalize_axis(op, axis, len(x.shape))
+    if x.shape[axis] == 0:
+        raise ShapeError(f"{op}: no elements along axis {axis} of shape {x.shape}: expected one or more")
+    return Spec(x.shape, require_floating(op, x))
+
+
+def _along_axis(op: str, x, axis: int):
+    spec = infer_softmax(op, x, axis)
+    out = ndarray.empty_like(x)
+    order = [i for i in range(x.ndim) if i != axis % x.ndim] + [axis % x.ndim]
+    call(x.device, op, x.permute(order), out.permute(order))
+    assert out.shape == spec.shape
+    return out
+
+
+def softmax(x, axis: int = -1):
+    """e^x / sum(e^x) along the axis."""
+    return _along_axis("softmax", x, axis)
+
+
+def log_softmax(x, axis: int = -1):
+    """x - log(sum(e^x)) along the axis."""
+    return _along_axis("log_softmax", x, axis)
+
+
+def infer_log_sum_exp(x, axes=None, keepdims: bool = False) -> Spec:
+    """The shape of a reduction over the axes."""
+    axes = normalize_axes("log_sum_exp", axes, len(x.shape))
+    if any(x.shape[i] == 0 for i in axes):
+        raise ShapeError(f"log_sum_exp: no elements along axes {axes} of shape {x.shape}: expected one or more")
+    return Spec(reduced_shape(x.shape, axes, keepdims), require_floating("log_sum_exp", x))
+
+
+def log_sum_exp(x, axes=None, keepdims: bool = False):
+    """log(sum(e^x)) over the axes (None: all)."""
+    spec = infer_log_sum_exp(x, axes, keepdims)
+    axes = normalize_axes("log_sum_exp", axes, x.ndim)
+    kept = [i for i in range(x.ndim) if i not in axes]
+    rows = x.permute([*kept, *axes]).reshape(*(x.shape[i] for i in kept), -1) if x.size else x.reshape(*spec.shape, 1)
+    out = ndarray.empty(rows.shape[:-1], x.dtype, x.device)
+    call(x.device, "log_sum_exp", rows, out)
+    return out.reshape(spec.shape)
+
+
+def infer_softmax_cross_entropy(logits, labels) -> Spec:
+    """One loss per row."""
+    if len(logits.shape) != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 0:
+        raise ShapeError(
+            f"softmax_cross_entropy: logits {logits.shape} and labels {labels.shape}: expected (N, classes) and (N,)"
+        )
+    if labels.dtype.kind != "integer":
+        raise DTypeError(f"softmax_cross_entropy: labels of dtype {labels.dtype}: expected integers")
+    return Spec(labels.shape, require_floating("softmax_cross_entropy", logits))
+
+
+def softmax_cross_entropy(logits, labels):
+    """-log(softmax(logits)[label]) of each row; logits (N, classes), labels (N,) int32 or int64.
+
+    Raises ShapeError for a label outside 0..classes-1.
+    """
+    same_device("softmax_cross_entropy", logits, labels)
+    loss = ndarray.empty(*infer_softmax_cross_entropy(logits, labels), logits.device)
+    call(logits.device, "softmax_cross_entropy", logits, labels, loss)
+    return loss
+
+
+def softmax_cross_entropy_backward(logits, labels, grad_loss):
+    """The gradient with respect to logits: (softmax(logits) - one_hot(labels)) * grad_loss, row by row."""
+    grad_logits = ndarray.empty_like(logits)
+    call(logits.device, "softmax_cross_entropy_backward", logits, labels, grad_loss, grad_logits)
+    return grad_logits

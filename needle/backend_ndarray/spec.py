@@ -1,0 +1,29 @@
+"""What can be known of an array without its values."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from needle.backend_ndarray.dtype import DType
+from needle.backend_ndarray.shape import Shape
+from needle.errors import DTypeError
+
+
+class Spec(NamedTuple):
+    """A shape and a dtype. The `infer_*` functions take NDArrays, Tensors or Specs and give the Spec of the result."""
+
+    shape: Shape
+    dtype: DType
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+def require_floating(op: str, *operands) -> DType:
+    """The one floating dtype that all operands have. Raises DTypeError otherwise."""
+    dtype = operands[0].dtype
+    if dtype.kind != "floating" or any(operand.dtype is not dtype for operand in operands):
+        met = ", ".join(operand.dtype for operand in operands)
+        raise DTypeError(f"{op}: dtypes {met}: expected one floating dtype")
+    return dtype

@@ -1,0 +1,51 @@
+"""What this build of Needle is and what it runs on."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from needle.backend_ndarray import Device, all_devices, cpu, default_device
+
+__version__ = "0.1.0"
+
+
+def show_config() -> str:
+    """The version, the devices, and the CPU kernels' instruction level and threads, as text."""
+    lines = [f"needle {__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"]
+    for device in all_devices():
+        default = ", the default" if device is default_device() else ""
+        lines.append(f"{device!r}: {'enabled' + default if device.enabled() else device.reason}")
+    if cpu().enabled():
+        kernels = cpu().kernels
+        lines.append(
+            f"cpu kernels: {kernels.level()} of {', '.join(kernels.levels())} (NEEDLE_CPU_LEVEL chooses), "
+            f"{kernels.get_num_threads()} threads"
+        )
+    return "\n".join(lines)
+
+
+def memory_stats(device: Device | None = None) -> dict[str, int]:
+    """Bytes of a device: `current` in arrays, their `peak`, and `reserved` from the system, kept blocks included.
+
+    Only devices with a pool of their own count; NumPy's memory is NumPy's.
+    """
+    device = device or default_device()
+    if not hasattr(device.kernels, "memory_stats"):
+        raise NotImplementedError(f"{device!r} does not count its memory")
+    return device.kernels.memory_stats()
+
+
+def reset_peak_memory(device: Device | None = None) -> None:
+    """Makes the current use the new peak of `memory_stats`."""
+    (device or default_device()).kernels.reset_peak_memory()
+
+
+def set_num_threads(count: int) -> None:
+    """How many threads the CPU kernels use; OMP_NUM_THREADS sets it at start-up."""
+    cpu().kernels.set_num_threads(count)
+
+
+def get_num_threads() -> int:
+    """How many threads the CPU kernels use."""
+    return cpu().kernels.get_num_threads()

@@ -1,0 +1,18 @@
+"""Dropout (Srivastava et al. 2014)."""
+
+from __future__ import annotations
+
+from needle.autograd import Tensor
+from needle.backend_ndarray import random
+
+
+def dropout(a: Tensor, p: float = 0.5) -> Tensor:
+    """Each element is 0 with probability p, else scaled by 1 / (1 - p), so that the mean stays. 0 <= p < 1.
+
+    The mask comes from the device's counter-based generator: see `needle.manual_seed`.
+    """
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: a probability of {p}: expected 0 <= p < 1")
+    if p == 0:
+        return a
+    return a * Tensor.make_const(random.dropout_mask(a.shape, p, a.dtype, a.device))

@@ -1,0 +1,42 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from needle.autograd import Op, Tensor
+from needle.backend_ndarray import matmul as array_api
+from needle.ops.elementwise import multiply, unbroadcast
+from needle.ops.shape import reshape, transpose
+
+
+class MatMul(Op):
+    """c = a @ b; grad_a = grad_c @ b^T, grad_b = a^T @ grad_c, summed over axes that were broadcast"""
+
+    def infer(self, a, b):
+        return array_api.infer_matmul(a, b)
+
+    def compute(self, a, b):
+        return array_api.matmul(a, b)
+
+    def gradient(self, out_grad, node):
+        a, b = node.inputs
+        if a.ndim == 1 or b.ndim == 1:
+            return self._vector_gradient(out_grad, a, b)
+        return (
+            unbroadcast(matmul(out_grad, transpose(b)), a) if a.requires_grad else None,
+            unbroadcast(matmul(transpose(a), out_grad), b) if b.requires_grad else None,
+        )
+
+    def _vector_gradient(self, out_grad, a, b):
+        """The same with the axis put back that a vector operand lacks."""
+        if a.ndim == 1 and b.ndim == 1:
+            return multiply(b, out_grad), multiply(a, out_grad)
+        if a.ndim == 1:  # (k,) @ (..., k, n) gives (..., n)
+            row, grad = reshape(a, (1, -1)), reshape(out_grad, (*out_grad.shape[:-1], 1, out_grad.shape[-1]))
+            return reshape(unbroadcast(matmul(grad, transpose(b)), row), a.shape), matmul(transpose(row), grad)
+        column, grad = reshape(b, (-1, 1)), reshape(out_grad, (*out_grad.shape, 1))
+        return matmul(grad, transpose(column)), reshape(unbroadcast(matmul(transpose(a), grad), column), b.shape)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b: (..., m, k) @ (..., k, n) gives (..., m, n), the axes in front broadcast; 1-d operands as in NumPy."""
+    return MatMul()(a, b)

@@ -1,0 +1,100 @@
+"""Batch normalization (Ioffe and Szegedy 2015) and layer normalization (Ba, Kiros and Hinton 2016).
+
+x^ = (x - mean) / sqrt(variance + eps), out = x^ * weight + bias, the channels in the last axis of x. Variances are biased.
+"""
+
+from __future__ import annotations
+
+from needle.autograd import FusedOp, Op, Tensor
+from needle.backend_ndarray import norm as array_api
+from needle.ops.elementwise import power_scalar
+from needle.ops.reduce import expand_reduced, mean
+
+
+class _Norm(FusedOp):
+    """Normalizes by statistics of x itself, which `mean` and `variance` hold (NDArrays) after the forward pass."""
+
+    name: str
+
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+
+    def infer(self, x, weight, bias):
+        return array_api.infer_norm(self.name, x, weight, bias)
+
+    def compute(self, x, weight, bias):
+        out, self.mean, self.variance = getattr(array_api, self.name)(x, weight, bias, self.eps)
+        return out
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        """The axes over which the statistics are taken."""
+        raise NotImplementedError
+
+    def spelled(self, x, weight, bias):
+        axes = self.axes(x.ndim)
+        centered = x - expand_reduced(mean(x, axes), x, axes)
+        scale = power_scalar(mean(centered * centered, axes) + self.eps, -0.5)
+        return centered * expand_reduced(scale, x, axes) * weight + bias
+
+    def fused_gradient(self, out_grad, node):
+        x, weight, _ = (value.cached_data for value in node.inputs)
+        saved = (self.mean, self.variance, self.eps)
+        grads = array_api.norm_backward(self.name, out_grad.cached_data, x, weight, *saved)
+        return tuple(map(Tensor.make_const, grads))
+
+
+class BatchNorm(_Norm):
+    """Statistics per channel, over all other axes"""
+
+    name = "batch_norm"
+
+    def axes(self, ndim):
+        return tuple(range(ndim - 1))
+
+
+class LayerNorm(_Norm):
+    """Statistics per row, over the last axis"""
+
+    name = "layer_norm"
+
+    def axes(self, ndim):
+        return (ndim - 1,)
+
+
+class BatchNormInference(Op):
+    """Normalizes by given statistics, which have no gradient"""
+
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+
+    def infer(self, x, weight, bias, mean, variance):
+        return array_api.infer_norm("batch_norm_inference", x, weight, bias)
+
+    def compute(self, x, weight, bias, mean, variance):
+        return array_api.batch_norm_inference(x, weight, bias, mean, variance, self.eps)
+
+    def gradient(self, out_grad, node):
+        x, weight, _, mean, variance = node.inputs
+        rows = tuple(range(x.ndim - 1))
+        scale = power_scalar(variance + self.eps, -0.5)
+        grad_weight = (out_grad * ((x - mean) * scale)).sum(rows)
+        return out_grad * (weight * scale), grad_weight, out_grad.sum(rows), None, None
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
+    """Normalizes x (..., C) along its last axis; weight, bias (C,)."""
+    return LayerNorm(eps)(x, weight, bias)
+
+
+def batch_norm_inference(
+    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float = 1e-5
+) -> Tensor:
+    """Normalizes x (..., C) by given statistics per channel; weight, bias, mean, variance (C,)."""
+    return BatchNormInference(eps)(x, weight, bias, mean, variance)
+
+
+def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:
+    """(out, mean, variance): x (..., C) normalized per channel, and the statistics (C,), which carry no gradient."""
+    op = BatchNorm(eps)
+    out = op(x, weight, bias)
+    return out, Tensor.make_const(op.mean), Tensor.make_const(op.variance)

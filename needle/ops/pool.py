@@ -1,0 +1,80 @@
+"""Pooling of channels-last images (N, H, W, C) over kernel x kernel windows."""
+
+from __future__ import annotations
+
+from needle.autograd import FusedOp, Tensor
+from needle.backend_ndarray import pool as array_api
+from needle.ops.elementwise import add, maximum
+from needle.ops.shape import getitem, pad
+
+
+class _Pool2d(FusedOp):
+    def __init__(self, kernel: int, stride: int, padding: int) -> None:
+        self.kernel = kernel
+        self.stride = stride
+        self.padding = padding
+
+    @property
+    def settings(self) -> tuple[int, int, int]:
+        return self.kernel, self.stride, self.padding
+
+    def shifted(self, x: Tensor, padding_value: float) -> list[Tensor]:
+        """One (N, H', W', C) slice of the padded images per position in the window, in row-major order."""
+        _, rows, columns, _ = self.infer(x).shape
+        if self.padding:
+            border = (self.padding, self.padding)
+            x = pad(x - padding_value, ((0, 0), border, border, (0, 0))) + padding_value
+        last_row, last_column = (rows - 1) * self.stride + 1, (columns - 1) * self.stride + 1
+        offsets = [(i, j) for i in range(self.kernel) for j in range(self.kernel)]
+        step = self.stride
+        return [getitem(x, (slice(None), slice(i, i + last_row, step), slice(j, j + last_column, step))) for i, j in offsets]
+
+
+class MaxPool2d(_Pool2d):
+    """The largest element of each window"""
+
+    def infer(self, x):
+        return array_api.infer_pool2d("max_pool2d", x, *self.settings)
+
+    def compute(self, x):
+        return array_api.max_pool2d(x, *self.settings)
+
+    def spelled(self, x):
+        first, *rest = self.shifted(x, -1e4)  # below any activation, and exact in every floating dtype
+        for window in rest:
+            first = maximum(first, window)
+        return first
+
+    def fused_gradient(self, out_grad, node):
+        x = node.inputs[0]
+        return Tensor.make_const(array_api.max_pool2d_backward(x.cached_data, out_grad.cached_data, *self.settings))
+
+
+class AvgPool2d(_Pool2d):
+    """The mean of each window, the padding's zeros counted"""
+
+    def infer(self, x):
+        return array_api.infer_pool2d("avg_pool2d", x, *self.settings)
+
+    def compute(self, x):
+        return array_api.avg_pool2d(x, *self.settings)
+
+    def spelled(self, x):
+        total, *rest = self.shifted(x, 0.0)
+        for window in rest:
+            total = add(total, window)
+        return total / self.kernel**2
+
+    def fused_gradient(self, out_grad, node):
+        x_shape = node.inputs[0].shape
+        return Tensor.make_const(array_api.avg_pool2d_backward(out_grad.cached_data, x_shape, *self.settings))
+
+
+def max_pool2d(a: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
+    """The largest element of each window of images (N, H, W, C); the stride is by default the kernel."""
+    return MaxPool2d(kernel, stride or kernel, padding)(a)
+
+
+def avg_pool2d(a: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
+    """The mean of each window of images (N, H, W, C), padding counted; the stride is by default the kernel."""
+    return AvgPool2d(kernel, stride or kernel, padding)(a)

@@ -1,0 +1,79 @@
+"""Reductions. `axes` is an int, a tuple, or None for all; the reduced axes are gone from the result."""
+
+from __future__ import annotations
+
+import math
+
+from needle.autograd import Op, Tensor
+from needle.backend_ndarray import reduce as array_api
+from needle.backend_ndarray.shape import normalize_axes, reduced_shape
+from needle.ops.shape import broadcast_to, reshape
+
+
+class Summation(Op):
+    def __init__(self, axes=None) -> None:
+        self.axes = axes
+
+    def infer(self, a):
+        return array_api.infer_reduce("sum", a, self.axes)
+
+    def compute(self, a):
+        return array_api.sum(a, self.axes)
+
+    def gradient(self, out_grad, node):
+        return expand_reduced(out_grad, node.inputs[0], self.axes)
+
+
+class _ExtremeElement(Op):
+    """The largest or smallest element; where several are, the gradient is shared evenly among them."""
+
+    kernel: str
+
+    def __init__(self, axes=None) -> None:
+        self.axes = axes
+
+    def infer(self, a):
+        return array_api.infer_reduce(self.kernel, a, self.axes)
+
+    def compute(self, a):
+        return getattr(array_api, self.kernel)(a, self.axes)
+
+    def gradient(self, out_grad, node):
+        a = node.inputs[0]
+        chosen = (a == expand_reduced(node, a, self.axes)).astype(out_grad.dtype)
+        share = out_grad / summation(chosen, self.axes)
+        return chosen * expand_reduced(share, a, self.axes)
+
+
+class Max(_ExtremeElement):
+    kernel = "max"
+
+
+class Min(_ExtremeElement):
+    kernel = "min"
+
+
+def expand_reduced(reduced: Tensor, like: Tensor, axes) -> Tensor:
+    """Repeats the result of a reduction of `like` over `axes` along those axes."""
+    kept = reduced_shape(like.shape, normalize_axes("reduction", axes, like.ndim), keepdims=True)
+    return broadcast_to(reshape(reduced, kept), like.shape)
+
+
+def summation(a: Tensor, axes=None) -> Tensor:
+    """The sum over axes; int64 for integers and bools."""
+    return Summation(axes)(a)
+
+
+def mean(a: Tensor, axes=None) -> Tensor:
+    """The mean over axes."""
+    return summation(a, axes) / math.prod(a.shape[i] for i in normalize_axes("mean", axes, a.ndim))
+
+
+def max(a: Tensor, axes=None) -> Tensor:
+    """The largest element over axes; NaN if there is one."""
+    return Max(axes)(a)
+
+
+def min(a: Tensor, axes=None) -> Tensor:
+    """The smallest element over axes; NaN if there is one."""
+    return Min(axes)(a)

@@ -1,0 +1,109 @@
+"""Softmax and its relatives, and the loss that ends most networks."""
+
+from __future__ import annotations
+
+from needle.autograd import FusedOp, Op, Tensor
+from needle.backend_ndarray import softmax as array_api
+from needle.backend_ndarray.dtype import int64
+from needle.backend_ndarray import ndarray
+from needle.errors import DTypeError
+from needle.ops.elementwise import cast, equal, exp
+from needle.ops.reduce import expand_reduced, summation
+from needle.ops.shape import broadcast_to, reshape
+
+
+class LogSumExp(Op):
+    """log(sum(e^x)) over axes; d/dx = e^(x - out)"""
+
+    def __init__(self, axes=None) -> None:
+        self.axes = axes
+
+    def infer(self, x):
+        return array_api.infer_log_sum_exp(x, self.axes)
+
+    def compute(self, x):
+        return array_api.log_sum_exp(x, self.axes)
+
+    def gradient(self, out_grad, node):
+        x = node.inputs[0]
+        return expand_reduced(out_grad, x, self.axes) * exp(x - expand_reduced(node, x, self.axes))
+
+
+class Softmax(Op):
+    """y = e^x / sum(e^x) along an axis; grad_x = y * (grad_y - sum(grad_y * y))"""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def infer(self, x):
+        return array_api.infer_softmax("softmax", x, self.axis)
+
+    def compute(self, x):
+        return array_api.softmax(x, self.axis)
+
+    def gradient(self, out_grad, node):
+        inner = summation(out_grad * node, self.axis)
+        return node * (out_grad - expand_reduced(inner, node, self.axis))
+
+
+class LogSoftmax(Op):
+    """y = x - log(sum(e^x)) along an axis; grad_x = grad_y - e^y * sum(grad_y)"""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def infer(self, x):
+        return array_api.infer_softmax("log_softmax", x, self.axis)
+
+    def compute(self, x):
+        return array_api.log_softmax(x, self.axis)
+
+    def gradient(self, out_grad, node):
+        return out_grad - exp(node) * expand_reduced(summation(out_grad, self.axis), node, self.axis)
+
+
+class SoftmaxCrossEntropy(FusedOp):
+    """-log(softmax(logits)[label]) of each row, from logits (N, classes) and integer labels (N,)"""
+
+    def infer(self, logits, labels):
+        return array_api.infer_softmax_cross_entropy(logits, labels)
+
+    def compute(self, logits, labels):
+        return array_api.softmax_cross_entropy(logits, labels)
+
+    def spelled(self, logits, labels):
+        classes = Tensor(list(range(logits.shape[1])), device=logits.device, requires_grad=False)
+        one_hot = equal(broadcast_to(reshape(labels, (-1, 1)), logits.shape), classes)
+        return logsumexp(logits, 1) - summation(logits * cast(one_hot, logits.dtype), 1)
+
+    def fused_gradient(self, out_grad, node):
+        logits, labels = (value.cached_data for value in node.inputs)
+        grad = array_api.softmax_cross_entropy_backward(logits, labels, out_grad.cached_data)
+        return Tensor.make_const(grad), None
+
+
+def logsumexp(a: Tensor, axes=None) -> Tensor:
+    """log(sum(e^a)) over axes (None: all), shifted by the maximum so that nothing overflows."""
+    return LogSumExp(axes)(a)
+
+
+def softmax(a: Tensor, axis: int = -1) -> Tensor:
+    """e^a / sum(e^a) along an axis."""
+    return Softmax(axis)(a)
+
+
+def logsoftmax(a: Tensor, axis: int = -1) -> Tensor:
+    """log(softmax(a)) along an axis, without taking the logarithm of a rounded softmax."""
+    return LogSoftmax(axis)(a)
+
+
+def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The cross-entropy loss of each row, (N,); logits (N, classes), labels (N,) whole numbers in 0..classes-1.
+
+    Labels of a floating dtype (as the course's loaders give) are converted. Raises ShapeError for a label out of range.
+    """
+    if labels.dtype.kind == "bool":
+        raise DTypeError("softmax_cross_entropy: labels of dtype bool: expected integers")
+    if labels.dtype not in ("int32", "int64"):
+        labels = Tensor.make_const(labels.cached_data.astype(int64))
+    return SoftmaxCrossEntropy()(logits, labels)

@@ -1,0 +1,422 @@
+"""Random calls of every kernel of the kernel table: operands with their values, strides and dtypes.
+
+`CASES[kernel]` makes a Case from a Draw and a dtype. A Case can be laid out on any device, so that the same call runs on
+two of them and whole buffers can be compared, the elements between the strides included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from needle.backend_ndarray import Device, NDArray
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.dtype import DTYPES, FLOATING, DType, as_dtype, bool_, int32, int64
+
+NUMBERS = tuple(dtype for dtype in DTYPES if dtype is not bool_)
+INTEGERS = tuple(dtype for dtype in DTYPES if dtype.kind == "integer")
+
+
+@dataclass
+class Operand:
+    """An array inside a larger compact `base`, whose other elements no kernel may touch."""
+
+    base: np.ndarray
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    written: bool
+
+    def on(self, device: Device) -> tuple[NDArray, NDArray]:
+        """(base, view) on a device."""
+        base = device.empty(self.base.shape, self.dtype)
+        base.host_view()[...] = self.base
+        return base, base.view(self.shape, self.strides, self.offset)
+
+
+@dataclass
+class Case:
+    """A kernel call. Results may differ by `scale` units of rounding of the dtype that is computed in."""
+
+    operands: list
+    scale: float = 16.0
+    exact: bool = False
+    description: str = field(default="", repr=True)
+
+    def run(self, kernel: str, device: Device) -> list[np.ndarray]:
+        """Calls the kernel; gives the whole base of every operand afterwards."""
+        laid_out = [operand.on(device) if isinstance(operand, Operand) else (None, operand) for operand in self.operands]
+        call(device, kernel, *[view for _, view in laid_out])
+        return [base.host_view().copy() for base, _ in laid_out if base is not None]
+
+
+class Draw:
+    """Draws shapes, layouts and values. Structure comes from hypothesis, so that it shrinks; values from a seed."""
+
+    def __init__(self, data, st) -> None:
+        self.data, self.st = data, st
+        self.values = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), label="seed"))
+
+    def integer(self, low: int, high: int, label: str) -> int:
+        return self.data.draw(self.st.integers(low, high), label=label)
+
+    def boolean(self, label: str) -> bool:
+        return self.data.draw(self.st.booleans(), label=label)
+
+    def shape(self, min_dims: int = 0, max_dims: int = 5, min_extent: int = 0) -> tuple[int, ...]:
+        """Mostly small extents, sometimes one that is longer than any vector register or block."""
+        extents = self.st.integers(min_extent, 5)
+        shape = self.data.draw(self.st.lists(extents, min_size=min_dims, max_size=max_dims), label="shape")
+        if shape and self.boolean("long"):
+            shape[self.integer(0, len(shape) - 1, "long axis")] = self.integer(30, 150, "long extent")
+        return tuple(shape)
+
+    def layout(self, shape: tuple[int, ...], dtype: DType, values: np.ndarray | None = None) -> Operand:
+        """An operand of that shape with axes permuted, steps between elements, axes reversed and broadcast.
+
+        Without values it is written to: it holds a sentinel, and no axis is broadcast.
+        """
+        ndim = len(shape)
+        order = self.data.draw(self.st.permutations(range(ndim)), label="order") if ndim else []
+        plain = self.boolean("compact")
+        steps, repeats = [1] * ndim, [False] * ndim
+        if not plain:
+            choices = self.st.sampled_from([1, 1, 1, 2, -1, -3])
+            steps = [self.data.draw(choices, label="step") for _ in range(ndim)]
+            if values is not None:
+                repeats = [self.data.draw(self.st.integers(0, 4), label="broadcast") == 0 for _ in range(ndim)]
+        else:
+            order = list(range(ndim))
+        if values is not None:
+            for axis in range(ndim):
+                if repeats[axis] and shape[axis]:
+                    values = np.repeat(values.take([0], axis), shape[axis], axis)
+        strides, step = [0] * ndim, 1
+        for axis in reversed(order):
+            if repeats[axis]:
+                continue
+            strides[axis] = step * steps[axis]
+            step *= max(1, abs(steps[axis]) * shape[axis])
+        margin = 0 if plain else 3
+        base = np.full(step + 2 * margin, 1 if dtype is bool_ else 77, dtype.numpy)
+        offset = margin + sum(-s * (n - 1) for s, n in zip(strides, shape) if s < 0 and n)
+        operand = Operand(base, dtype, shape, tuple(strides), offset, written=values is None)
+        if values is not None:
+            item = dtype.itemsize
+            view = np.ndarray(shape, dtype.numpy, base, offset * item, tuple(s * item for s in strides))
+            view[...] = values
+        return operand
+
+    def numbers(self, shape: tuple[int, ...], dtype: DType, specials: bool = False) -> np.ndarray:
+        """Normal or small whole numbers; with specials also NaN, infinities, zeros and the ends of the range."""
+        dtype = as_dtype(dtype)
+        if dtype is bool_:
+            return self.values.random(shape) < 0.5
+        if dtype.kind == "integer":
+            values = self.values.integers(0 if dtype == "uint8" else -9, 10, shape)
+            extremes = [np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max, 0]
+        else:
+            values = self.values.normal(size=shape) * 3
+            extremes = [np.nan, np.inf, -np.inf, 0.0, -0.0]
+        values = np.asarray(values, dtype.numpy)
+        if specials and values.size and self.boolean("specials"):
+            chosen = self.values.random(shape) < 0.2
+            values = np.where(chosen, self.values.choice(np.array(extremes, dtype.numpy), shape), values)
+        return values.astype(dtype.numpy)
+
+    def input(self, shape: tuple[int, ...], dtype: DType, specials: bool = False) -> Operand:
+        return self.layout(shape, dtype, self.numbers(shape, dtype, specials))
+
+    def state(self, shape: tuple[int, ...], dtype: DType, positive: bool = False) -> Operand:
+        """An operand that is read and written."""
+        operand = self.layout(shape, dtype)
+        values = self.numbers(operand.base.shape, dtype)
+        operand.base = np.abs(values) if positive else values
+        return operand
+
+    def element_wise_input(self, shape: tuple[int, ...], dtype: DType, specials: bool = True) -> Operand:
+        """An operand of `shape`, or a 0-d one."""
+        return self.input(() if self.integer(0, 5, "0-d") == 0 else shape, dtype, specials)
+
+
+def unary(draw: Draw, dtype: DType, out_dtype: DType | None = None) -> Case:
+    shape = draw.shape()
+    exact = dtype.kind != "floating"
+    return Case([draw.element_wise_input(shape, dtype), draw.layout(shape, out_dtype or dtype)], exact=exact)
+
+
+def binary(draw: Draw, dtype: DType, out_dtype: DType | None = None) -> Case:
+    shape = draw.shape()
+    inputs = [draw.element_wise_input(shape, dtype), draw.element_wise_input(shape, dtype)]
+    return Case([*inputs, draw.layout(shape, out_dtype or dtype)], exact=dtype.kind != "floating")
+
+
+def comparison(draw: Draw, dtype: DType) -> Case:
+    case = binary(draw, dtype, bool_)
+    case.exact = True
+    return case
+
+
+def power(draw: Draw, dtype: DType) -> Case:
+    shape = draw.shape()
+    base = draw.numbers(shape, dtype, specials=dtype.kind == "floating")
+    exponent = draw.numbers(shape, dtype)
+    if dtype.kind == "integer":
+        base, exponent = base % 6, exponent % 4
+    exponents = draw.layout(shape, dtype, exponent)
+    if draw.boolean("scalar exponent"):
+        value = draw.values.choice([2, 3, 0, 1] + ([0.5, -1, -2, 1.5] if dtype.kind == "floating" else []))
+        exponents = draw.layout((), dtype, np.asarray(value, dtype.numpy))
+    return Case([draw.layout(shape, dtype, base), exponents, draw.layout(shape, dtype)],
+                exact=dtype.kind != "floating", scale=64)  # fmt: skip
+
+
+def copy(draw: Draw, dtype: DType) -> Case:
+    out_dtype = draw.data.draw(draw.st.sampled_from(DTYPES), label="out dtype")
+    return unary(draw, dtype, out_dtype)
+
+
+def where(draw: Draw, dtype: DType) -> Case:
+    shape = draw.shape()
+    condition = draw.element_wise_input(shape, bool_)
+    inputs = [draw.element_wise_input(shape, dtype), draw.element_wise_input(shape, dtype)]
+    return Case([condition, *inputs, draw.layout(shape, dtype)], exact=True)
+
+
+def reduction(draw: Draw, dtype: DType, min_extent: int, specials: bool) -> Case:
+    shape = draw.shape(min_extent=min_extent)
+    out_shape = tuple(1 if draw.boolean("reduced") else extent for extent in shape)
+    a = draw.input(shape, dtype, specials)
+    return Case([a, draw.layout(out_shape, dtype)], exact=dtype.kind != "floating", scale=16 + 8 * np.sqrt(a.base.size))
+
+
+def arg_reduction(draw: Draw, dtype: DType) -> Case:
+    shape = draw.shape(min_dims=1, min_extent=1)
+    axis = draw.integer(0, len(shape) - 1, "axis")
+    values = draw.numbers(shape, dtype, specials=True)
+    values = np.round(values) if dtype.kind == "floating" else values  # so that there are equals
+    out_shape = tuple(1 if i == axis else extent for i, extent in enumerate(shape))
+    return Case([draw.layout(shape, dtype, values), draw.layout(out_shape, int64)], exact=True)
+
+
+def matmul(draw: Draw, dtype: DType) -> Case:
+    batch = draw.shape(max_dims=2)
+    m, k, n = (draw.integer(0, 9, name) if draw.boolean("small") else draw.integer(0, 70, name) for name in "mkn")
+    inputs = [draw.input((*batch, m, k), dtype), draw.input((*batch, k, n), dtype)]
+    return Case([*inputs, draw.layout((*batch, m, n), dtype)], exact=dtype.kind != "floating", scale=16 + 40 * k)
+
+
+def _images(draw: Draw, kernel: int) -> tuple[int, int, int, int]:
+    n, height, width = draw.integer(0, 3, "n"), draw.integer(kernel, 9, "height"), draw.integer(kernel, 9, "width")
+    channels = draw.integer(1, 5, "channels") if draw.boolean("few channels") else draw.integer(6, 40, "channels")
+    return n, height, width, channels
+
+
+def _convolution(draw: Draw):
+    kernel_h, kernel_w = draw.integer(1, 4, "kernel height"), draw.integer(1, 4, "kernel width")
+    stride, padding = draw.integer(1, 3, "stride"), draw.integer(0, 2, "padding")
+    x_shape = _images(draw, max(kernel_h, kernel_w))
+    filters = draw.integer(1, 20, "filters")
+    weight_shape = (kernel_h, kernel_w, x_shape[3], filters)
+    rows = (x_shape[1] + 2 * padding - kernel_h) // stride + 1
+    columns = (x_shape[2] + 2 * padding - kernel_w) // stride + 1
+    out_shape = (x_shape[0], rows, columns, filters)
+    return x_shape, weight_shape, out_shape, stride, padding
+
+
+def conv2d(draw: Draw, dtype: DType) -> Case:
+    x, weight, out, stride, padding = _convolution(draw)
+    inputs = [draw.input(x, dtype), draw.input(weight, dtype)]
+    return Case([*inputs, draw.layout(out, dtype), stride, padding], scale=100 + 40 * np.prod(weight[:3]))
+
+
+def conv2d_backward_data(draw: Draw, dtype: DType) -> Case:
+    x, weight, out, stride, padding = _convolution(draw)
+    inputs = [draw.input(out, dtype), draw.input(weight, dtype)]
+    return Case([*inputs, draw.layout(x, dtype), stride, padding], scale=100 + 40 * np.prod(weight[:2]) * weight[3])
+
+
+def conv2d_backward_weight(draw: Draw, dtype: DType) -> Case:
+    x, weight, out, stride, padding = _convolution(draw)
+    inputs = [draw.input(x, dtype), draw.input(out, dtype)]
+    return Case([*inputs, draw.layout(weight, dtype), stride, padding], scale=100 + 40 * np.prod(out[:3]))
+
+
+def _pooling(draw: Draw):
+    kernel, stride = draw.integer(1, 4, "kernel"), draw.integer(1, 4, "stride")
+    padding = draw.integer(0, kernel // 2, "padding")
+    x = _images(draw, kernel)
+    rows, columns = ((extent + 2 * padding - kernel) // stride + 1 for extent in x[1:3])
+    return x, (x[0], rows, columns, x[3]), (kernel, stride, padding)
+
+
+def _distinct_rounds(draw: Draw, shape, dtype: DType) -> Operand:
+    return draw.layout(shape, dtype, np.round(draw.numbers(shape, dtype)))  # so that windows have equals
+
+
+def max_pool2d(draw: Draw, dtype: DType) -> Case:
+    x, out, settings = _pooling(draw)
+    return Case([draw.input(x, dtype, specials=True), draw.layout(out, dtype), *settings], exact=True)
+
+
+def max_pool2d_backward(draw: Draw, dtype: DType) -> Case:
+    x, out, settings = _pooling(draw)
+    inputs = [_distinct_rounds(draw, x, dtype), draw.input(out, dtype)]
+    return Case([*inputs, draw.layout(x, dtype), *settings], scale=200)
+
+
+def avg_pool2d(draw: Draw, dtype: DType) -> Case:
+    x, out, settings = _pooling(draw)
+    return Case([draw.input(x, dtype), draw.layout(out, dtype), *settings], scale=200)
+
+
+def avg_pool2d_backward(draw: Draw, dtype: DType) -> Case:
+    x, out, settings = _pooling(draw)
+    return Case([draw.input(out, dtype), draw.layout(x, dtype), *settings], scale=200)
+
+
+def _rows(draw: Draw) -> tuple[tuple[int, ...], int]:
+    """(leading shape, channels), none of them 0."""
+    shape = draw.shape(min_dims=1, max_dims=4, min_extent=1)
+    return shape[:-1], shape[-1]
+
+
+EPS = 1e-3
+
+
+def norm(draw: Draw, dtype: DType, statistics_per_row: bool) -> Case:
+    leading, channels = _rows(draw)
+    statistics = leading if statistics_per_row else (channels,)
+    inputs = [draw.input(shape, dtype) for shape in ((*leading, channels), (channels,), (channels,))]
+    outputs = [draw.layout(shape, dtype) for shape in ((*leading, channels), statistics, statistics)]
+    return Case([*inputs, *outputs, EPS], scale=3000)
+
+
+def batch_norm_inference(draw: Draw, dtype: DType) -> Case:
+    leading, channels = _rows(draw)
+    shapes = ((*leading, channels), (channels,), (channels,), (channels,))
+    inputs = [draw.input(shape, dtype) for shape in shapes]
+    variance = draw.layout((channels,), dtype, np.abs(draw.numbers((channels,), dtype)))
+    return Case([*inputs, variance, draw.layout((*leading, channels), dtype), EPS], scale=3000)
+
+
+def norm_backward(draw: Draw, dtype: DType, statistics_per_row: bool) -> Case:
+    leading, channels = _rows(draw)
+    statistics = leading if statistics_per_row else (channels,)
+    full = (*leading, channels)
+    inputs = [draw.input(full, dtype), draw.input(full, dtype), draw.input((channels,), dtype)]
+    mean = draw.input(statistics, dtype)
+    variance = draw.layout(statistics, dtype, np.abs(draw.numbers(statistics, dtype)) + 1)
+    outputs = [draw.layout(shape, dtype) for shape in (full, (channels,), (channels,))]
+    return Case([*inputs, mean, variance, *outputs, EPS], scale=3000 + 100 * np.prod(full))
+
+
+def softmax(draw: Draw, dtype: DType) -> Case:
+    leading, classes = _rows(draw)
+    shape = (*leading, classes)
+    return Case([draw.input(shape, dtype), draw.layout(shape, dtype)], scale=500)
+
+
+def log_sum_exp(draw: Draw, dtype: DType) -> Case:
+    leading, classes = _rows(draw)
+    return Case([draw.input((*leading, classes), dtype), draw.layout(leading, dtype)], scale=500)
+
+
+def _labels(draw: Draw, shape: tuple[int, ...], classes: int) -> Operand:
+    dtype = int32 if draw.boolean("int32") else int64
+    return draw.layout(shape, dtype, draw.values.integers(0, classes, shape).astype(dtype.numpy))
+
+
+def softmax_cross_entropy(draw: Draw, dtype: DType) -> Case:
+    rows, classes = draw.integer(0, 40, "rows"), draw.integer(1, 60, "classes")
+    inputs = [draw.input((rows, classes), dtype), _labels(draw, (rows,), classes)]
+    return Case([*inputs, draw.layout((rows,), dtype)], scale=500)
+
+
+def softmax_cross_entropy_backward(draw: Draw, dtype: DType) -> Case:
+    rows, classes = draw.integer(0, 40, "rows"), draw.integer(1, 60, "classes")
+    inputs = [draw.input((rows, classes), dtype), _labels(draw, (rows,), classes), draw.input((rows,), dtype)]
+    return Case([*inputs, draw.layout((rows, classes), dtype)], scale=500)
+
+
+def gather(draw: Draw, dtype: DType) -> Case:
+    rows, width, shape = draw.integer(1, 9, "rows"), draw.integer(0, 40, "width"), draw.shape(max_dims=3)
+    inputs = [draw.input((rows, width), dtype), _labels(draw, shape, rows)]
+    return Case([*inputs, draw.layout((*shape, width), dtype)], exact=True)
+
+
+def scatter_add(draw: Draw, dtype: DType) -> Case:
+    rows, width, shape = draw.integer(1, 9, "rows"), draw.integer(0, 40, "width"), draw.shape(max_dims=3)
+    inputs = [draw.input((*shape, width), dtype), _labels(draw, shape, rows)]
+    return Case([*inputs, draw.state((rows, width), dtype)], exact=dtype.kind != "floating",
+                scale=200 + 16 * np.prod(shape))  # fmt: skip
+
+
+def random(draw: Draw, dtype: DType, *before: float) -> Case:
+    seed, offset = draw.integer(0, 2**63 - 1, "seed"), draw.integer(0, 2**40, "offset")
+    return Case([draw.layout(draw.shape(), dtype), *before, seed, offset], scale=64)
+
+
+def random_dropout_mask(draw: Draw, dtype: DType) -> Case:
+    return random(draw, dtype, draw.data.draw(draw.st.sampled_from([0.0, 0.1, 0.5, 0.9]), label="p"))
+
+
+def sgd_step(draw: Draw, dtype: DType) -> Case:
+    shape, momentum = draw.shape(), 0.9 if draw.boolean("momentum") else 0.0
+    operands = [draw.state(shape, dtype), draw.input(shape, dtype), draw.state(shape, dtype)]
+    return Case([*operands, 0.1, momentum, 0.25, 0.01, draw.boolean("nesterov")], scale=200)
+
+
+def adam_step(draw: Draw, dtype: DType) -> Case:
+    shape = draw.shape()
+    operands = [draw.state(shape, dtype), draw.input(shape, dtype), draw.state(shape, dtype)]
+    settings = (0.1, 0.9, 0.99, 1e-3, 0.01, draw.boolean("decoupled"), draw.integer(1, 100, "step"))
+    return Case([*operands, draw.state(shape, dtype, positive=True), *settings], scale=2000)
+
+
+def _each(names: str, dtypes, make) -> dict:
+    return {name: (dtypes, make) for name in names.split()}
+
+
+# kernel -> (dtypes, make(draw, dtype) -> Case)
+CASES = {
+    **_each("copy", DTYPES, copy),
+    **_each("negate abs sign relu", NUMBERS, unary),
+    **_each("floor ceil exp log sqrt sin cos tanh sigmoid erf", FLOATING, unary),
+    **_each("subtract floor_divide remainder", NUMBERS, binary),
+    **_each("divide", FLOATING, binary),
+    **_each("power", NUMBERS, power),
+    **_each("add multiply maximum minimum", DTYPES, binary),
+    **_each("where", DTYPES, where),
+    **_each("equal not_equal less less_equal", DTYPES, comparison),
+    **_each("logical_and logical_or logical_xor", (bool_,), binary),
+    **_each("logical_not", (bool_,), unary),
+    **_each("sum", NUMBERS, lambda draw, dtype: reduction(draw, dtype, 0, specials=False)),
+    **_each("max min", NUMBERS, lambda draw, dtype: reduction(draw, dtype, 1, specials=True)),
+    **_each("argmax argmin", NUMBERS, arg_reduction),
+    **_each("matmul", DTYPES, matmul),
+    **_each("conv2d", FLOATING, conv2d),
+    **_each("conv2d_backward_data", FLOATING, conv2d_backward_data),
+    **_each("conv2d_backward_weight", FLOATING, conv2d_backward_weight),
+    **_each("max_pool2d", FLOATING, max_pool2d),
+    **_each("max_pool2d_backward", FLOATING, max_pool2d_backward),
+    **_each("avg_pool2d", FLOATING, avg_pool2d),
+    **_each("avg_pool2d_backward", FLOATING, avg_pool2d_backward),
+    **_each("batch_norm", FLOATING, lambda draw, dtype: norm(draw, dtype, statistics_per_row=False)),
+    **_each("layer_norm", FLOATING, lambda draw, dtype: norm(draw, dtype, statistics_per_row=True)),
+    **_each("batch_norm_inference", FLOATING, batch_norm_inference),
+    **_each("batch_norm_backward", FLOATING, lambda draw, dtype: norm_backward(draw, dtype, statistics_per_row=False)),
+    **_each("layer_norm_backward", FLOATING, lambda draw, dtype: norm_backward(draw, dtype, statistics_per_row=True)),
+    **_each("softmax log_softmax", FLOATING, softmax),
+    **_each("log_sum_exp", FLOATING, log_sum_exp),
+    **_each("softmax_cross_entropy", FLOATING, softmax_cross_entropy),
+    **_each("softmax_cross_entropy_backward", FLOATING, softmax_cross_entropy_backward),
+    **_each("gather", DTYPES, gather),
+    **_each("scatter_add", NUMBERS, scatter_add),
+    **_each("random_uniform random_normal", FLOATING, random),
+    **_each("random_dropout_mask", FLOATING, random_dropout_mask),
+    **_each("sgd_step", FLOATING, sgd_step),
+    **_each("adam_step", FLOATING, adam_step),
+}
