@@ -199,16 +199,16 @@ class Tensor(Value):
 
     @property
     def data(self) -> Tensor:
-        """`detach()`; assigning another Tensor of the same shape and dtype gives this leaf that one's array."""
+        """`detach()`; assigning another Tensor of as many elements and the same dtype gives this leaf that one's array."""
         return self.detach()
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        if value.shape != self.shape or value.dtype is not self.dtype:
+        if value.size != self.size or value.dtype is not self.dtype:
             raise ShapeError(
                 f"data: shape {value.shape} and dtype {value.dtype}: expected {self.shape} and {self.dtype}"
             )
-        self.cached_data = value.cached_data
+        self.cached_data = value.cached_data.reshape(self.shape)
 
     def numpy(self) -> np.ndarray:
         """A copy as a NumPy array."""

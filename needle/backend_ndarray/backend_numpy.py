@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from needle.backend_ndarray import philox
 from needle.backend_ndarray.dtype import DTYPES, bfloat16
 from needle.errors import OutOfMemoryError, ShapeError
 
@@ -183,7 +184,7 @@ def max_pool2d(x, out, kernel, stride, padding):
 
 def max_pool2d_backward(x, grad_out, grad_x, kernel, stride, padding):
     windows = _windows(_wide(x), (kernel, kernel), stride, padding, -np.inf)
-    first = windows.reshape(*windows.shape[:4], -1).argmax(-1)
+    first = windows.reshape(*windows.shape[:4], kernel * kernel).argmax(-1)
     mask = np.arange(kernel * kernel) == first[..., None]
     grad_x[...] = _add_windows((mask * _wide(grad_out)[..., None]).reshape(windows.shape), x.shape, stride, padding)
 
@@ -294,6 +295,18 @@ def scatter_add(a, indices, out):
     total = _wide(out)
     np.add.at(total, indices, _wide(a))
     out[...] = total
+
+
+def random_uniform(out, seed, offset):
+    out[...] = philox.uniform(out.size, out.dtype.name, seed, offset).reshape(out.shape)
+
+
+def random_normal(out, seed, offset):
+    out[...] = philox.normal(out.size, out.dtype.name, seed, offset).reshape(out.shape)
+
+
+def random_dropout_mask(out, p, seed, offset):
+    out[...] = philox.dropout_mask(out.size, p, seed, offset).reshape(out.shape)
 
 
 def sgd_step(parameter, grad, velocity, learning_rate, momentum, dampening, weight_decay, nesterov):

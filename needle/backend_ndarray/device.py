@@ -25,8 +25,10 @@ class Device:
         self._kernels = None
         try:
             self._kernels = importlib.import_module(f"needle.backend_ndarray.{module}")
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             self.reason = f"{self!r} is not available: its kernels are not in this build of Needle ({error})"
+        except ImportError as error:
+            self.reason = f"{self!r} is not available: its kernels do not load ({error})"
 
     def enabled(self) -> bool:
         """Whether arrays can be made on this device."""
@@ -80,7 +82,7 @@ class Device:
         indices = np.asarray(i).astype(np.int64)
         if indices.size and not 0 <= indices.min() <= indices.max() < n:
             raise ValueError(f"one_hot: indices from {indices.min()} to {indices.max()}, expected 0 to {n - 1}")
-        return self._from_numpy(np.eye(n)[indices], dtype)
+        return self._from_numpy(indices[..., None] == np.arange(n), dtype)
 
     def _from_numpy(self, values, dtype):
         from needle.backend_ndarray import ndarray
@@ -119,8 +121,13 @@ def all_devices() -> list[Device]:
 
 
 def default_device() -> Device:
-    """Where arrays go that name no device: `cpu()`, or `cpu_numpy()` in a build without compiled kernels."""
-    return cpu() if cpu().enabled() else cpu_numpy()
+    """Where arrays go that name no device: `cpu()`. Raises DeviceError where its kernels do not load.
+
+    `cpu_numpy()` is never taken in its place unasked: it is a hundred times slower.
+    """
+    if not cpu().enabled():
+        raise DeviceError(f"{cpu().reason}; cpu_numpy(), the slow reference, is there if you name it")
+    return cpu()
 
 
 def same_device(op: str, *arrays) -> Device:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
@@ -38,6 +40,8 @@ def matmul(a, b):
     a, b = a.astype(spec.dtype), b.astype(spec.dtype)
     a = a if a.ndim > 1 else a.reshape(1, -1)
     b = b if b.ndim > 1 else b.reshape(-1, 1)
+    if b.ndim == 2 and a.ndim > 2:  # one matrix for all rows of a: one product, not one per batch
+        a = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
     batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
     out = ndarray.empty((*batch, a.shape[-2], b.shape[-1]), spec.dtype, a.device)
     call(a.device, "matmul", a.broadcast_to((*batch, *a.shape[-2:])), b.broadcast_to((*batch, *b.shape[-2:])), out)

@@ -403,7 +403,8 @@ def _allocate(shape: Shape, strides: Shape, dtype: DType, device: Device) -> NDA
 def full(shape, fill_value: float, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
     """A compact array of one value."""
     out = empty(shape, dtype, device)
-    call(out.device, "copy", out.device.kernels.scalar(fill_value, out.dtype.code), out)
+    value = int(fill_value) if out.dtype.kind == "integer" else fill_value
+    call(out.device, "copy", out.device.kernels.scalar(value, out.dtype.code), out)
     return out
 
 
@@ -424,7 +425,7 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None) 
     Without a device, an NDArray stays where it is and the rest goes to the default device.
     """
     if isinstance(data, NDArray):
-        device = device or data.device
+        device, dtype = device or data.device, dtype or data.dtype
         data = data.host_view()
     try:
         values = np.asarray(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import matmul as array_api
 from needle.ops.elementwise import multiply, unbroadcast
@@ -21,6 +23,13 @@ class MatMul(Op):
         a, b = node.inputs
         if a.ndim == 1 or b.ndim == 1:
             return self._vector_gradient(out_grad, a, b)
+        if b.ndim == 2:  # one matrix for all rows of a: one product sums over them
+            count = math.prod(a.shape[:-1])
+            rows = reshape(a, (count, a.shape[-1])), reshape(out_grad, (count, out_grad.shape[-1]))
+            return (
+                matmul(out_grad, transpose(b)) if a.requires_grad else None,
+                matmul(transpose(rows[0]), rows[1]) if b.requires_grad else None,
+            )
         return (
             unbroadcast(matmul(out_grad, transpose(b)), a) if a.requires_grad else None,
             unbroadcast(matmul(transpose(a), out_grad), b) if b.requires_grad else None,

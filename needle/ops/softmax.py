@@ -13,7 +13,10 @@ from needle.ops.shape import broadcast_to, reshape
 
 
 class LogSumExp(Op):
-    """log(sum(e^x)) over axes; d/dx = e^(x - out)"""
+    """log(sum(e^x)) over axes; d/dx = softmax(x)
+
+    e^(x - out) is divided by its sum, which is 1 but for the rounding of `out`: that is all of it where x is large.
+    """
 
     def __init__(self, axes=None) -> None:
         self.axes = axes
@@ -26,7 +29,8 @@ class LogSumExp(Op):
 
     def gradient(self, out_grad, node):
         x = node.inputs[0]
-        return expand_reduced(out_grad, x, self.axes) * exp(x - expand_reduced(node, x, self.axes))
+        e = exp(x - expand_reduced(node, x, self.axes))
+        return e * expand_reduced(out_grad / summation(e, self.axes), x, self.axes)
 
 
 class Softmax(Op):

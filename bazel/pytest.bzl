@@ -1,0 +1,28 @@
+"""pytest under Bazel: each test file is a target."""
+
+load("@pip//:requirements.bzl", "requirement")
+load("@rules_python//python:defs.bzl", "py_test")
+
+def pytest_test(name, srcs, args = [], deps = [], **kwargs):
+    """Runs pytest on test files.
+
+    `bazel test --test_filter=EXPRESSION` is pytest's -k, and `--test_arg` passes any other option.
+
+    Args:
+      name: target name.
+      srcs: the files with tests. Helpers and conftest.py are py_library targets in `deps`.
+      args: options for pytest.
+      deps: what the tests import; pytest and hypothesis need not be named.
+      **kwargs: passed on to py_test: size, tags, data, shard_count and so on.
+    """
+    py_test(
+        name = name,
+        srcs = srcs + ["//bazel:pytest_main.py"],
+        args = ["$(location %s)" % src for src in srcs] + args,
+        main = "//bazel:pytest_main.py",
+        deps = deps + [
+            requirement("hypothesis"),
+            requirement("pytest"),
+        ],
+        **kwargs
+    )

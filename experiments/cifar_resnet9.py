@@ -1,0 +1,161 @@
+"""Trains a ResNet-9 on CIFAR-10.
+
+    bazel run //experiments:cifar_resnet9 -- --data_dir=DIR --epochs=10 --augment --out=DIR
+
+Shows a progress bar per epoch, and writes into --out, after each epoch, a checkpoint, metrics.jsonl and curves.png. The
+last line on standard output is a JSON object with the final figures.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+from typing import Any
+
+from absl import flags
+
+from experiments import command_line
+from experiments.command_line import FLAGS, notice, user_path
+from experiments.models.resnet9 import ResNet9, ResNet9Wide
+from experiments.run_folder import RunFolder
+from experiments.trainer import FirstBatches, evaluate, train_epoch
+from experiments.training_run import Figures, TrainingRun
+from needle import optim
+from needle.backend_ndarray import random
+from needle.data import DataLoader, Dataset, RandomCrop, RandomFlipHorizontal, load_cifar10
+from needle.errors import CheckpointError
+
+PROGRAM = "cifar_resnet9"
+ARCHITECTURES = {"resnet9": ResNet9, "resnet9_wide": ResNet9Wide}
+
+command_line.define_run_flags(PROGRAM, epochs=10, batch_size=128, lr=1e-3)
+flags.DEFINE_enum("arch", "resnet9", list(ARCHITECTURES), "Model.")
+flags.DEFINE_float("weight_decay", 1e-3, "Weight decay, as a term of the gradient.")
+flags.DEFINE_enum("optimizer", "adam", ["adam", "sgd"], "Adam, or SGD with Nesterov momentum of 0.9.")
+flags.DEFINE_enum("schedule", "constant", ["constant", "cosine", "onecycle"], "Learning rate over the steps of the run.")
+flags.DEFINE_bool("augment", False, "Flip training images at random and shift them by up to 4 pixels.")
+flags.register_validator("weight_decay", lambda value: 0 <= value < math.inf, "expected a finite number of 0 or more")
+
+# What makes a run what it is. Of these, a run that is resumed may be given more epochs, or data that have moved.
+CONFIG = (
+    "arch", "augment", "batch_size", "data_dir", "epochs", "limit_batches", "lr", "optimizer", "schedule", "seed",
+    "weight_decay",
+)  # fmt: skip
+FREE_TO_CHANGE = {"data_dir", "epochs"}
+
+
+def main() -> dict[str, Any]:
+    folder = RunFolder(user_path(FLAGS.out))
+    device = command_line.chosen_device()
+    if FLAGS.data_dir is not None:
+        FLAGS.data_dir = str(user_path(FLAGS.data_dir))
+    state = _load_checkpoint(folder) if FLAGS.resume else None
+
+    random.manual_seed(FLAGS.seed)
+    transforms = [RandomFlipHorizontal(), RandomCrop(padding=4)] if FLAGS.augment else None
+    train_set, test_set, source = load_cifar10(FLAGS.data_dir, transforms=transforms, notice=notice)
+    data = "synthetic" if source == "synthetic" else "CIFAR-10"
+    train_batches, test_batches = (
+        FirstBatches(DataLoader(dataset, FLAGS.batch_size, shuffle, device=device), FLAGS.limit_batches)
+        for dataset, shuffle in ((train_set, True), (test_set, False))
+    )
+    model = ARCHITECTURES[FLAGS.arch](device=device)
+    optimizer = _optimizer(model)
+    schedule = _schedule(optimizer, steps=FLAGS.epochs * len(train_batches))
+    parameters = sum(parameter.size for parameter in model.parameters())
+    notice(f"{FLAGS.arch} with {parameters:,} parameters on {FLAGS.device}; data: {source}; results: {folder.folder}")
+
+    config = {"program": PROGRAM, "data": data, "flags": command_line.flag_values(*CONFIG)}
+    run = TrainingRun(folder, model, optimizer, schedule, config, title=f"{FLAGS.arch} on {data}, {FLAGS.device}")
+    if state is not None:
+        if state["config"]["data"] != data:
+            raise CheckpointError(f"{folder.checkpoint}: of a run on {state['config']['data']} data, but here are {data}")
+        run.resume(state)
+        notice(f"resuming after epoch {run.epoch} of {FLAGS.epochs}")
+    else:
+        earlier = folder.set_earlier_run_aside()
+        if earlier is not None:
+            notice(f"the results of an earlier run are now in {earlier}")
+        run.start()
+
+    def train(epoch: int) -> Figures:
+        accuracy, loss = train_epoch(
+            model,
+            train_batches,
+            optimizer,
+            schedule=schedule,
+            desc=f"Epoch {epoch}/{FLAGS.epochs} train",
+            steps_before=(epoch - 1) * len(train_batches),
+            allow_nan=FLAGS.allow_nan,
+        )
+        return {"loss": loss, "accuracy": accuracy, "samples": _samples(train_batches)}
+
+    def test(epoch: int) -> Figures:
+        accuracy, loss = evaluate(model, test_batches, desc=f"Epoch {epoch}/{FLAGS.epochs} test")
+        return {"loss": loss, "accuracy": accuracy, "samples": _samples(test_batches)}
+
+    run.fit(FLAGS.epochs, train, {"test": test}, FLAGS.allow_nan)
+    return {
+        "program": PROGRAM,
+        "arch": FLAGS.arch,
+        "parameters": parameters,
+        "data": data,
+        "device": FLAGS.device,
+        **_final_figures(run),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "out": str(folder.folder),
+    }
+
+
+def _load_checkpoint(folder: RunFolder) -> dict[str, Any]:
+    """The state to resume from; flags that were not given take the values of its run."""
+    if not folder.checkpoint.exists():
+        raise CheckpointError(f"{folder.folder}: no checkpoint to --resume from")
+    state = folder.load()
+    try:
+        program, values = state["config"]["program"], state["config"]["flags"]
+    except (KeyError, TypeError):
+        program, values = None, {}
+    if program != PROGRAM:
+        raise CheckpointError(f"{folder.checkpoint}: not of a run of {PROGRAM}")
+    command_line.adopt_flags(values, FREE_TO_CHANGE, folder.checkpoint)
+    return state
+
+
+def _optimizer(model) -> optim.Optimizer:
+    options = {"lr": FLAGS.lr, "weight_decay": FLAGS.weight_decay}
+    if FLAGS.optimizer == "adam":
+        return optim.Adam(model.parameters(), **options)
+    return optim.SGD(model.parameters(), momentum=0.9, dampening=0, nesterov=True, **options)
+
+
+def _schedule(optimizer: optim.Optimizer, steps: int) -> optim.Schedule | None:
+    if FLAGS.schedule == "cosine":
+        return optim.CosineAnnealingLR(optimizer, steps)
+    if FLAGS.schedule == "onecycle":
+        return optim.OneCycleLR(optimizer, FLAGS.lr, steps)
+    return None
+
+
+def _samples(batches: FirstBatches) -> int:
+    """How many examples an epoch over the batches has."""
+    return min(len(batches) * FLAGS.batch_size, len(batches.dataloader.dataset))
+
+
+def _final_figures(run: TrainingRun) -> dict[str, Any]:
+    """The last epoch's figures, the best accuracy, and the speed and time of training over all epochs."""
+    rows = {split: [row for row in run.history if row["split"] == split] for split in ("train", "test")}
+    figures = {"epochs": run.epoch}
+    for split in rows:
+        figures |= {f"{split}_{name}": rows[split][-1][name] for name in ("loss", "accuracy")}
+    train_seconds = sum(row["seconds"] for row in rows["train"])
+    samples = sum(row["seconds"] * row["samples_per_second"] for row in rows["train"])
+    return figures | {
+        "best_test_accuracy": max(row["accuracy"] for row in rows["test"]),
+        "samples_per_second": round(samples / train_seconds, 1),
+        "seconds": round(sum(row["seconds"] for row in run.history), 3),
+    }
+
+
+if __name__ == "__main__":
+    command_line.run_program(PROGRAM, main)

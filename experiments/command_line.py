@@ -1,0 +1,114 @@
+"""What the experiments' programs have in common on the command line.
+
+A program's standard output is one line, a JSON object with its result; everything for a person goes to standard error. A
+user's mistake is one line there, and exit status 2 where it is in the flags, else 1; Ctrl-C is one line and status 130.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from absl import app, flags
+
+from needle.backend_ndarray import Device, all_devices, default_device
+from needle.errors import CheckpointError, DeviceError, NeedleError
+
+FLAGS = flags.FLAGS
+flags.disclaim_key_flags()  # the flags defined here belong to the program that calls define_run_flags
+
+
+def define_run_flags(program: str, epochs: int, batch_size: int, lr: float) -> None:
+    """Defines the flags that every program has; the arguments are defaults."""
+    flags.DEFINE_string("data_dir", None, "Folder of the data; then $NEEDLE_DATA_DIR, ~/.cache/needle/data, a download.")
+    names = [device.name for device in all_devices()]
+    flags.DEFINE_enum("device", default_device().name, names, "Where to compute.")
+    flags.DEFINE_integer("epochs", epochs, "Passes over the training set.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", batch_size, "Examples per step.", lower_bound=1)
+    flags.DEFINE_float("lr", lr, "Learning rate; the highest one of a schedule.")
+    flags.DEFINE_integer("seed", 0, "Seed of all random numbers.", lower_bound=0, upper_bound=2**32 - 1)
+    flags.DEFINE_integer("limit_batches", None, "Use only so many batches per epoch, for a quick look.", lower_bound=1)
+    flags.DEFINE_string("out", f"needle-runs/{program}", "Folder for checkpoint, metrics.jsonl and curves.png.")
+    flags.DEFINE_bool("resume", False, "Go on from the checkpoint in --out; flags that are not given are that run's.")
+    flags.DEFINE_bool("allow_nan", False, "Go on after a loss that is NaN or infinite.")
+    flags.register_validator("lr", lambda value: 0 < value < math.inf, "expected a finite number above 0")
+
+
+def run_program(program: str, main: Callable[[], dict[str, Any]]) -> NoReturn:
+    """Parses the flags, calls `main`, prints what it returns as JSON, and exits."""
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            rest = FLAGS(argv)
+        except flags.Error as error:
+            _exit(2, f"{program}: error: {error}")
+        if len(rest) > 1:
+            _exit(2, f"{program}: error: unexpected argument {rest[1]!r}: expected flags, as in --epochs=10")
+        return rest
+
+    def run(_: list[str]) -> None:
+        try:
+            result = main()
+        except NeedleError as error:
+            _exit(1, f"{program}: error: {error}")
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _exit(1, f"{program}: error: {where}{error.strerror or error}")
+        except MemoryError as error:
+            _exit(1, f"{program}: error: out of memory: {error}")
+        except KeyboardInterrupt as interrupt:
+            _exit(130, f"{program}: interrupted{f': {interrupt}' if str(interrupt) else ''}")
+        print(json.dumps(result), flush=True)
+
+    app.run(run, flags_parser=parse)
+
+
+def _exit(status: int, message: str) -> NoReturn:
+    print(" ".join(message.split()), file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+def notice(message: str) -> None:
+    """Tells the person at the terminal something."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def user_path(path: str) -> Path:
+    """The path as meant by the user: `bazel run` moves to another folder and says in the environment where it came from."""
+    return Path(os.environ.get("BUILD_WORKING_DIRECTORY", "."), Path(path).expanduser()).absolute()
+
+
+def chosen_device() -> Device:
+    """The device of --device. Raises DeviceError, with the reason, if it cannot be used."""
+    device = next(device for device in all_devices() if device.name == FLAGS.device)
+    if not device.enabled():
+        raise DeviceError(f"--device={FLAGS.device}: {device.reason}")
+    return device
+
+
+def flag_values(*names: str) -> dict[str, Any]:
+    """The values of those flags, by name."""
+    return {name: FLAGS[name].value for name in names}
+
+
+def adopt_flags(values: dict[str, Any], free: set[str], source: Path) -> None:
+    """Sets the flags to a resumed run's values. Raises CheckpointError if a flag was given and says something else.
+
+    Flags in `free` may say something else. `source` is the file that the values come from.
+    """
+    for name, value in values.items():
+        if name not in FLAGS:
+            raise CheckpointError(f"{source}: of a run with --{name}, which this program does not have")
+        given = FLAGS[name].value
+        if not FLAGS[name].present:
+            try:
+                setattr(FLAGS, name, value)
+            except flags.Error as error:
+                raise CheckpointError(f"{source}: {error}") from None
+        elif given != value and name not in free:
+            raise CheckpointError(f"{source}: of a run with --{name}={value}: --resume cannot go on with --{name}={given}")

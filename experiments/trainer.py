@@ -1,0 +1,113 @@
+"""One epoch of training or of evaluation of a classifier.
+
+    accuracy, loss = train_epoch(model, dataloader, optimizer)
+    accuracy, loss = evaluate(model, test_dataloader)
+
+What goes around it, with metrics, curves and checkpoints, is training_run.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sized
+
+from experiments.metrics import RunningMean
+from needle import nn, ops, optim
+from needle.autograd import Tensor, no_grad
+from needle.progress import tqdm
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+class FirstBatches:
+    """The first `limit` batches of a DataLoader, or all of them where `limit` is None."""
+
+    def __init__(self, dataloader: Iterable, limit: int | None) -> None:
+        self.dataloader = dataloader
+        self.limit = limit
+
+    def __len__(self) -> int:
+        batches = len(self.dataloader)
+        return batches if self.limit is None else min(self.limit, batches)
+
+    def __iter__(self) -> Iterator:
+        return itertools.islice(self.dataloader, self.limit)
+
+
+def train_epoch(
+    model: nn.Module,
+    dataloader: Iterable[tuple[Tensor, Tensor]],
+    optimizer: optim.Optimizer | None = None,
+    loss_function: LossFunction | None = None,
+    *,
+    schedule: optim.Schedule | None = None,
+    desc: str = "train",
+    steps_before: int = 0,
+    allow_nan: bool = False,
+) -> tuple[float, float]:
+    """Trains on every batch (x, labels) once; returns the accuracy and the mean loss of the epoch, as it went along.
+
+    Without an optimizer it is a new Adam with lr=1e-3, which remembers nothing from one epoch to the next; without a
+    loss function it is nn.SoftmaxLoss. The schedule, if any, makes a step per batch. `desc` stands before the progress
+    bar. Raises NonFiniteLoss, unless `allow_nan`, soon after a loss that is not finite; the step that it names counts
+    from 1 after `steps_before`.
+    """
+    optimizer = optimizer or optim.Adam(model.parameters(), lr=1e-3)
+
+    def learn(loss: Tensor) -> None:
+        optimizer.reset_grad()
+        loss.backward()
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+
+    model.train()
+    return _run_epoch(model, dataloader, loss_function, desc, learn, None if allow_nan else steps_before)
+
+
+def evaluate(
+    model: nn.Module,
+    dataloader: Iterable[tuple[Tensor, Tensor]],
+    loss_function: LossFunction | None = None,
+    *,
+    desc: str = "test",
+) -> tuple[float, float]:
+    """The accuracy and the mean loss of the model, in evaluation mode, over all batches (x, labels)."""
+    model.eval()
+    with no_grad():
+        return _run_epoch(model, dataloader, loss_function, desc)
+
+
+def _run_epoch(
+    model: nn.Module,
+    dataloader: Iterable[tuple[Tensor, Tensor]],
+    loss_function: LossFunction | None,
+    desc: str,
+    learn: Callable[[Tensor], None] | None = None,
+    steps_before: int | None = None,
+) -> tuple[float, float]:
+    """Accuracy and mean loss; stops at a loss that is not finite unless `steps_before` is None."""
+    loss_function = loss_function or nn.SoftmaxLoss()
+    device = model.parameters()[0].device
+    mean_loss, accuracy = RunningMean(), RunningMean()
+    with tqdm(dataloader, desc=desc, unit="batch") as bar:
+        bar.metrics(loss=mean_loss, acc=accuracy)
+        for x, labels in bar:
+            x, labels = x.to(device), labels.to(device)
+            logits = model(x)
+            loss = loss_function(logits, labels)
+            if learn is not None:
+                learn(loss)
+            mean_loss.add(loss.detach() * len(x), len(x))
+            accuracy.add(_number_correct(logits.detach(), labels), len(x))
+            if steps_before is not None:
+                mean_loss.check_finite(steps_before)
+    result = float(accuracy), float(mean_loss)
+    if steps_before is not None:
+        mean_loss.check_finite(steps_before)
+    return result
+
+
+def _number_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many rows of logits (N, classes) have their maximum at the label (N,)."""
+    return ops.equal(logits.argmax(1), labels).astype("float32").sum()

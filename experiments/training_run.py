@@ -1,0 +1,118 @@
+"""A training run from its first epoch to its last, which may be stopped at any moment and resumed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from experiments.metrics import NonFiniteLoss
+from experiments.run_folder import RunFolder
+from needle import nn, optim
+from needle.checkpoint import restore_training_state, training_state
+from needle.errors import CheckpointError
+
+Figures = dict[str, float]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with a message that says where the run stands."""
+
+
+class TrainingRun:
+    """Trains epoch after epoch; after each it saves the state and writes what has been measured.
+
+    A run that is resumed goes on from the end of the last epoch that was saved, with the same random numbers, so it ends
+    with the same bits as one that was never stopped.
+
+    config: what the run was started with, a JSON object; it is kept in the checkpoint.
+    history: a row per epoch and split: epoch, split, the split's figures, samples_per_second, seconds.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        schedule: optim.Schedule | None,
+        config: dict[str, Any],
+        title: str,
+    ) -> None:
+        self.folder = folder
+        self.parts = (model, optimizer, schedule)
+        self.config = config
+        self.title = title
+        self.epoch = 0
+        self.history: list[dict[str, Any]] = []
+        self._saved_epoch: int | None = None
+
+    def start(self) -> None:
+        """Saves the initial state. What an earlier run left in the folder must have been set aside."""
+        self._save()
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Goes back to a state that an earlier run saved. Raises CheckpointError where it is of something else."""
+        try:
+            restore_training_state(state, *self.parts)
+            self.epoch, self.history = int(state["epoch"]), list(state["history"])
+        except (CheckpointError, KeyError) as error:
+            raise CheckpointError(f"{self.folder.checkpoint}: of another kind of run: {error}") from None
+        self._saved_epoch = self.epoch
+        self.folder.write_history(self.history, self.title)
+
+    def fit(
+        self,
+        epochs: int,
+        train: Callable[[int], Figures],
+        evaluate: dict[str, Callable[[int], Figures]],
+        allow_nan: bool = False,
+    ) -> None:
+        """Runs all epochs up to `epochs` that have not been run yet.
+
+        Each epoch calls `train(epoch)` and then, for each split, `evaluate[split](epoch)`; they return what they have
+        measured: "loss", the number of "samples", and any other figures. Raises NonFiniteLoss, unless `allow_nan`, before
+        a state with a loss that is not finite would replace a good one; OSError where a file cannot be written; and
+        Interrupted. In every case the last checkpoint is whole.
+        """
+        try:
+            while self.epoch < epochs:
+                epoch = self.epoch + 1
+                rows = [_measure(epoch, split, run) for split, run in {"train": train, **evaluate}.items()]
+                for row in rows:
+                    if row["loss"] is None and not allow_nan:
+                        raise NonFiniteLoss(f"the loss on the {row['split']} split is not finite after epoch {epoch}")
+                self.epoch, self.history = epoch, self.history + rows
+                self._save()
+        except NonFiniteLoss as error:
+            raise NonFiniteLoss(f"{error}; {self.standing()}; --allow_nan goes on all the same") from None
+        except KeyboardInterrupt:
+            raise Interrupted(f"{self.standing()}; --resume goes on from there") from None
+
+    def standing(self) -> str:
+        """Which state the checkpoint holds, for a person to read."""
+        if self._saved_epoch is None:
+            return "there is no checkpoint yet"
+        state = f"the state after epoch {self._saved_epoch}" if self._saved_epoch else "the state before training"
+        return f"{state} is in {self.folder.checkpoint}"
+
+    def _save(self) -> None:
+        # The history is in the checkpoint too: a kill between the two writes leaves nothing that resume() cannot mend.
+        progress = {"epoch": self.epoch, "history": self.history, "config": self.config}
+        try:
+            self.folder.save(training_state(*self.parts) | progress)
+            self._saved_epoch = self.epoch
+            self.folder.write_history(self.history, self.title)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}; {self.standing()}", error.filename) from None
+
+
+def _measure(epoch: int, split: str, run: Callable[[int], Figures]) -> dict[str, Any]:
+    """The row of the history for what `run` does. A figure that is not finite becomes None: JSON has no NaN."""
+    begin = time.perf_counter()
+    figures = run(epoch)
+    seconds = time.perf_counter() - begin
+    samples = figures.pop("samples")
+    row = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    speed = {"samples_per_second": round(samples / seconds, 1), "seconds": round(seconds, 3)}
+    return {"epoch": epoch, "split": split, **row, **speed}

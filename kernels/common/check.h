@@ -1,0 +1,47 @@
+// Argument checks of the kernels, and the one place that makes their error messages.
+//
+// A kernel file is compiled once per instruction level. The linker keeps only one copy of an inline function or template
+// that several object files hold, and must never keep the AVX-512 one for a processor without it. So everything here that
+// is more than a comparison is compiled once, in check.cc, and kernel files in cpu/ throw through these functions only.
+// tests/kernels/weak_symbols_test.py looks for what slips through.
+#pragma once
+
+#include "kernels/common/array.h"
+
+namespace needle {
+
+// Formats as printf does: throw_shape_error("conv2d: stride %ld, expected 1 or more", stride).
+[[noreturn, gnu::format(printf, 1, 2)]] void throw_shape_error(const char* format, ...);
+[[noreturn, gnu::format(printf, 1, 2)]] void throw_dtype_error(const char* format, ...);
+
+// A shape as a C string, for the two above: "(2, 3)".
+struct ShapeText {
+  char text[200];
+  explicit ShapeText(const Array& a);
+};
+
+// A list of operands with the names that an error shows.
+struct NamedArray {
+  const char* name;
+  const Array& array;
+};
+
+inline bool is_floating_dtype(DType dtype) { return dtype <= DType::bfloat16; }
+inline bool is_half_dtype(DType dtype) { return dtype == DType::float16 || dtype == DType::bfloat16; }
+
+void check_dtype(const char* op, NamedArray a, DType expected);
+void check_same_dtype(const char* op, NamedArray a, NamedArray b);
+void check_floating(const char* op, NamedArray a);
+void check_not_bool(const char* op, NamedArray a);
+void check_index_dtype(const char* op, NamedArray a);  // int32 or int64
+
+void check_ndim(const char* op, NamedArray a, int ndim);
+void check_same_shape(const char* op, NamedArray a, NamedArray b);
+// `a` has the shape (extent,).
+void check_vector(const char* op, NamedArray a, int64_t extent);
+// `a` has the shape of `out`, or is 0-d and broadcast.
+void check_broadcast(const char* op, NamedArray a, NamedArray out);
+// `a` has the shape of `x` without its last axis.
+void check_leading_shape(const char* op, NamedArray a, NamedArray x);
+
+}  // namespace needle

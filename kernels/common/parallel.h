@@ -1,0 +1,52 @@
+// OpenMP threads: how many, and the one loop that uses them.
+#pragma once
+
+#include <cstdint>
+
+namespace needle {
+
+// Threads that a kernel may use: OMP_NUM_THREADS or the processors of this process, until set. One setting for all Python
+// threads. A process made by fork() runs on one thread, for libgomp's own threads do not survive a fork and waiting for
+// them would never end; set_num_threads throws there.
+int num_threads();
+void set_num_threads(int count);
+
+// Below this many element operations for each thread, waking a second one costs more than it gains: a parallel region
+// costs about 2 to 5 microseconds, in which one core adds some 20,000 to 50,000 numbers.
+inline constexpr int64_t kWorkPerThread = 32768;
+
+struct Range {
+  int64_t begin, end;
+};
+
+// The `part`th of `parts` ranges that share out 0..count-1 evenly.
+static inline Range part_of(int64_t count, int part, int parts) {
+  const int64_t each = count / parts, rest = count % parts;
+  const int64_t begin = each * part + (part < rest ? part : rest);
+  return {begin, begin + each + (part < rest ? 1 : 0)};
+}
+
+// The number of parts that parallel_for will make of `count` items of `work` element operations together.
+static inline int parallel_parts(int64_t count, int64_t work) {
+  int64_t parts = work / kWorkPerThread;
+  if (parts > count) parts = count;
+  if (parts <= 1) return 1;
+  const int threads = num_threads();
+  return parts < threads ? static_cast<int>(parts) : threads;
+}
+
+// Calls body(part, begin, end) for each part's range. `body` must not throw, for no exception may leave a parallel region.
+template <class Body>
+void parallel_for(int64_t count, int parts, const Body& body) {
+  if (parts <= 1) {
+    body(0, int64_t{0}, count);
+    return;
+  }
+#pragma omp parallel for num_threads(parts) schedule(static, 1)
+  for (int part = 0; part < parts; ++part) {
+    const Range range = part_of(count, part, parts);
+    body(part, range.begin, range.end);
+  }
+}
+
+}  // namespace needle

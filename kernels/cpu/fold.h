@@ -1,0 +1,131 @@
+// Folds consecutive values into one with whole registers: sum, maximum and minimum.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+namespace needle::cpu::NEEDLE_LEVEL {
+namespace {
+
+// One register of this level.
+#if defined(__AVX512F__)
+inline constexpr int kVectorBytes = 64;
+#elif defined(__AVX__)
+inline constexpr int kVectorBytes = 32;
+#else
+inline constexpr int kVectorBytes = 16;
+#endif
+template <class T, int bytes> struct VectorOf { typedef T type __attribute__((vector_size(bytes))); };
+template <class T> using Vector = typename VectorOf<T, kVectorBytes>::type;
+template <class T> inline constexpr int64_t kLanes = kVectorBytes / sizeof(T);
+
+// float32 additions in a row that keep the error of a sum small beside that of one addition's rounding. Longer sums grow
+// from such short ones in float64: as exact as a pairwise sum, at the speed of a plain one.
+constexpr int64_t kShortSum = 64;
+constexpr int64_t kRun = 4 * kShortSum * kLanes<float>;  // kShortSum additions in each lane of the four vectors of `fold`
+
+// What a sum of T grows in.
+template <class T> using Longer = std::conditional_t<std::is_same_v<T, float>, double, T>;
+
+// The operations; `step` folds `right`, a number or a vector of them, into `left`.
+template <class T>
+struct Add {
+  using Value = T;
+  using Partial = Longer<T>;
+  static constexpr T identity() { return 0; }
+  template <class V>
+  static void step(V& left, const V& right) { left += right; }
+};
+
+// Takes the later value where it is larger or NaN, and stays with NaN.
+template <class T>
+struct Max {
+  using Value = T;
+  using Partial = T;
+  static constexpr T identity() {
+    return std::is_floating_point_v<T> ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
+  }
+  template <class V>
+  static void step(V& left, const V& right) {
+    if constexpr (std::is_floating_point_v<T>) left = (left >= right) | (left != left) ? left : right;
+    else left = left >= right ? left : right;
+  }
+  static bool is_better(T later, T earlier) { return later > earlier; }
+};
+
+template <class T>
+struct Min {
+  using Value = T;
+  using Partial = T;
+  static constexpr T identity() {
+    return std::is_floating_point_v<T> ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
+  }
+  template <class V>
+  static void step(V& left, const V& right) {
+    if constexpr (std::is_floating_point_v<T>) left = (left <= right) | (left != left) ? left : right;
+    else left = left <= right ? left : right;
+  }
+  static bool is_better(T later, T earlier) { return later < earlier; }
+};
+
+// The fold of a register of `bytes` bytes, by halves.
+template <class Operation, int bytes>
+inline typename Operation::Value fold_lanes(const typename VectorOf<typename Operation::Value, bytes>::type& all) {
+  using T = typename Operation::Value;
+  if constexpr (bytes > 16) {
+    typename VectorOf<T, bytes / 2>::type half[2];
+    std::memcpy(half, &all, sizeof half);
+    Operation::step(half[0], half[1]);
+    return fold_lanes<Operation, bytes / 2>(half[0]);
+  } else {
+    T lane[bytes / sizeof(T)];
+    std::memcpy(lane, &all, sizeof lane);
+    for (int64_t n = bytes / sizeof(T) / 2; n > 0; n /= 2)
+      for (int64_t i = 0; i < n; ++i) Operation::step(lane[i], lane[i + n]);
+    return lane[0];
+  }
+}
+
+// The fold of value(0), ..., value(n - 1), where value(i) is a number and vector(i) the vector of them from i on.
+template <class Operation, class Value, class MakeVector>
+inline typename Operation::Value fold(int64_t n, const Value& value, const MakeVector& vector) {
+  using T = typename Operation::Value;
+  constexpr int64_t lanes = kLanes<T>;
+  T result = Operation::identity();
+  int64_t i = 0;
+  if (n >= 4 * lanes) {  // four chains, so that one addition need not wait for the last
+    Vector<T> chain[4], next;
+    for (int k = 0; k < 4; ++k) vector(k * lanes, chain[k]);
+    for (i = 4 * lanes; i + 4 * lanes <= n; i += 4 * lanes)
+      for (int k = 0; k < 4; ++k) {
+        vector(i + k * lanes, next);
+        Operation::step(chain[k], next);
+      }
+    Operation::step(chain[0], chain[1]);
+    Operation::step(chain[2], chain[3]);
+    Operation::step(chain[0], chain[2]);
+    result = fold_lanes<Operation, kVectorBytes>(chain[0]);
+  }
+  for (; i < n; ++i) Operation::step(result, T(value(i)));
+  return result;
+}
+
+// The fold of a[0], ..., a[n - 1]; float32 sums take at most kRun values here.
+template <class Operation>
+inline typename Operation::Value fold(int64_t n, const typename Operation::Value* a) {
+  using T = typename Operation::Value;
+  return fold<Operation>(n, [a](int64_t i) { return a[i]; },
+                         [a](int64_t i, Vector<T>& to) { std::memcpy(&to, a + i, sizeof to); });
+}
+
+template <class T>
+inline Longer<T> long_sum(int64_t n, const T* a) {
+  Longer<T> sum = 0;
+  for (int64_t i = 0; i < n; i += kRun) sum += fold<Add<T>>(n - i < kRun ? n - i : kRun, a + i);
+  return sum;
+}
+
+}  // namespace
+}  // namespace needle::cpu::NEEDLE_LEVEL

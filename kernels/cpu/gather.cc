@@ -1,0 +1,116 @@
+// Rows of a matrix by number, and their sums by number.
+#include <type_traits>
+
+#include "kernels/cpu/indices.h"
+#include "kernels/cpu/loops.h"
+
+namespace needle::cpu::NEEDLE_LEVEL {
+namespace {
+
+// The byte address of row i, row-major, of the leading axes of `a`.
+class RowAddress {
+ public:
+  explicit RowAddress(const Array& a) : a_(a), first_(first_byte(a)), size_(itemsize(a.dtype)) {}
+  std::byte* operator()(int64_t i) const {
+    std::byte* address = first_;
+    for (int d = a_.ndim - 2; d >= 0; --d) {
+      address += i % a_.shape[d] * a_.strides[d] * size_;
+      i /= a_.shape[d];
+    }
+    return address;
+  }
+
+ private:
+  const Array& a_;
+  std::byte* const first_;
+  const int64_t size_;
+};
+
+// `table` is (rows, width) and `picked` (*indices.shape, width).
+void check_rows(const char* op, NamedArray table, const Array& indices, NamedArray picked) {
+  check_index_dtype(op, {"indices", indices});
+  check_same_dtype(op, table, picked);
+  check_ndim(op, table, 2);
+  check_leading_shape(op, {"indices", indices}, picked);
+  const int64_t width = table.array.shape[1], expected = picked.array.shape[picked.array.ndim - 1];
+  if (width != expected)
+    throw_shape_error("%s: %s has shape %s and %s has shape %s, expected one width, met %ld and %ld", op, table.name,
+                      ShapeText(table.array).text, picked.name, ShapeText(picked.array).text, width, expected);
+}
+
+template <class Word>
+void copy_row(const std::byte* from, int64_t from_stride, std::byte* to, int64_t to_stride, int64_t width) {
+  if (from_stride == sizeof(Word) && to_stride == sizeof(Word))
+    std::memcpy(to, from, width * sizeof(Word));
+  else
+    for (int64_t c = 0; c < width; ++c) std::memcpy(to + c * to_stride, from + c * from_stride, sizeof(Word));
+}
+
+// T is the type that sums grow in. Where out holds another, or its rows are strided, they grow in a copy that is stored at
+// the end, so that a half type's sum is rounded once.
+template <class T>
+void scatter_add_typed(const Array& a, const int64_t* indices, int64_t count, const Array& out) {
+  const int64_t rows = out.shape[0], width = out.shape[1];
+  const RowAccess<T> read(a), update(out);
+  const RowAddress a_row(a), out_row(out);
+  const bool in_place = update.direct();
+  const Scratch<T> sums(in_place ? 0 : rows * width);
+  if (!in_place)
+    for (int64_t r = 0; r < rows; ++r) update.read(out_row(r), 0, width, &sums[r * width]);
+
+  // Threads share out the columns, so that each sum grows in the order of the indices.
+  constexpr int64_t kUnit = 64;  // columns; threads share no cache line of a compact row
+  const int64_t units = (width + kUnit - 1) / kUnit;
+  parallel_for(units, parallel_parts(units, count * width), [&](int, int64_t begin, int64_t end) {
+    alignas(64) T scratch[kChunk];
+    const int64_t last = end * kUnit < width ? end * kUnit : width;
+    for (int64_t i = 0; i < count; ++i) {
+      const std::byte* from = a_row(i);
+      T* sum = in_place ? reinterpret_cast<T*>(out_row(indices[i])) : &sums[indices[i] * width];
+      for (int64_t c = begin * kUnit; c < last; c += kChunk) {
+        const int64_t n = last - c < kChunk ? last - c : kChunk;
+        const T* values = read.read(from, c, n, scratch);
+#pragma GCC ivdep
+        for (int64_t j = 0; j < n; ++j) sum[c + j] = static_cast<T>(sum[c + j] + values[j]);
+      }
+    }
+  });
+  if (!in_place)
+    for (int64_t r = 0; r < rows; ++r) update.finish(out_row(r), 0, width, &sums[r * width]);
+}
+
+}  // namespace
+
+void gather(const Array& a, const Array& indices, const Array& out) {
+  check_rows("gather", {"a", a}, indices, {"out", out});
+  const int64_t count = indices.size(), width = a.shape[1];
+  const Scratch<int64_t> rows(count);
+  read_indices("gather", "index", indices, a.shape[0], rows.data());
+  const RowAddress a_row(a), out_row(out);
+  const int64_t size = itemsize(a.dtype);
+  const int64_t from_stride = a.strides[1] * size, to_stride = out.strides[out.ndim - 1] * size;
+  const auto copy = size == 8   ? copy_row<uint64_t>
+                    : size == 4 ? copy_row<uint32_t>
+                    : size == 2 ? copy_row<uint16_t>
+                                : copy_row<uint8_t>;
+  parallel_for(count, parallel_parts(count, count * width), [&](int, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) copy(a_row(rows[i]), from_stride, out_row(i), to_stride, width);
+  });
+}
+
+void scatter_add(const Array& a, const Array& indices, const Array& out) {
+  check_rows("scatter_add", {"out", out}, indices, {"a", a});
+  check_not_bool("scatter_add", {"a", a});
+  const int64_t count = indices.size();
+  const Scratch<int64_t> rows(count);
+  read_indices("scatter_add", "index", indices, out.shape[0], rows.data());
+  dispatch(a.dtype, [&](auto zero) {
+    using T = Compute<decltype(zero)>;
+    if constexpr (std::is_floating_point_v<T>)
+      scatter_add_typed<T>(a, rows.data(), count, out);
+    else if constexpr (!std::is_same_v<T, bool>)
+      scatter_add_typed<std::make_unsigned_t<T>>(a, rows.data(), count, out);  // wraps around
+  });
+}
+
+}  // namespace needle::cpu::NEEDLE_LEVEL

@@ -1,0 +1,443 @@
+// C = A B: the one loop nest under matmul and the convolutions.
+//
+// A core multiplies faster than memory delivers, so a product runs at full speed only if each number is used many times
+// after each fetch. The product is therefore cut into blocks, each as large as the memory that it should live in, after
+// Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008, and Van Zee and van de Geijn, "BLIS: A
+// Framework for Rapidly Instantiating BLAS Functionality", 2015:
+//
+//                                   N_C
+//                           . . .+-------+. . .      B (k x n): a piece of N_C columns, packed, in L3; of that a panel
+//                           .    |   ||  |    .      of K_C x N_R, between the bars, is in L1 while it is in use
+//                           .    |   ||  |    .
+//                           . . .+-------+. . .
+//               K_C
+//        . . .+-----+. .    . . . . . . . . . .
+//        .    |     |  .    .    .       .    .      A (m x k): a block of M_C x K_C, packed, in L2
+//        . . .+-----+. .    . . .+-------+. . .
+//   M_C  .    |_____|  .    .    |___[]__|    .      C (m x n): a block of M_C x N_C, the work of one thread; of that a
+//        .    |_____|M_R    .    |       |    .      tile of M_R x N_R, the [], is in registers
+//        . . .+-----+. .    . . .+-------+. . .
+//
+//   for each N_C columns of B and C:             pack them in panels of N_R columns            all threads together
+//     for each M_C rows of A and C:              this block of C is a task for one thread
+//       for each K_C columns of A:               pack the block in panels of M_R rows
+//         for each panel of B:
+//           for each panel of A:                 the micro-kernel adds their product to one tile
+//
+// A step of the micro-kernel takes one column of A's panel and one row of B's, which are M_R + N_R numbers, and does
+// M_R * N_R multiply-adds with them, all in registers:
+//
+//             b, 2 vectors
+//           +------+------+
+//      a[0] | sum  | sum  |                M_R x N_R   registers for    K_C x N_R  M_C x K_C   GFLOP/s of one core:
+//      a[1] | sum  | sum  |                (float32)   sum + b + a      (L1)       (L2)        this  the most it can do
+//       ...                     baseline    6 x  8     12 + 2 + 1 of 16    8 KB    204 KB      @@B
+//           +------+------+     avx2        6 x 16     12 + 2 + 1 of 16   16 KB    204 KB      @@2
+//  a[M_R-1] | sum  | sum  |     avx512     12 x 32     24 + 2 + 1 of 32   32 KB    204 KB      @@5
+//           +------+------+
+//
+// Packing copies a block so that the micro-kernel reads memory in order, without TLB misses and without rows that compete
+// for the same cache lines. It is also the only place where operands differ. A transposed, broadcast or float16 matrix, or
+// the windows of an image that a convolution multiplies with, is anything that can copy a block of itself,
+//
+//   copy_block(T* block, block_stride, row, rows, column, columns)    block[r * block_stride + c] = (row + r, column + c)
+//
+// and a result is anything that knows where its rows begin (StridedResult).
+//
+// T is the type of the sums: float32 for float16, bfloat16 and bool, unsigned for integers. An element of C is a sum over
+// blocks of K_C of sums in the order of k, whichever tile, block or thread it falls to. So a result does not depend on the
+// number of threads.
+#pragma once
+
+#include <omp.h>
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "kernels/common/buffer.h"
+#include "kernels/common/dtype.h"
+#include "kernels/common/parallel.h"
+#include "kernels/cpu/half.h"
+
+namespace needle::cpu::NEEDLE_LEVEL {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64, kTileRows = 12;  // 32 registers of 64 bytes
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32, kTileRows = 6;   // 16 registers of 32 bytes
+#else
+constexpr int kVectorBytes = 16, kTileRows = 6;   // 16 registers of 16 bytes
+#endif
+
+constexpr int kTileVectors = 2;
+template <class T> constexpr int kLanes = kVectorBytes / sizeof(T);
+template <class T> constexpr int kTileColumns = kTileVectors * kLanes<T>;  // N_R; kTileRows is M_R
+
+constexpr int64_t kBlockDepth = 256;     // K_C
+constexpr int64_t kBlockRows = 192;      // M_C, a multiple of M_R
+constexpr int64_t kBlockColumns = 1024;  // N_C at most, a multiple of every N_R
+static_assert(kBlockRows % kTileRows == 0);
+
+// A panel of A is row-major, and its rows one cache line further apart than K_C, so as not to compete for cache lines.
+template <class T> constexpr int64_t kPanelStride = kBlockDepth + 64 / sizeof(T);
+
+// One register full of T, which may lie anywhere in memory.
+template <class T>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
+};
+template <class T> using Vector = typename VectorOf<T>::type;
+
+constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// Integers are multiplied as unsigned numbers of the same bits, whose overflow is defined: it wraps. Bool sums up as
+// float32, which can round but never come back to zero: true is "not zero".
+template <class T> struct GemmTypes { using Element = T; using Sum = Compute<T>; };
+template <> struct GemmTypes<bool> { using Element = bool; using Sum = float; };
+template <> struct GemmTypes<int8_t> { using Element = int8_t; using Sum = uint32_t; };
+template <> struct GemmTypes<uint8_t> { using Element = uint8_t; using Sum = uint32_t; };
+template <> struct GemmTypes<int32_t> { using Element = uint32_t; using Sum = uint32_t; };
+template <> struct GemmTypes<int64_t> { using Element = uint64_t; using Sum = uint64_t; };
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Operands
+
+// `count` numbers that lie side by side.
+template <class E, class T>
+void copy_row(const E* source, T* destination, int64_t count) {
+  if constexpr (std::is_same_v<E, T>) {
+    std::memcpy(destination, source, count * sizeof(T));
+  } else if constexpr (is_floating<E>) {
+    convert(count, source, destination);
+  } else {
+    for (int64_t i = 0; i < count; ++i) destination[i] = static_cast<T>(source[i]);
+  }
+}
+
+// destination[r][c] = source[c][r] for rows x columns numbers of the destination, in squares of 4 x 4 that are turned in
+// registers. The last square of each direction overlaps the one before it where 4 does not divide the extent.
+template <class E, class T>
+void copy_transposed(const E* source, int64_t source_stride, T* destination, int64_t destination_stride, int64_t rows,
+                     int64_t columns) {
+  if constexpr (std::is_same_v<E, T>) {
+    if (rows >= 4 && columns >= 4) {
+      typedef T Quad __attribute__((vector_size(4 * sizeof(T)), aligned(alignof(T)), may_alias));
+      constexpr int64_t kLine = 64 / sizeof(T);  // whole cache lines of the destination are written at once
+      for (int64_t line = 0; line < columns; line += kLine) {
+        for (int64_t r = 0; r < rows; r += 4) {
+          const int64_t first_row = smaller(r, rows - 4);
+          for (int64_t c = line; c < smaller(line + kLine, columns); c += 4) {
+            const int64_t first_column = smaller(c, columns - 4);
+            const T* from = source + first_column * source_stride + first_row;
+            const Quad s0 = *reinterpret_cast<const Quad*>(from);
+            const Quad s1 = *reinterpret_cast<const Quad*>(from + source_stride);
+            const Quad s2 = *reinterpret_cast<const Quad*>(from + 2 * source_stride);
+            const Quad s3 = *reinterpret_cast<const Quad*>(from + 3 * source_stride);
+            const Quad low01 = __builtin_shufflevector(s0, s1, 0, 4, 1, 5);
+            const Quad low23 = __builtin_shufflevector(s2, s3, 0, 4, 1, 5);
+            const Quad high01 = __builtin_shufflevector(s0, s1, 2, 6, 3, 7);
+            const Quad high23 = __builtin_shufflevector(s2, s3, 2, 6, 3, 7);
+            T* to = destination + first_row * destination_stride + first_column;
+            *reinterpret_cast<Quad*>(to) = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+            *reinterpret_cast<Quad*>(to + destination_stride) = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+            *reinterpret_cast<Quad*>(to + 2 * destination_stride) = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+            *reinterpret_cast<Quad*>(to + 3 * destination_stride) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+          }
+        }
+      }
+      return;
+    }
+  }
+  for (int64_t c = 0; c < columns; ++c)
+    for (int64_t r = 0; r < rows; ++r)
+      destination[r * destination_stride + c] = static_cast<T>(source[c * source_stride + r]);
+}
+
+// A matrix anywhere in memory: transposed, flipped or broadcast by its strides.
+template <class E>
+struct StridedMatrix {
+  const E* data;
+  int64_t row_stride, column_stride;
+
+  template <class T>
+  void copy_block(T* block, int64_t block_stride, int64_t row, int64_t rows, int64_t column, int64_t columns) const {
+    const E* source = data + row * row_stride + column * column_stride;
+    if (row_stride == 1 && column_stride != 1) {
+      copy_transposed(source, column_stride, block, block_stride, rows, columns);
+    } else if (column_stride == 1) {
+      for (int64_t r = 0; r < rows; ++r, source += row_stride, block += block_stride)
+        copy_row(source, block, columns);
+    } else {
+      for (int64_t r = 0; r < rows; ++r, source += row_stride, block += block_stride)
+        for (int64_t c = 0; c < columns; ++c) block[c] = static_cast<T>(source[c * column_stride]);
+    }
+  }
+};
+
+// The transpose of another operand.
+template <class Operand>
+struct Transposed {
+  Operand operand;
+
+  template <class T>
+  void copy_block(T* block, int64_t block_stride, int64_t row, int64_t rows, int64_t column, int64_t columns) const {
+    constexpr int64_t kWidth = 32;
+    alignas(kAlignment) T buffer[kBlockDepth * kWidth];
+    for (int64_t r = 0; r < rows; r += kWidth) {
+      const int64_t width = smaller(kWidth, rows - r);
+      for (int64_t c = 0; c < columns; c += kBlockDepth) {
+        const int64_t depth = smaller(kBlockDepth, columns - c);
+        operand.copy_block(buffer, kWidth, column + c, depth, row + r, width);
+        copy_transposed(buffer, kWidth, block + r * block_stride + c, block_stride, width, depth);
+      }
+    }
+  }
+};
+
+// A result with rows at equal distances.
+template <class E>
+struct StridedResult {
+  using Element = E;
+  E* data;
+  int64_t row_stride, column_stride;
+
+  // offsets[r] = where row (row + r) begins, counted from data.
+  void row_offsets(int64_t row, int64_t rows, int64_t* offsets) const {
+    for (int64_t r = 0; r < rows; ++r) offsets[r] = (row + r) * row_stride;
+  }
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The micro-kernel
+
+// Adds A's panel (M_R x depth) times B's panel (depth x N_R) to the tile of C whose row i begins at c + row_offsets[i], or
+// sets the tile where not `add`. Of the N_R columns only the first `vectors` vectors are computed. Every sum[i][j] is a
+// register: the loops over i and j unroll completely. Each step also asks for a piece of the panel of B that comes next,
+// from `ahead` on, so that it has arrived in L2 by the time it is needed.
+template <int vectors, class T>
+void multiply_panels(int64_t depth, const T* __restrict a, const T* __restrict b, const char* ahead, int64_t ahead_step,
+                     T* __restrict c, const int64_t* row_offsets, bool add) {
+  Vector<T> sum[kTileRows][vectors] = {};
+  for (int64_t p = 0; p < depth; ++p, ++a, b += kTileColumns<T>, ahead += ahead_step) {
+    __builtin_prefetch(ahead, 0, 2);
+    Vector<T> b_row[vectors];
+#pragma GCC unroll 2
+    for (int j = 0; j < vectors; ++j) b_row[j] = *reinterpret_cast<const Vector<T>*>(b + j * kLanes<T>);
+#pragma GCC unroll 16
+    for (int i = 0; i < kTileRows; ++i)
+#pragma GCC unroll 2
+      for (int j = 0; j < vectors; ++j) sum[i][j] += a[i * kPanelStride<T>] * b_row[j];
+  }
+  if (add) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kTileRows; ++i)
+#pragma GCC unroll 2
+      for (int j = 0; j < vectors; ++j) sum[i][j] += reinterpret_cast<const Vector<T>*>(c + row_offsets[i])[j];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kTileRows; ++i)
+#pragma GCC unroll 2
+    for (int j = 0; j < vectors; ++j) reinterpret_cast<Vector<T>*>(c + row_offsets[i])[j] = sum[i][j];
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The blocks
+
+// The threads that work on one product, and which of them runs this.
+struct Team {
+  int rank, size;
+
+  void barrier() const {
+    if (size > 1) {
+#pragma omp barrier
+    }
+  }
+  Range share(int64_t count) const { return part_of(count, rank, size); }
+};
+
+// How much of B is packed at a time, and the memory that packing takes. Where C holds the sums themselves, a piece of B
+// need not span all of K. Where A has the rows of one block only, a panel of B is used just once after it was packed, so
+// the piece is small enough to be still in L2 then.
+template <class T>
+struct Blocking {
+  int64_t columns, depth;               // of a piece of B: N_C, and a multiple of K_C
+  int64_t packed_b, packed_a, block_c;  // numbers of T; the last two for each thread
+
+  Blocking(int64_t m, int64_t n, int64_t k, bool sums_in_c) {
+    const bool one_block = m <= kBlockRows;
+    const int64_t budget = (one_block ? 1 << 19 : 1 << 23) / sizeof(T);
+    columns = one_block ? kBlockColumns / 2 : kBlockColumns;
+    if (!sums_in_c) columns = smaller(columns, larger(budget / larger(k, 1), kBlockColumns / 4));
+    columns = round_up(smaller(n, columns), kTileColumns<T>);
+    depth = sums_in_c ? larger(budget / columns / kBlockDepth, 1) * kBlockDepth : round_up(larger(k, 1), kBlockDepth);
+    packed_b = round_up(smaller(depth, k) * columns, kAlignment);
+    packed_a = smaller(kBlockRows, round_up(m, kTileRows)) * kPanelStride<T>;
+    block_c = sums_in_c ? 0 : smaller(kBlockRows, m) * columns;
+  }
+  int64_t per_thread() const { return round_up(packed_a + block_c, kAlignment); }
+  int64_t workspace(int threads) const { return packed_b + threads * per_thread(); }
+};
+
+// Rows k0 .. k1 - 1 and columns j0 .. j1 - 1 of B: for each K_C rows, panel after panel of N_R columns, row-major, with
+// zeros beyond j1.
+template <class T>
+struct PackedB {
+  T* memory;
+  int64_t k0, k1, j0, j1;
+
+  int64_t panels() const { return ceil_div(j1 - j0, kTileColumns<T>); }
+  int64_t depth(int64_t p) const { return smaller(kBlockDepth, k1 - p); }
+  // Panel number q of the K_C rows from p on.
+  T* panel(int64_t p, int64_t q) const {
+    return memory + (p - k0) * panels() * kTileColumns<T> + q * depth(p) * kTileColumns<T>;
+  }
+
+  template <class B>
+  void pack(const B& b, const Team& team) const {
+    const Range share = team.share(ceil_div(k1 - k0, kBlockDepth) * panels());
+    for (int64_t i = share.begin; i < share.end; ++i) {
+      const int64_t p = k0 + i / panels() * kBlockDepth, q = i % panels();
+      const int64_t column = j0 + q * kTileColumns<T>, columns = smaller(kTileColumns<T>, j1 - column);
+      if (columns < kTileColumns<T>) std::memset(panel(p, q), 0, depth(p) * kTileColumns<T> * sizeof(T));
+      b.copy_block(panel(p, q), kTileColumns<T>, p, depth(p), column, columns);
+    }
+  }
+};
+
+// A block of A as panels of M_R rows, with zeros beyond its last row.
+template <class T, class A>
+void pack_a(const A& a, int64_t row, int64_t rows, int64_t p, int64_t depth, T* panels) {
+  if (depth > 0) a.copy_block(panels, kPanelStride<T>, row, rows, p, depth);
+  for (int64_t r = rows; r < round_up(rows, kTileRows); ++r)
+    std::memset(panels + r * kPanelStride<T>, 0, depth * sizeof(T));
+}
+
+// Adds a block of packed A (rows x depth) times panels of packed B (depth x columns) to the block of C whose row i begins
+// at c + row_offsets[i], or sets it. Tiles over the edge of C, or of a C whose columns are not side by side, are computed
+// in `tile` and copied.
+template <class T>
+void multiply_block(int64_t rows, int64_t columns, int64_t depth, const T* panels_a, const T* panels_b, T* c,
+                    const int64_t* row_offsets, int64_t column_stride, bool add) {
+  alignas(kAlignment) T tile[kTileRows * kTileColumns<T>];
+  int64_t tile_offsets[kTileRows];
+  for (int i = 0; i < kTileRows; ++i) tile_offsets[i] = i * kTileColumns<T>;
+  const int64_t ahead_step = ceil_div(kTileColumns<T> * sizeof(T), ceil_div(rows, kTileRows));
+
+  for (int64_t j = 0; j < columns; j += kTileColumns<T>, panels_b += kTileColumns<T> * depth) {
+    const int64_t width = smaller(kTileColumns<T>, columns - j);
+    const auto multiply = width > kLanes<T> ? &multiply_panels<kTileVectors, T> : &multiply_panels<1, T>;
+    const char* ahead = reinterpret_cast<const char*>(panels_b + kTileColumns<T> * depth);
+    for (int64_t i = 0; i < rows; i += kTileRows, ahead += ahead_step * depth) {
+      const T* panel_a = panels_a + i * kPanelStride<T>;
+      const int64_t height = smaller(kTileRows, rows - i);
+      if (height == kTileRows && width % kLanes<T> == 0 && column_stride == 1) {
+        multiply(depth, panel_a, panels_b, ahead, ahead_step, c + j, row_offsets + i, add);
+      } else {
+        multiply(depth, panel_a, panels_b, ahead, ahead_step, tile, tile_offsets, false);
+        for (int64_t r = 0; r < height; ++r) {
+          T* row = c + row_offsets[i + r] + j * column_stride;
+          for (int64_t q = 0; q < width; ++q)
+            row[q * column_stride] = tile[r * kTileColumns<T> + q] + (add ? row[q * column_stride] : 0);
+        }
+      }
+    }
+  }
+}
+
+// The block of C with rows i0 .. i0 + rows - 1 and the columns of panels q0 .. q1 - 1 of a piece of B: set to the product
+// with that piece or, from the second piece on, added to. `scratch` holds a block of A and, where C does not hold the
+// sums itself, the block of C, which is rounded once it is complete.
+template <class T, class A, class C>
+void compute_block(const A& a, const PackedB<T>& b, const C& c, int64_t i0, int64_t rows, int64_t q0, int64_t q1,
+                   T* scratch, int64_t packed_a_size) {
+  using Element = typename C::Element;
+  const int64_t j = b.j0 + q0 * kTileColumns<T>, columns = smaller(b.j0 + q1 * kTileColumns<T>, b.j1) - j;
+  T* const packed_a = scratch;
+  T* const block_c = scratch + packed_a_size;
+  Element* const corner = c.data + j * c.column_stride;
+  int64_t offsets[kBlockRows], block_offsets[kBlockRows];
+  c.row_offsets(i0, rows, offsets);
+  for (int64_t i = 0; i < rows; ++i) block_offsets[i] = i * columns;
+
+  for (int64_t p = b.k0; p == 0 || p < b.k1; p += kBlockDepth) {  // once for k = 0, which sets C to zero
+    pack_a(a, i0, rows, p, b.depth(p), packed_a);
+    if constexpr (std::is_same_v<Element, T>)
+      multiply_block(rows, columns, b.depth(p), packed_a, b.panel(p, q0), corner, offsets, c.column_stride, p > 0);
+    else
+      multiply_block(rows, columns, b.depth(p), packed_a, b.panel(p, q0), block_c, block_offsets, 1, p > 0);
+  }
+  if constexpr (!std::is_same_v<Element, T>)
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t q = 0; q < columns; ++q)
+        corner[offsets[i] + q * c.column_stride] = static_cast<Element>(block_c[block_offsets[i] + q]);
+}
+
+// C (m x n) = A (m x k) B (k x n) by a team of threads, each of which calls this.
+template <class T, class A, class B, class C>
+void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int64_t k, const A& a, const B& b,
+                       const C& c) {
+  const Blocking<T> blocking(m, n, k, std::is_same_v<typename C::Element, T>);
+  T* const scratch = workspace + blocking.packed_b + team.rank * blocking.per_thread();
+
+  // Rows are dealt out in whole panels, in a number of blocks that the threads can share evenly. Where there are too few
+  // rows for that, a task is a block of rows and a strip of the columns.
+  const int64_t row_panels = ceil_div(m, kTileRows);
+  const int64_t row_blocks = smaller(row_panels, round_up(ceil_div(m, kBlockRows), team.size));
+
+  for (int64_t j0 = 0; j0 < n; j0 += blocking.columns) {
+    for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += blocking.depth) {
+      const PackedB<T> piece{workspace, k0, smaller(k0 + blocking.depth, k), j0, smaller(j0 + blocking.columns, n)};
+      piece.pack(b, team);
+      team.barrier();
+
+      const int64_t panels = piece.panels();
+      const int64_t strips = row_blocks % team.size == 0 ? 1 : smaller(panels, ceil_div(4 * team.size, row_blocks));
+      const Range tasks = team.share(row_blocks * strips);
+      for (int64_t task = tasks.begin; task < tasks.end; ++task) {
+        const int64_t block = task / strips, strip = task % strips;
+        const int64_t i0 = row_panels * block / row_blocks * kTileRows;
+        const int64_t i1 = smaller(row_panels * (block + 1) / row_blocks * kTileRows, m);
+        compute_block(a, piece, c, i0, i1 - i0, panels * strip / strips, panels * (strip + 1) / strips, scratch,
+                      blocking.packed_a);
+      }
+      team.barrier();  // nobody packs the next piece of B over panels that somebody still reads
+    }
+  }
+}
+
+// C_i = A_i B_i for i = 0 .. batch - 1; `a`, `b` and `c` give the operands and the result of product i.
+// Many small products are dealt out to the threads whole; few or large ones are computed one by one by all threads.
+template <class T, class OperandA, class OperandB, class Result>
+void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b, Result c) {
+  if (batch == 0 || m == 0 || n == 0) return;
+  using Element = typename decltype(c(0))::Element;
+  constexpr double kWorthAThread = 1 << 19;  // multiply-adds; starting a thread's work takes some microseconds
+  const double work = static_cast<double>(batch) * m * n * larger(k, 1);
+  const int available = num_threads();
+  const int threads = work < kWorthAThread * available ? static_cast<int>(1 + work / kWorthAThread) : available;
+  const bool whole = batch >= 4 * threads || work / batch < kWorthAThread;
+
+  const int64_t workspace = Blocking<T>(m, n, k, std::is_same_v<Element, T>).workspace(whole ? 1 : threads);
+  Buffer buffer((whole ? threads : 1) * workspace * sizeof(T));
+  T* const memory = reinterpret_cast<T*>(buffer.data());
+  const auto run = [&](const Team& team) {
+    if (whole) {
+      const Range products = team.share(batch);
+      for (int64_t i = products.begin; i < products.end; ++i)
+        multiply_together<T>(Team{0, 1}, memory + team.rank * workspace, m, n, k, a(i), b(i), c(i));
+    } else {
+      for (int64_t i = 0; i < batch; ++i) multiply_together<T>(team, memory, m, n, k, a(i), b(i), c(i));
+    }
+  };
+  if (threads == 1) return run(Team{0, 1});
+#pragma omp parallel num_threads(threads)
+  run(Team{omp_get_thread_num(), omp_get_num_threads()});
+}
+
+}  // namespace
+}  // namespace needle::cpu::NEEDLE_LEVEL

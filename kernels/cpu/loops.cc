@@ -1,0 +1,268 @@
+#include "kernels/cpu/loops.h"
+
+#include <cstring>
+#include <new>
+
+#include "kernels/cpu/half.h"
+
+namespace needle::cpu::NEEDLE_LEVEL {
+namespace {
+
+// Any type of sizeof(Word) bytes; copied by memcpy, for which the type does not matter.
+template <class Word>
+const void* load(int64_t n, const std::byte* from, int64_t stride, void* chunk) {
+  if (stride == sizeof(Word)) return from;
+  std::byte* to = static_cast<std::byte*>(chunk);
+  Word first;
+  std::memcpy(&first, from, sizeof first);
+  if (stride == 0)
+    for (int64_t i = 0; i < n; ++i) std::memcpy(to + i * sizeof(Word), &first, sizeof(Word));
+  else
+    for (int64_t i = 0; i < n; ++i) std::memcpy(to + i * sizeof(Word), from + i * stride, sizeof(Word));
+  return chunk;
+}
+
+template <class Half>
+const void* load_half(int64_t n, const std::byte* from, int64_t stride, void* chunk) {
+  float* to = static_cast<float*>(chunk);
+  if (stride == sizeof(Half)) {
+    convert(n, reinterpret_cast<const Half*>(from), to);
+  } else if (stride == 0) {
+    const float value = *reinterpret_cast<const Half*>(from);
+    for (int64_t i = 0; i < n; ++i) to[i] = value;
+  } else {
+    for (int64_t i = 0; i < n; ++i) to[i] = *reinterpret_cast<const Half*>(from + i * stride);
+  }
+  return chunk;
+}
+
+template <class Word>
+void store(int64_t n, const void* chunk, std::byte* to, int64_t stride) {
+  const std::byte* from = static_cast<const std::byte*>(chunk);
+  if (stride == sizeof(Word))
+    std::memcpy(to, from, n * sizeof(Word));
+  else
+    for (int64_t i = 0; i < n; ++i) std::memcpy(to + i * stride, from + i * sizeof(Word), sizeof(Word));
+}
+
+template <class Half>
+void store_half(int64_t n, const void* chunk, std::byte* to, int64_t stride) {
+  const float* from = static_cast<const float*>(chunk);
+  if (stride == sizeof(Half))
+    convert(n, from, reinterpret_cast<Half*>(to));
+  else
+    for (int64_t i = 0; i < n; ++i) *reinterpret_cast<Half*>(to + i * stride) = static_cast<Half>(from[i]);
+}
+
+// A block of rows x columns elements, which fills a chunk in row-major order.
+struct Block {
+  int64_t rows, columns, row_stride, column_stride;  // strides in bytes
+};
+
+// A transposed operand passes in blocks of this size: a column is one cache line of 4-byte elements.
+constexpr int64_t kTileRows = 16, kTileColumns = 32;
+static_assert(kTileRows * kTileColumns <= kChunk);
+
+template <class To, class From>
+To element(const std::byte* from) {
+  From value;
+  std::memcpy(&value, from, sizeof value);
+  return static_cast<To>(value);
+}
+
+template <class To, class From>
+void load_block(const Block& block, const std::byte* from, void* chunk) {
+  To* to = static_cast<To*>(chunk);
+  if (block.rows == kTileRows && block.columns == kTileColumns && block.row_stride == sizeof(From)) {
+    for (int64_t c = 0; c < kTileColumns; ++c, from += block.column_stride)  // column by column: each lies contiguously
+      for (int64_t r = 0; r < kTileRows; ++r) to[r * kTileColumns + c] = element<To, From>(from + r * sizeof(From));
+    return;
+  }
+  for (int64_t r = 0; r < block.rows; ++r, from += block.row_stride, to += block.columns) {
+    if (block.column_stride == 0) {
+      const To value = element<To, From>(from);
+      for (int64_t c = 0; c < block.columns; ++c) to[c] = value;
+    } else {
+      for (int64_t c = 0; c < block.columns; ++c) to[c] = element<To, From>(from + c * block.column_stride);
+    }
+  }
+}
+
+// How one operand of a call reaches the loop.
+struct Access {
+  bool read, written;
+  bool half;
+  int64_t size, chunk_size;  // bytes of an element, in memory and in a chunk
+  Load load;
+  Store store;
+  void (*load_block)(const Block&, const std::byte*, void*);
+
+  template <class Word>
+  void use_word() {
+    load = NEEDLE_LEVEL::load<Word>, store = NEEDLE_LEVEL::store<Word>;
+    load_block = NEEDLE_LEVEL::load_block<Word, Word>;
+  }
+  template <class Half>
+  void use_half() {
+    load = load_half<Half>, store = store_half<Half>;
+    load_block = NEEDLE_LEVEL::load_block<float, Half>;
+  }
+
+  explicit Access(DType dtype, bool read = true, bool written = true)
+      : read(read), written(written), half(is_half_dtype(dtype)), size(itemsize(dtype)), chunk_size(half ? 4 : size) {
+    if (dtype == DType::float16) use_half<float16>();
+    else if (dtype == DType::bfloat16) use_half<bfloat16>();
+    else if (size == 1) use_word<uint8_t>();
+    else if (size == 4) use_word<uint32_t>();
+    else use_word<uint64_t>();
+  }
+};
+
+// What stays the same for all positions of one elementwise call.
+struct Call {
+  const Plan& plan;
+  const Access* access;
+  Loop loop;
+  const void* context;
+};
+
+// Chunks of all operands, and what the inputs' chunks hold, for inputs are often the same from one chunk to the next.
+struct Chunks {
+  alignas(64) std::byte data[kMaxOperands][kChunk * 8];
+  const std::byte* source[kMaxOperands] = {};
+  int64_t count[kMaxOperands] = {};
+
+  // Whether the chunk of input k holds `n` elements from there on already; the answer is yes next time.
+  bool holds(int k, const std::byte* from, int64_t n) {
+    if (source[k] == from && count[k] == n) return true;
+    source[k] = from;
+    count[k] = n;
+    return false;
+  }
+};
+
+// Positions begin..end-1, row by row.
+void run_rows(const Call& call, int64_t begin, int64_t end) {
+  const Plan& plan = call.plan;
+  Chunks chunks;
+  bool direct[kMaxOperands], all_direct = true;
+  for (int k = 0; k < plan.num_operands; ++k) {
+    direct[k] = plan.stride[k][0] == call.access[k].size && !call.access[k].half;
+    all_direct &= direct[k];
+  }
+  void* operands[kMaxOperands];
+  Cursor cursor(plan, begin);
+  while (begin < end) {
+    int64_t n = cursor.remaining() < end - begin ? cursor.remaining() : end - begin;
+    if (!all_direct && n > kChunk) n = kChunk;
+    for (int k = 0; k < plan.num_operands; ++k) {
+      const Access& access = call.access[k];
+      operands[k] = direct[k] ? static_cast<void*>(cursor.pointer(k)) : chunks.data[k];
+      if (direct[k] || !access.read) continue;
+      if (!access.written && chunks.holds(k, cursor.pointer(k), n)) continue;
+      access.load(n, cursor.pointer(k), plan.stride[k][0], chunks.data[k]);
+    }
+    call.loop(n, operands, call.context);
+    for (int k = 0; k < plan.num_operands; ++k)
+      if (!direct[k] && call.access[k].written)
+        call.access[k].store(n, chunks.data[k], cursor.pointer(k), plan.stride[k][0]);
+    cursor.advance(n);
+    begin += n;
+  }
+}
+
+// The two innermost dimensions of a plan in blocks of rows x columns <= kChunk elements; `outer` has the other dimensions.
+struct Blocks {
+  int64_t rows, columns;  // of a block
+  int64_t strips;         // of `rows` rows each, which dimension 1 takes
+};
+
+// Strips begin..end-1, counted over dimension 1 and the outer dimensions.
+void run_blocks(const Call& call, const Plan& outer, const Blocks& blocks, int64_t begin, int64_t end) {
+  const Plan& plan = call.plan;
+  Chunks chunks;
+  void* operands[kMaxOperands];
+  for (int64_t strip = begin; strip < end; ++strip) {
+    const Cursor corner(outer, strip / blocks.strips);
+    const int64_t row = strip % blocks.strips * blocks.rows;
+    const int64_t rows = plan.extent[1] - row < blocks.rows ? plan.extent[1] - row : blocks.rows;
+    for (int64_t column = 0; column < plan.extent[0]; column += blocks.columns) {
+      const int64_t columns = plan.extent[0] - column < blocks.columns ? plan.extent[0] - column : blocks.columns;
+      std::byte* pointers[kMaxOperands];
+      bool direct[kMaxOperands];
+      for (int k = 0; k < plan.num_operands; ++k) {
+        const Access& access = call.access[k];
+        const Block block{rows, columns, plan.stride[k][1], plan.stride[k][0]};
+        pointers[k] = corner.pointer(k) + row * block.row_stride + column * block.column_stride;
+        direct[k] = !access.half && block.column_stride == access.size &&
+                    (rows == 1 || block.row_stride == columns * access.size);
+        operands[k] = direct[k] ? static_cast<void*>(pointers[k]) : chunks.data[k];
+        if (direct[k] || !access.read) continue;
+        if (!access.written && chunks.holds(k, pointers[k], rows * columns)) continue;
+        access.load_block(block, pointers[k], chunks.data[k]);
+      }
+      call.loop(rows * columns, operands, call.context);
+      for (int k = 0; k < plan.num_operands; ++k) {
+        const Access& access = call.access[k];
+        if (direct[k] || !access.written) continue;
+        for (int64_t r = 0; r < rows; ++r)
+          access.store(columns, chunks.data[k] + r * columns * access.chunk_size, pointers[k] + r * plan.stride[k][1],
+                       plan.stride[k][0]);
+      }
+    }
+  }
+}
+
+constexpr int64_t kCacheLine = 64;
+constexpr int64_t kShortRow = 128;  // elements; a shorter row is not worth a pass of its own
+
+// Whether another dimension of an operand lies closer together than its innermost one, so much so that going along the
+// latter would read a cache line for each element. That dimension becomes number 1.
+bool make_transposed(Plan& plan) {
+  const auto magnitude = [](int64_t x) { return x < 0 ? -x : x; };
+  for (int k = 1; k < plan.num_operands; ++k) {
+    if (magnitude(plan.stride[k][0]) < kCacheLine) continue;
+    for (int d = 1; d < plan.ndim; ++d)
+      if (plan.stride[k][d] != 0 && magnitude(plan.stride[k][d]) < kCacheLine) {
+        plan.swap_dimensions(1, d);
+        return true;
+      }
+  }
+  return false;
+}
+
+}  // namespace
+
+Load load_for(DType dtype) { return Access(dtype).load; }
+Store store_for(DType dtype) { return Access(dtype).store; }
+
+void elementwise(Loop loop, const Array* const* arrays, int num_arrays, int cost, int outputs, bool update,
+                 const void* context) {
+  Plan plan(arrays, num_arrays, kAllAxes);
+  if (plan.size == 0) return;
+  alignas(Access) std::byte storage[kMaxOperands * sizeof(Access)];
+  Access* access = reinterpret_cast<Access*>(storage);
+  for (int k = 0; k < num_arrays; ++k) new (access + k) Access(arrays[k]->dtype, k >= outputs || update, k < outputs);
+  const Call call{plan, access, loop, context};
+
+  const bool transposed = make_transposed(plan);
+  if (plan.ndim > 1 && (transposed || plan.extent[0] < kShortRow)) {
+    Blocks blocks;
+    const int64_t most = transposed ? kTileColumns : kShortRow;
+    blocks.columns = plan.extent[0] < most ? plan.extent[0] : most;
+    blocks.rows = kChunk / blocks.columns;
+    blocks.strips = (plan.extent[1] + blocks.rows - 1) / blocks.rows;
+    const Plan outer = plan.without_innermost(2);
+    const int64_t strips = outer.size * blocks.strips;
+    parallel_for(strips, parallel_parts(strips, plan.size * cost),
+                 [&](int, int64_t begin, int64_t end) { run_blocks(call, outer, blocks, begin, end); });
+    return;
+  }
+  constexpr int64_t kUnit = 64;  // elements; threads share no cache line of a contiguous output
+  const int64_t units = (plan.size + kUnit - 1) / kUnit;
+  parallel_for(units, parallel_parts(units, plan.size * cost), [&](int, int64_t begin, int64_t end) {
+    run_rows(call, begin * kUnit, end * kUnit < plan.size ? end * kUnit : plan.size);
+  });
+}
+
+}  // namespace needle::cpu::NEEDLE_LEVEL

@@ -1,0 +1,486 @@
+// Batch normalization (Ioffe and Szegedy 2015) over the rows of x (..., C) and layer normalization (Ba, Kiros and Hinton
+// 2016) along its last axis.
+//
+// Mean and variance of a channel over many rows come from blocks of kShortBlock rows. Within a block
+//     d = x - x_first,   mean = x_first + sum(d) / n,   M2 = sum(d^2) - sum(d)^2 / n
+// in x's compute type: since x_first is one of the n values, (x_first - mean)^2 <= M2, so the subtraction loses at most a
+// factor n of the type's precision, however large the mean is. Blocks are joined in float64 (Chan, Golub and LeVeque 1979):
+//     delta = mean_b - mean_a,   mean = mean_a + delta n_b / n,   M2 = M2_a + M2_b + delta^2 n_a n_b / n
+// in an order that depends on the shape alone.
+#include <cmath>
+
+#include "kernels/cpu/fold.h"
+#include "kernels/cpu/loops.h"
+#include "kernels/cpu/rows.h"
+
+namespace needle::cpu::NEEDLE_LEVEL {
+namespace {
+
+constexpr int64_t kShortBlock = 32;
+constexpr int64_t kTaskSize = 65536;  // elements that one task reduces, about
+
+// Rows of up to three arrays of one shape (..., C): which columns and rows each task takes.
+struct Tasks {
+  int64_t channels, rows;
+  int64_t tile, tiles;      // channels that a task takes, at most kChunk
+  int64_t length, blocks;   // rows that a task takes
+  int64_t count;
+
+  Tasks(int64_t channels, int64_t rows) : channels(channels), rows(rows) {
+    tile = channels < 1 ? 1 : channels < kChunk ? channels : kChunk;
+    tiles = (channels + tile - 1) / tile;
+    length = kTaskSize / tile;
+    if (length < kShortBlock) length = kShortBlock;
+    blocks = (rows + length - 1) / length;
+    count = tiles * blocks;
+  }
+  Range task_rows(int64_t task) const { return part(task / tiles, length, rows); }
+  Range task_channels(int64_t task) const { return part(task % tiles, tile, channels); }
+
+ private:
+  static Range part(int64_t index, int64_t each, int64_t total) {
+    return {index * each, (index + 1) * each < total ? (index + 1) * each : total};
+  }
+};
+
+int64_t last_extent(const Array& x) { return x.shape[x.ndim - 1]; }
+int64_t row_count(const Array& x) {
+  int64_t rows = 1;
+  for (int d = 0; d + 1 < x.ndim; ++d) rows *= x.shape[d];
+  return rows;
+}
+
+// Mean and M2 (the sum of squared distances from it) of channels.begin.. over the rows of one task.
+template <class T>
+void block_statistics(const Plan& plan, const RowAccess<T>& x, Range rows, Range channels, double* mean, double* m2) {
+  alignas(64) T scratch[kChunk], first[kChunk], d1[kChunk], d2[kChunk];
+  const int64_t n = channels.end - channels.begin;
+  Cursor cursor(plan, rows.begin);
+  for (int64_t row = rows.begin; row < rows.end;) {
+    const int64_t count = rows.end - row < kShortBlock ? rows.end - row : kShortBlock;
+    std::memcpy(first, x.read(cursor.pointer(0), channels.begin, n, scratch), n * sizeof(T));
+    cursor.advance(1);
+    for (int64_t j = 0; j < n; ++j) d1[j] = d2[j] = 0;
+    for (int64_t i = 1; i < count; ++i, cursor.advance(1)) {
+      const T* values = x.read(cursor.pointer(0), channels.begin, n, scratch);
+      for (int64_t j = 0; j < n; ++j) {
+        const T d = values[j] - first[j];
+        d1[j] += d;
+        d2[j] += d * d;
+      }
+    }
+    const double before = static_cast<double>(row - rows.begin), here = static_cast<double>(count);
+    const double total = before + here, share = here / total;
+    for (int64_t j = 0; j < n; ++j) {
+      const double shift = d1[j] / here;
+      const double block_mean = first[j] + shift, block_m2 = d2[j] - d1[j] * shift;
+      const double delta = before > 0 ? block_mean - mean[j] : 0;
+      mean[j] = before > 0 ? mean[j] + delta * share : block_mean;
+      m2[j] = (before > 0 ? m2[j] : 0) + block_m2 + delta * delta * before * share;
+    }
+    row += count;
+  }
+}
+
+// mean and variance (biased) of every channel over all rows of x.
+template <class T>
+void channel_statistics(const Plan& plan, const Array& x, double* mean, double* variance) {
+  const Tasks tasks(last_extent(x), row_count(x));
+  const Scratch<double> means(tasks.blocks * tasks.channels), m2s(tasks.blocks * tasks.channels);
+  const RowAccess<T> access(x);
+  parallel_for(tasks.count, parallel_parts(tasks.count, tasks.rows * tasks.channels), [&](int, int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const Range rows = tasks.task_rows(task), channels = tasks.task_channels(task);
+      const int64_t at = task / tasks.tiles * tasks.channels + channels.begin;
+      block_statistics(plan, access, rows, channels, &means[at], &m2s[at]);
+    }
+  });
+  for (int64_t c = 0; c < tasks.channels; ++c) {
+    mean[c] = means[c];
+    variance[c] = m2s[c];
+  }
+  for (int64_t block = 1; block < tasks.blocks; ++block) {
+    const double before = static_cast<double>(block * tasks.length);
+    const Range rows = tasks.task_rows(block * tasks.tiles);
+    const double here = static_cast<double>(rows.end - rows.begin), share = here / (before + here);
+    for (int64_t c = 0; c < tasks.channels; ++c) {
+      const double delta = means[block * tasks.channels + c] - mean[c];
+      mean[c] += delta * share;
+      variance[c] += m2s[block * tasks.channels + c] + delta * delta * before * share;
+    }
+  }
+  for (int64_t c = 0; c < tasks.channels; ++c)
+    variance[c] = variance[c] > 0 || variance[c] != variance[c] ? variance[c] / static_cast<double>(tasks.rows) : 0;
+}
+
+// out = (x - mean) * scale + bias, all (C,). The plan's operands are x and out.
+template <class T>
+void normalize_channels(const Plan& plan, const Array& x, const Array& out, const T* mean, const T* scale, const T* bias) {
+  const int64_t channels = last_extent(x);
+  const RowAccess<T> read(x), write(out);
+  parallel_for(plan.size, parallel_parts(plan.size, plan.size * channels), [&](int, int64_t begin, int64_t end) {
+    alignas(64) T values_scratch[kChunk], out_scratch[kChunk];
+    Cursor cursor(plan, begin);
+    for (int64_t row = begin; row < end; ++row, cursor.advance(1))
+      for (int64_t c = 0; c < channels; c += kChunk) {
+        const int64_t n = channels - c < kChunk ? channels - c : kChunk;
+        const T* values = read.read(cursor.pointer(0), c, n, values_scratch);
+        T* to = write.target(cursor.pointer(1), c, out_scratch);
+#pragma GCC ivdep
+        for (int64_t j = 0; j < n; ++j) to[j] = (values[j] - mean[c + j]) * scale[c + j] + bias[c + j];
+        write.finish(cursor.pointer(1), c, n, to);
+      }
+  });
+}
+
+// A vector (C,) of x's dtype, or of float32 where x is of a half type.
+void check_parameter(const char* op, NamedArray parameter, const Array& x) {
+  if (parameter.array.dtype != DType::float32 || !is_half_dtype(x.dtype)) check_same_dtype(op, parameter, {"x", x});
+  check_vector(op, parameter, last_extent(x));
+}
+
+void check_rows(const char* op, const Array& x) {
+  check_floating(op, {"x", x});
+  if (x.ndim == 0) throw_shape_error("%s: x has shape (), expected at least one axis", op);
+}
+
+void check_like(const char* op, NamedArray a, const Array& x) {
+  check_same_dtype(op, a, {"x", x});
+  check_same_shape(op, a, {"x", x});
+}
+
+void check_not_empty_rows(const char* op, const Array& x) {
+  if (last_extent(x) == 0)
+    throw_shape_error("%s: x has shape %s, expected at least one element along the last axis", op, ShapeText(x).text);
+}
+
+void check_statistics(const char* op, NamedArray a, const Array& x) {
+  if (a.array.dtype != DType::float32 || !is_half_dtype(x.dtype)) check_same_dtype(op, a, {"x", x});
+  check_leading_shape(op, a, {"x", x});
+}
+
+void check_any_rows(const char* op, const Array& x) {
+  if (row_count(x) == 0) throw_shape_error("%s: x has shape %s, expected at least one row", op, ShapeText(x).text);
+}
+
+template <class T>
+void batch_norm_typed(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
+                      const Array& variance, double eps) {
+  const int64_t channels = last_extent(x);
+  const Array* arrays[] = {&x, &out};
+  const Plan plan(arrays, 2, leading_axes(x));
+  const Scratch<double> exact_mean(channels), exact_variance(channels);
+  channel_statistics<T>(plan, x, exact_mean.data(), exact_variance.data());
+
+  const Scratch<T> means(channels), variances(channels), scale(channels), shift(channels);
+  read_vector(weight, scale.data());
+  read_vector(bias, shift.data());
+  for (int64_t c = 0; c < channels; ++c) {
+    means[c] = static_cast<T>(exact_mean[c]);
+    variances[c] = static_cast<T>(exact_variance[c]);
+    scale[c] = static_cast<T>(scale[c] / std::sqrt(exact_variance[c] + eps));
+    shift[c] -= static_cast<T>((exact_mean[c] - means[c]) * scale[c]);  // what rounding the mean would add
+  }
+  normalize_channels(plan, x, out, means.data(), scale.data(), shift.data());
+  write_vector(means.data(), mean);
+  write_vector(variances.data(), variance);
+}
+
+template <class T>
+void batch_norm_inference_typed(const Array& x, const Array& weight, const Array& bias, const Array& mean,
+                                const Array& variance, const Array& out, double eps) {
+  const int64_t channels = last_extent(x);
+  const Array* arrays[] = {&x, &out};
+  const Scratch<T> means(channels), variances(channels), scale(channels), shift(channels);
+  read_vector(mean, means.data());
+  read_vector(variance, variances.data());
+  read_vector(weight, scale.data());
+  read_vector(bias, shift.data());
+  for (int64_t c = 0; c < channels; ++c)
+    scale[c] = static_cast<T>(scale[c] / std::sqrt(static_cast<double>(variances[c]) + eps));
+  normalize_channels(Plan(arrays, 2, leading_axes(x)), x, out, means.data(), scale.data(), shift.data());
+}
+
+// With x_hat = (x - mean) / sqrt(variance + eps) and sums over the n rows:
+//     grad_bias = sum(grad_out),   grad_weight = sum(grad_out x_hat)
+//     grad_x = weight / sqrt(variance + eps) (grad_out - grad_bias / n - x_hat grad_weight / n)
+template <class T>
+void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
+                               const Array& variance, const Array& grad_x, const Array& grad_weight,
+                               const Array& grad_bias, double eps) {
+  const Tasks tasks(last_extent(x), row_count(x));
+  const int64_t channels = tasks.channels;
+  const Array* arrays[] = {&x, &grad_out, &grad_x};
+  const Plan plan(arrays, 3, leading_axes(x));
+  const RowAccess<T> access_x(x), access_grad(grad_out), access_out(grad_x);
+  const Scratch<T> means(channels), inverse_std(channels), weights(channels);
+  read_vector(mean, means.data());
+  read_vector(variance, inverse_std.data());
+  read_vector(weight, weights.data());
+  for (int64_t c = 0; c < channels; ++c)
+    inverse_std[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(inverse_std[c]) + eps));
+
+  // per block: sum(grad_out) and sum(grad_out (x - mean))
+  const Scratch<double> grad_sums(tasks.blocks * channels), product_sums(tasks.blocks * channels);
+  const int parts = parallel_parts(tasks.count, 2 * tasks.rows * channels);
+  parallel_for(tasks.count, parts, [&](int, int64_t begin, int64_t end) {
+    alignas(64) T x_scratch[kChunk], grad_scratch[kChunk], sum[kChunk], product[kChunk];
+    for (int64_t task = begin; task < end; ++task) {
+      const Range rows = tasks.task_rows(task), range = tasks.task_channels(task);
+      const int64_t n = range.end - range.begin;
+      double* grad_sum = &grad_sums[task / tasks.tiles * channels + range.begin];
+      double* product_sum = &product_sums[task / tasks.tiles * channels + range.begin];
+      const T* center = &means[range.begin];
+      for (int64_t j = 0; j < n; ++j) grad_sum[j] = product_sum[j] = 0;
+      Cursor cursor(plan, rows.begin);
+      for (int64_t row = rows.begin; row < rows.end;) {
+        const int64_t stop = row + kShortSum < rows.end ? row + kShortSum : rows.end;
+        for (int64_t j = 0; j < n; ++j) sum[j] = product[j] = 0;
+        for (; row < stop; ++row, cursor.advance(1)) {
+          const T* values = access_x.read(cursor.pointer(0), range.begin, n, x_scratch);
+          const T* grads = access_grad.read(cursor.pointer(1), range.begin, n, grad_scratch);
+          for (int64_t j = 0; j < n; ++j) {
+            sum[j] += grads[j];
+            product[j] += grads[j] * (values[j] - center[j]);
+          }
+        }
+        for (int64_t j = 0; j < n; ++j) {
+          grad_sum[j] += sum[j];
+          product_sum[j] += product[j];
+        }
+      }
+    }
+  });
+  const Scratch<T> weight_grads(channels), bias_grads(channels), scale(channels), grad_mean(channels), slope(channels);
+  for (int64_t c = 0; c < channels; ++c) {
+    double sum = 0, product = 0;
+    for (int64_t block = 0; block < tasks.blocks; ++block) {
+      sum += grad_sums[block * channels + c];
+      product += product_sums[block * channels + c];
+    }
+    const double inverse = inverse_std[c], rows = static_cast<double>(tasks.rows);
+    bias_grads[c] = static_cast<T>(sum);
+    weight_grads[c] = static_cast<T>(product * inverse);
+    scale[c] = static_cast<T>(weights[c] * inverse);
+    grad_mean[c] = static_cast<T>(sum / rows);
+    slope[c] = static_cast<T>(product * inverse * inverse / rows);
+  }
+  parallel_for(plan.size, parallel_parts(plan.size, 2 * plan.size * channels), [&](int, int64_t begin, int64_t end) {
+    alignas(64) T x_scratch[kChunk], grad_scratch[kChunk], out_scratch[kChunk];
+    Cursor cursor(plan, begin);
+    for (int64_t row = begin; row < end; ++row, cursor.advance(1))
+      for (int64_t c = 0; c < channels; c += kChunk) {
+        const int64_t n = channels - c < kChunk ? channels - c : kChunk;
+        const T* values = access_x.read(cursor.pointer(0), c, n, x_scratch);
+        const T* grads = access_grad.read(cursor.pointer(1), c, n, grad_scratch);
+        T* to = access_out.target(cursor.pointer(2), c, out_scratch);
+#pragma GCC ivdep
+        for (int64_t j = 0; j < n; ++j)
+          to[j] = scale[c + j] * (grads[j] - grad_mean[c + j] - (values[j] - means[c + j]) * slope[c + j]);
+        access_out.finish(cursor.pointer(2), c, n, to);
+      }
+  });
+  write_vector(weight_grads.data(), grad_weight);
+  write_vector(bias_grads.data(), grad_bias);
+}
+
+// Sum of (a[i] - mean)^2.
+template <class T>
+Longer<T> squared_distances(int64_t n, const T* a, T mean) {
+  Longer<T> sum = 0;
+  for (int64_t i = 0; i < n; i += kRun) {
+    const T* part = a + i;
+    sum += fold<Add<T>>(n - i < kRun ? n - i : kRun,
+                        [&](int64_t j) { return (part[j] - mean) * (part[j] - mean); },
+                        [&](int64_t j, Vector<T>& to) {
+                          std::memcpy(&to, part + j, sizeof to);
+                          to -= mean;
+                          to *= to;
+                        });
+  }
+  return sum;
+}
+
+template <class T>
+void layer_norm_typed(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
+                      const Array& variance, double eps) {
+  const int64_t channels = last_extent(x);
+  const Array* arrays[] = {&x, &out, &mean, &variance};
+  const Plan plan(arrays, 4, leading_axes(x));
+  const RowAccess<T> read(x), write(out);
+  const Store store_mean = store_for(mean.dtype), store_variance = store_for(variance.dtype);
+  const Scratch<T> weights(channels), biases(channels);
+  read_vector(weight, weights.data());
+  read_vector(bias, biases.data());
+  const int parts = parallel_parts(plan.size, 2 * plan.size * channels);
+  const Scratch<T> scratch(2 * parts * channels);
+  parallel_for(plan.size, parts, [&](int part, int64_t begin, int64_t end) {
+    T* read_scratch = &scratch[2 * part * channels];
+    T* write_scratch = read_scratch + channels;
+    Cursor cursor(plan, begin);
+    for (int64_t row = begin; row < end; ++row, cursor.advance(1)) {
+      const T* values = read.read(cursor.pointer(0), 0, channels, read_scratch);
+      const T row_mean = static_cast<T>(long_sum(channels, values) / channels);
+      const double row_variance = squared_distances(channels, values, row_mean) / channels;
+      const T scale = static_cast<T>(1 / std::sqrt(row_variance + eps)), stored_variance = static_cast<T>(row_variance);
+      T* to = write.target(cursor.pointer(1), 0, write_scratch);
+#pragma GCC ivdep
+      for (int64_t c = 0; c < channels; ++c) to[c] = (values[c] - row_mean) * scale * weights[c] + biases[c];
+      write.finish(cursor.pointer(1), 0, channels, to);
+      store_mean(1, &row_mean, cursor.pointer(2), 0);
+      store_variance(1, &stored_variance, cursor.pointer(3), 0);
+    }
+  });
+}
+
+// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out weight, and means taken along the row:
+//     grad_x = (g - mean(g) - x_hat mean(g x_hat)) / sqrt(variance + eps)
+//     grad_weight = sum over rows (grad_out x_hat),   grad_bias = sum over rows (grad_out)
+template <class T>
+void layer_norm_backward_typed(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
+                               const Array& variance, const Array& grad_x, const Array& grad_weight,
+                               const Array& grad_bias, double eps) {
+  const int64_t channels = last_extent(x), rows = row_count(x);
+  const Array* arrays[] = {&x, &grad_out, &mean, &variance, &grad_x};
+  const Plan plan(arrays, 5, leading_axes(x));
+  const RowAccess<T> access_x(x), access_grad(grad_out), access_out(grad_x);
+  const Load load_mean = load_for(mean.dtype), load_variance = load_for(variance.dtype);
+  const Scratch<T> weights(channels);
+  read_vector(weight, weights.data());
+
+  // A block of rows adds its part of grad_weight and grad_bias to sums of its own.
+  const int64_t length = kTaskSize / channels > kShortSum ? kTaskSize / channels : kShortSum;
+  const int64_t blocks = (rows + length - 1) / length;
+  const Scratch<Longer<T>> weight_sums(blocks * channels), bias_sums(blocks * channels);
+  const int parts = parallel_parts(blocks, 4 * rows * channels);
+  const Scratch<T> scratch(6 * parts * channels);
+  parallel_for(blocks, parts, [&](int part, int64_t begin, int64_t end) {
+    T* x_hat = &scratch[6 * part * channels];
+    T *g = x_hat + channels, *weight_sum = g + channels, *bias_sum = weight_sum + channels;
+    T *grad_scratch = bias_sum + channels, *out_scratch = grad_scratch + channels;
+    for (int64_t block = begin; block < end; ++block) {
+      Longer<T>*weight_total = &weight_sums[block * channels], *bias_total = &bias_sums[block * channels];
+      for (int64_t c = 0; c < channels; ++c) weight_total[c] = bias_total[c] = 0;
+      const int64_t stop = (block + 1) * length < rows ? (block + 1) * length : rows;
+      Cursor cursor(plan, block * length);
+      for (int64_t row = block * length; row < stop;) {
+        const int64_t short_stop = row + kShortSum < stop ? row + kShortSum : stop;
+        for (int64_t c = 0; c < channels; ++c) weight_sum[c] = bias_sum[c] = 0;
+        for (; row < short_stop; ++row, cursor.advance(1)) {
+          T mean_chunk, variance_chunk;
+          const T row_mean = *static_cast<const T*>(load_mean(1, cursor.pointer(2), 0, &mean_chunk));
+          const T row_variance = *static_cast<const T*>(load_variance(1, cursor.pointer(3), 0, &variance_chunk));
+          const T inverse_std = static_cast<T>(1 / std::sqrt(row_variance + eps));
+          const T* values = access_x.read(cursor.pointer(0), 0, channels, out_scratch);
+          const T* grads = access_grad.read(cursor.pointer(1), 0, channels, grad_scratch);
+#pragma GCC ivdep
+          for (int64_t c = 0; c < channels; ++c) {
+            x_hat[c] = (values[c] - row_mean) * inverse_std;
+            g[c] = grads[c] * weights[c];
+            weight_sum[c] += grads[c] * x_hat[c];
+            bias_sum[c] += grads[c];
+          }
+          const T mean_g = static_cast<T>(long_sum(channels, g) / channels);
+          for (int64_t c = 0; c < channels; ++c) g[c] -= mean_g;
+          // mean(g x_hat) as mean((g - mean(g)) x_hat): x_hat has mean 0
+          T* products = out_scratch;
+#pragma GCC ivdep
+          for (int64_t c = 0; c < channels; ++c) products[c] = g[c] * x_hat[c];
+          const T mean_product = static_cast<T>(long_sum(channels, products) / channels);
+          T* to = access_out.target(cursor.pointer(4), 0, out_scratch);
+#pragma GCC ivdep
+          for (int64_t c = 0; c < channels; ++c) to[c] = (g[c] - x_hat[c] * mean_product) * inverse_std;
+          access_out.finish(cursor.pointer(4), 0, channels, to);
+        }
+        for (int64_t c = 0; c < channels; ++c) {
+          weight_total[c] += weight_sum[c];
+          bias_total[c] += bias_sum[c];
+        }
+      }
+    }
+  });
+  const Scratch<T> weight_grads(channels), bias_grads(channels);
+  for (int64_t c = 0; c < channels; ++c) {
+    Longer<T> weight_total = 0, bias_total = 0;
+    for (int64_t block = 0; block < blocks; ++block) {
+      weight_total += weight_sums[block * channels + c];
+      bias_total += bias_sums[block * channels + c];
+    }
+    weight_grads[c] = static_cast<T>(weight_total);
+    bias_grads[c] = static_cast<T>(bias_total);
+  }
+  write_vector(weight_grads.data(), grad_weight);
+  write_vector(bias_grads.data(), grad_bias);
+}
+
+}  // namespace
+
+void batch_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
+                const Array& variance, double eps) {
+  constexpr const char* op = "batch_norm";
+  check_rows(op, x);
+  check_like(op, {"out", out}, x);
+  for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance}})
+    check_parameter(op, p, x);
+  check_any_rows(op, x);
+  x.dtype == DType::float64 ? batch_norm_typed<double>(x, weight, bias, out, mean, variance, eps)
+                            : batch_norm_typed<float>(x, weight, bias, out, mean, variance, eps);
+}
+
+void batch_norm_inference(const Array& x, const Array& weight, const Array& bias, const Array& mean,
+                          const Array& variance, const Array& out, double eps) {
+  constexpr const char* op = "batch_norm_inference";
+  check_rows(op, x);
+  check_like(op, {"out", out}, x);
+  for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance}})
+    check_parameter(op, p, x);
+  x.dtype == DType::float64 ? batch_norm_inference_typed<double>(x, weight, bias, mean, variance, out, eps)
+                            : batch_norm_inference_typed<float>(x, weight, bias, mean, variance, out, eps);
+}
+
+void batch_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
+                         const Array& variance, const Array& grad_x, const Array& grad_weight, const Array& grad_bias,
+                         double eps) {
+  constexpr const char* op = "batch_norm_backward";
+  check_rows(op, x);
+  check_like(op, {"grad_out", grad_out}, x);
+  check_like(op, {"grad_x", grad_x}, x);
+  for (NamedArray p : {NamedArray{"weight", weight}, {"mean", mean}, {"variance", variance},
+                       {"grad_weight", grad_weight}, {"grad_bias", grad_bias}})
+    check_parameter(op, p, x);
+  check_any_rows(op, x);
+  (x.dtype == DType::float64 ? batch_norm_backward_typed<double> : batch_norm_backward_typed<float>)(
+      grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps);
+}
+
+void layer_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
+                const Array& variance, double eps) {
+  constexpr const char* op = "layer_norm";
+  check_rows(op, x);
+  check_like(op, {"out", out}, x);
+  check_parameter(op, {"weight", weight}, x);
+  check_parameter(op, {"bias", bias}, x);
+  check_not_empty_rows(op, x);
+  check_statistics(op, {"mean", mean}, x);
+  check_statistics(op, {"variance", variance}, x);
+  (x.dtype == DType::float64 ? layer_norm_typed<double> : layer_norm_typed<float>)(x, weight, bias, out, mean, variance,
+                                                                                    eps);
+}
+
+void layer_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
+                         const Array& variance, const Array& grad_x, const Array& grad_weight, const Array& grad_bias,
+                         double eps) {
+  constexpr const char* op = "layer_norm_backward";
+  check_rows(op, x);
+  check_like(op, {"grad_out", grad_out}, x);
+  check_like(op, {"grad_x", grad_x}, x);
+  for (NamedArray p : {NamedArray{"weight", weight}, {"grad_weight", grad_weight}, {"grad_bias", grad_bias}})
+    check_parameter(op, p, x);
+  check_not_empty_rows(op, x);
+  check_statistics(op, {"mean", mean}, x);
+  check_statistics(op, {"variance", variance}, x);
+  (x.dtype == DType::float64 ? layer_norm_backward_typed<double> : layer_norm_backward_typed<float>)(
+      grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps);
+}
+
+}  // namespace needle::cpu::NEEDLE_LEVEL

@@ -1,0 +1,110 @@
+// Optimizer steps, in place. float16 and bfloat16 state is read, updated in float32 and rounded once.
+#include <cmath>
+
+#include "kernels/cpu/loops.h"
+
+namespace needle::cpu::NEEDLE_LEVEL {
+namespace {
+
+void check_state(const char* op, NamedArray a, const Array& parameter) {
+  check_same_dtype(op, a, {"parameter", parameter});
+  check_same_shape(op, a, {"parameter", parameter});
+}
+
+struct Sgd {
+  double learning_rate, momentum, dampening, weight_decay;
+  bool nesterov;
+};
+
+template <class T>
+void plain_sgd_loop(int64_t n, void* const* operands, const void* context) {
+  const Sgd& sgd = *static_cast<const Sgd*>(context);
+  auto* parameter = static_cast<T*>(operands[0]);
+  auto* grad = static_cast<const T*>(operands[1]);
+  const T learning_rate = static_cast<T>(sgd.learning_rate), decay = static_cast<T>(sgd.weight_decay);
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) parameter[i] -= learning_rate * (grad[i] + decay * parameter[i]);
+}
+
+template <class T>
+void momentum_loop(int64_t n, void* const* operands, const void* context) {
+  const Sgd& sgd = *static_cast<const Sgd*>(context);
+  auto* parameter = static_cast<T*>(operands[0]);
+  auto* velocity = static_cast<T*>(operands[1]);
+  auto* grad = static_cast<const T*>(operands[2]);
+  const T learning_rate = static_cast<T>(sgd.learning_rate), decay = static_cast<T>(sgd.weight_decay);
+  const T momentum = static_cast<T>(sgd.momentum), fresh = static_cast<T>(1 - sgd.dampening);
+  const T of_grad = sgd.nesterov ? T{1} : T{0}, of_velocity = sgd.nesterov ? momentum : T{1};
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) {
+    const T g = grad[i] + decay * parameter[i];
+    const T v = momentum * velocity[i] + fresh * g;
+    velocity[i] = v;
+    parameter[i] -= learning_rate * (of_grad * g + of_velocity * v);
+  }
+}
+
+struct Adam {
+  double learning_rate, beta1, beta2, eps;
+  double coupled_decay, kept;             // added to the gradient; what a decoupled decay leaves of the parameter
+  double first_correction, second_correction;  // 1 / (1 - beta^step)
+};
+
+template <class T>
+void adam_loop(int64_t n, void* const* operands, const void* context) {
+  const Adam& adam = *static_cast<const Adam*>(context);
+  auto* parameter = static_cast<T*>(operands[0]);
+  auto* first_moment = static_cast<T*>(operands[1]);
+  auto* second_moment = static_cast<T*>(operands[2]);
+  auto* grad = static_cast<const T*>(operands[3]);
+  const T beta1 = static_cast<T>(adam.beta1), fresh1 = static_cast<T>(1 - adam.beta1);
+  const T beta2 = static_cast<T>(adam.beta2), fresh2 = static_cast<T>(1 - adam.beta2);
+  const T step_size = static_cast<T>(adam.learning_rate * adam.first_correction);
+  const T correction = static_cast<T>(adam.second_correction), eps = static_cast<T>(adam.eps);
+  const T decay = static_cast<T>(adam.coupled_decay), kept = static_cast<T>(adam.kept);
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) {
+    const T g = grad[i] + decay * parameter[i];
+    const T m = beta1 * first_moment[i] + fresh1 * g;
+    const T v = beta2 * second_moment[i] + fresh2 * g * g;
+    first_moment[i] = m;
+    second_moment[i] = v;
+    parameter[i] = kept * parameter[i] - step_size * m / (std::sqrt(v * correction) + eps);
+  }
+}
+
+}  // namespace
+
+void sgd_step(const Array& parameter, const Array& grad, const Array& velocity, double learning_rate, double momentum,
+              double dampening, double weight_decay, bool nesterov) {
+  check_floating("sgd_step", {"parameter", parameter});
+  check_state("sgd_step", {"grad", grad}, parameter);
+  const Sgd sgd{learning_rate, momentum, dampening, weight_decay, nesterov};
+  const bool is_double = parameter.dtype == DType::float64;
+  if (momentum == 0) {
+    const Array* arrays[] = {&parameter, &grad};
+    elementwise(is_double ? plain_sgd_loop<double> : plain_sgd_loop<float>, arrays, 2, 1, 1, true, &sgd);
+  } else {
+    check_state("sgd_step", {"velocity", velocity}, parameter);
+    const Array* arrays[] = {&parameter, &velocity, &grad};
+    elementwise(is_double ? momentum_loop<double> : momentum_loop<float>, arrays, 3, 2, 2, true, &sgd);
+  }
+}
+
+void adam_step(const Array& parameter, const Array& grad, const Array& first_moment, const Array& second_moment,
+               double learning_rate, double beta1, double beta2, double eps, double weight_decay, bool decoupled,
+               int64_t step) {
+  check_floating("adam_step", {"parameter", parameter});
+  check_state("adam_step", {"grad", grad}, parameter);
+  check_state("adam_step", {"first_moment", first_moment}, parameter);
+  check_state("adam_step", {"second_moment", second_moment}, parameter);
+  if (step < 1) throw_shape_error("adam_step: step %ld, expected 1 or more", step);
+  const double t = static_cast<double>(step);
+  const Adam adam{learning_rate, beta1, beta2, eps, decoupled ? 0 : weight_decay,
+                  decoupled ? 1 - learning_rate * weight_decay : 1, 1 / (1 - std::pow(beta1, t)),
+                  1 / (1 - std::pow(beta2, t))};
+  const Array* arrays[] = {&parameter, &first_moment, &second_moment, &grad};
+  elementwise(parameter.dtype == DType::float64 ? adam_loop<double> : adam_loop<float>, arrays, 4, 4, 3, true, &adam);
+}
+
+}  // namespace needle::cpu::NEEDLE_LEVEL

@@ -1,0 +1,169 @@
+// Elementary functions for one number, written without branches so that a loop over them vectorizes.
+//
+// float32: the polynomials are those of S. Moshier's Cephes library (expf, logf, sinf, tanhf), with a reduction that also
+// handles subnormal numbers, infinities and NaN. Errors measured over all of their range against float64 (tests/kernels/
+// vector_math_test.cc): exp, log, sigmoid, erf, sin and cos at most 2 ulp, tanh 3 ulp.
+// float64: the C library's functions, one call per element.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace needle::cpu::NEEDLE_LEVEL {
+namespace {
+
+template <class To, class From>
+inline To bit_cast(From from) {
+  To to;
+  static_assert(sizeof to == sizeof from);
+  std::memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+// The sum with this number, less the number, is x rounded to the nearest integer; the low bits of the sum are that integer.
+inline constexpr float kRoundFloat = 12582912.0f;            // 1.5 * 2^23
+inline constexpr double kRoundDouble = 6755399441055744.0;   // 1.5 * 2^52
+
+namespace math {
+
+inline float with_sign(float magnitude, float sign) {
+  return bit_cast<float>(bit_cast<uint32_t>(magnitude) | (bit_cast<uint32_t>(sign) & 0x80000000u));
+}
+
+// exp(x) = 2^n exp(r) with n = round(x / ln 2), |r| <= ln(2) / 2.
+inline float exp(float x) {
+  float bounded = x < -104.0f ? -104.0f : x;  // exp is 0 below and infinite above; NaN passes
+  bounded = bounded > 89.0f ? 89.0f : bounded;
+  const float shifted = bounded * 1.44269504f + kRoundFloat;
+  const float n = shifted - kRoundFloat;
+  float r = bounded - n * 0.693359375f;  // ln 2 in two parts; the first has few digits, so that the product is exact
+  r = r - n * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  // 2^n in two factors, for n from -150 to 128 leaves the exponents that a float32 has
+  const int32_t exponent = static_cast<int32_t>(bit_cast<uint32_t>(shifted) - bit_cast<uint32_t>(kRoundFloat));
+  const int32_t half = exponent >> 1;
+  const float scale1 = bit_cast<float>(static_cast<uint32_t>(half + 127) << 23);
+  const float scale2 = bit_cast<float>((static_cast<uint32_t>(exponent) - static_cast<uint32_t>(half) + 127u) << 23);
+  return p * scale1 * scale2;
+}
+
+// log(x) = e ln 2 + log(1 + f) with x = 2^e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2).
+inline float log(float x) {
+  const bool tiny = x < 1.17549435e-38f;  // subnormal numbers are scaled up by 2^23 first
+  const float scaled = tiny ? x * 8388608.0f : x;
+  const uint32_t bits = bit_cast<uint32_t>(scaled);
+  const int32_t exponent = static_cast<int32_t>(bits - 0x3f3504f3u) >> 23;
+  const float e = static_cast<float>(exponent) - (tiny ? 23.0f : 0.0f);
+  const float f = bit_cast<float>(bits - (static_cast<uint32_t>(exponent) << 23)) - 1.0f;
+  const float z = f * f;
+  float p = 7.0376836292e-2f;
+  p = p * f - 1.1514610310e-1f;
+  p = p * f + 1.1676998740e-1f;
+  p = p * f - 1.2420140846e-1f;
+  p = p * f + 1.4249322787e-1f;
+  p = p * f - 1.6668057665e-1f;
+  p = p * f + 2.0000714765e-1f;
+  p = p * f - 2.4999993993e-1f;
+  p = p * f + 3.3333331174e-1f;
+  p = p * f * z;
+  p = p + e * -2.12194440e-4f;
+  p = p - 0.5f * z;
+  float result = f + p + e * 0.693359375f;
+  result = x < INFINITY ? result : x;        // infinity and NaN
+  result = x == 0.0f ? -INFINITY : result;
+  return x < 0.0f ? NAN : result;
+}
+
+// x = n pi/2 + r, |r| <= pi/4, for |x| up to 2^28 pi/2: n times the first part of pi/2, which has 25 bits, is exact in
+// float64 (the reduction of FreeBSD's e_rem_pio2f.c). Beyond, `sin` and `cos` of the C library are called instead.
+inline constexpr float kLargestAngle = 4e8f;
+
+struct Quadrant {
+  float sine, cosine;  // of r
+  uint32_t n;
+};
+
+inline Quadrant reduce_angle(float x) {
+  const double shifted = static_cast<double>(x) * 6.36619772367581382433e-01 + kRoundDouble;
+  const double n = shifted - kRoundDouble;
+  const double reduced = static_cast<double>(x) - n * 1.57079631090164184570 - n * 1.58932547735281966916e-08;
+  const float r = static_cast<float>(reduced);
+  const float z = r * r;
+  const float sine = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
+  const float cosine =
+      ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - 0.5f * z + 1.0f;
+  return {sine, cosine, static_cast<uint32_t>(bit_cast<uint64_t>(shifted))};
+}
+
+inline float sin(float x) {
+  const Quadrant q = reduce_angle(x);
+  return bit_cast<float>(bit_cast<uint32_t>(q.n & 1 ? q.cosine : q.sine) ^ ((q.n & 2) << 30));
+}
+
+inline float cos(float x) {
+  const Quadrant q = reduce_angle(x);
+  return bit_cast<float>(bit_cast<uint32_t>(q.n & 1 ? q.sine : q.cosine) ^ (((q.n + 1) & 2) << 30));
+}
+
+// Odd polynomial near 0, else 1 - 2 / (exp(2 |x|) + 1) with the sign of x.
+inline float tanh(float x) {
+  const float z = x * x;
+  float p = -5.70498872745e-3f;
+  p = p * z + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  p = p * z * x + x;
+  const float magnitude = std::fabs(x);
+  const float far = with_sign(1.0f - 2.0f / (exp(2.0f * magnitude) + 1.0f), x);
+  return magnitude < 0.625f ? p : far;
+}
+
+// 1 / (1 + exp(-x)), from exp(-|x|) so that both tails keep their digits.
+inline float sigmoid(float x) {
+  const float e = exp(-std::fabs(x));
+  return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
+// Two minimax polynomials by N. Juffa: x + x P(x^2) near 0, else 1 - exp(-Q(|x|)) with the sign of x.
+inline float erf(float x) {
+  const float t = std::fabs(x), s = x * x;
+  float far = -1.72853470e-5f * t + 3.83197126e-4f;
+  const float u = -3.88396438e-3f * t + 2.42546219e-2f;
+  far = far * s + u;
+  far = far * t - 1.06777877e-1f;
+  far = far * t - 6.34846687e-1f;
+  far = far * t - 1.28717512e-1f;
+  far = far * t - t;
+  far = with_sign(1.0f - exp(far), x);
+  float near = -5.96761703e-4f;
+  near = near * s + 4.99119423e-3f;
+  near = near * s - 2.67681349e-2f;
+  near = near * s + 1.12819925e-1f;
+  near = near * s - 3.76125336e-1f;
+  near = near * s + 1.28379166e-1f;
+  near = near * x + x;
+  return t > 0.921875f ? far : near;
+}
+
+inline double exp(double x) { return std::exp(x); }
+inline double log(double x) { return std::log(x); }
+inline double sin(double x) { return std::sin(x); }
+inline double cos(double x) { return std::cos(x); }
+inline double tanh(double x) { return std::tanh(x); }
+inline double erf(double x) { return std::erf(x); }
+inline double sigmoid(double x) {
+  const double e = std::exp(-std::fabs(x));
+  return (x < 0.0 ? e : 1.0) / (1.0 + e);
+}
+
+}  // namespace math
+}  // namespace
+}  // namespace needle::cpu::NEEDLE_LEVEL

@@ -1,0 +1,162 @@
+"""CIFAR-10 (Krizhevsky 2009): 60,000 colour images of 32 x 32, ten classes; 50,000 to train on, 10,000 to test on.
+
+https://www.cs.toronto.edu/~kriz/cifar.html. The archive unpacks to a folder `cifar-10-batches-py` of pickles made by
+Python 2, each a dict of "data", uint8 (10000, 3072), a row being the red, the green and the blue plane of 32 x 32 in
+turn, and "labels", a list of 10,000 numbers in 0..9. They are read by `restricted_unpickler`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from needle.data.dataset import ImageDataset, Transforms
+from needle.data.download import download, locked, unpack_tar_gz
+from needle.data.locate import data_dirs
+from needle.data.restricted_unpickler import load
+from needle.data.synthetic import SyntheticCIFAR10
+from needle.errors import DataError
+
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+MD5 = "c58f30108f718f92721af3b95e74349a"
+ARCHIVE = "cifar-10-python.tar.gz"
+FOLDER = "cifar-10-batches-py"
+
+NUM_CLASSES = 10
+IMAGE_SHAPE = (3, 32, 32)
+_IMAGE_SIZE = 3 * 32 * 32
+_TRAIN_FILES = tuple(f"data_batch_{i}" for i in range(1, 6))
+_TEST_FILES = ("test_batch",)
+_META_FILE = "batches.meta"
+_EXAMPLES_PER_FILE = 10000
+
+
+class CIFAR10Dataset(ImageDataset):
+    """CIFAR-10. An example is (image, label): float32 (3, 32, 32) in 0..1, and an int in 0..9.
+
+    Attributes: `X`, uint8 (N, 3, 32, 32), and `y`, int64 (N,), with N = 50,000 or 10,000.
+    """
+
+    def __init__(
+        self,
+        base_folder: str | os.PathLike,
+        train: bool,
+        p: float = 0.5,
+        transforms: Transforms = None,
+        download: bool = False,
+    ) -> None:
+        """`base_folder` holds, or is, the folder `cifar-10-batches-py`; `download=True` fetches it where it is not.
+
+        `p` is kept as an attribute for the course's code, which passes it; what changes an image is `transforms` alone.
+        Raises DataError for files that are missing, truncated, altered or malformed.
+        """
+        base_folder = Path(base_folder)
+        folder = _find_in(base_folder)
+        if folder is None and download:
+            folder = download_cifar10(base_folder.parent if base_folder.name == FOLDER else base_folder)
+        if folder is None:
+            raise DataError(f"{base_folder}: no folder {FOLDER} in it, and none of its files; download=True fetches it")
+        images, labels = _read_files(folder, _TRAIN_FILES if train else _TEST_FILES)
+        super().__init__(images, labels, transforms)
+        self.p = p
+
+
+def load_cifar10(
+    data_dir: str | os.PathLike | None = None, *, transforms: Transforms = None, notice: Callable[[str], None] = print
+) -> tuple[ImageDataset, ImageDataset, str]:
+    """CIFAR-10 from where `locate.data_dirs` says it may be, else downloaded, else the synthetic set in its place.
+
+    Returns the set to train on, to which `transforms` apply, the one to test on, and in words where they come from.
+    That the synthetic set is used is said through `notice`. A `data_dir` that does not exist, and data that is found
+    but damaged, are a DataError and never replaced by something else.
+    """
+    folders = data_dirs(data_dir)
+    folder = next((found for found in map(_find_in, folders) if found is not None), None)
+    with_archive = [folder for folder in folders if os.path.exists(folder / ARCHIVE)]
+    if folder is None and with_archive:
+        folder = download_cifar10(with_archive[0])
+    if folder is None:
+        try:
+            folder = download_cifar10(folders[0])
+        except DataError as error:
+            notice(f"CIFAR-10 is not on this machine and cannot be fetched ({error}): using the synthetic set instead.")
+            return SyntheticCIFAR10(train=True, transforms=transforms), SyntheticCIFAR10(train=False), "synthetic"
+    train = CIFAR10Dataset(folder, train=True, transforms=transforms)
+    return train, CIFAR10Dataset(folder, train=False), f"CIFAR-10 in {folder}"
+
+
+def download_cifar10(folder: str | os.PathLike) -> Path:
+    """Fetch CIFAR-10 (163 MiB) into `folder`, verify and unpack it; returns the path of `cifar-10-batches-py`.
+
+    An archive that is there already is verified and unpacked, and kept.
+    """
+    folder = Path(folder)
+    with locked(folder):
+        if (found := _find_in(folder)) is not None:
+            return found  # another process was fetching it
+        was_there = os.path.exists(folder / ARCHIVE)
+        archive = download(URL, folder / ARCHIVE, md5=MD5)
+        files = (*_TRAIN_FILES, *_TEST_FILES, _META_FILE, "readme.html")
+        unpacked = unpack_tar_gz(archive, folder / FOLDER, files)
+        if not was_there:
+            archive.unlink()
+    return unpacked
+
+
+def _find_in(folder: Path) -> Path | None:
+    """The folder of CIFAR-10's files that `folder` holds, or is."""
+    if os.path.isdir(folder / FOLDER):
+        return folder / FOLDER
+    is_itself = folder.name == FOLDER or any(os.path.exists(folder / name) for name in (*_TRAIN_FILES, *_TEST_FILES))
+    return folder if is_itself and os.path.isdir(folder) else None
+
+
+def _read_files(folder: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 3, 32, 32) and labels (N,) of the files in turn."""
+    count = _examples_per_file(folder)
+    images = np.empty((len(names) * count, *IMAGE_SHAPE), np.uint8)
+    labels = np.empty(len(names) * count, np.int64)
+    for i, name in enumerate(names):
+        part = slice(i * count, (i + 1) * count)
+        images[part], labels[part] = _read_file(folder / name, count)
+    return images, labels
+
+
+def _examples_per_file(folder: Path) -> int:
+    """What `batches.meta` says, at most the published 10,000; the other files are checked against it."""
+    path = folder / _META_FILE
+    count = _read_dict(path).get("num_cases_per_batch") if os.path.exists(path) else _EXAMPLES_PER_FILE
+    if type(count) is not int or not 1 <= count <= _EXAMPLES_PER_FILE:
+        raise DataError(f"{path}: num_cases_per_batch is no number in 1..{_EXAMPLES_PER_FILE}")
+    return count
+
+
+def _read_file(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (count, 3, 32, 32) uint8 and labels (count,) of one file."""
+    contents = _read_dict(path)
+    for key in ("data", "labels"):
+        if key not in contents:
+            raise DataError(f"{path}: has no {key!r}")
+    data, labels = contents["data"], contents["labels"]
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (count, _IMAGE_SIZE):
+        met = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise DataError(f"{path}: expected 'data' to be uint8 {(count, _IMAGE_SIZE)}, met {met}")
+    if not isinstance(labels, list) or len(labels) != count:
+        met = f"one of {len(labels)}" if isinstance(labels, list) else type(labels).__name__
+        raise DataError(f"{path}: expected 'labels' to be a list of {count}, met {met}")
+    for i, label in enumerate(labels):
+        if type(label) is not int or not 0 <= label < NUM_CLASSES:
+            met = label if isinstance(label, int) else type(label).__name__
+            raise DataError(f"{path}: label {i} is {met}, expected an integer in 0..{NUM_CLASSES - 1}")
+    return data.reshape(count, *IMAGE_SHAPE), np.array(labels, np.int64)
+
+
+def _read_dict(path: Path) -> dict[str, Any]:
+    contents = load(path)
+    if not isinstance(contents, dict):
+        raise DataError(f"{path}: expected a dict, met {type(contents).__name__}")
+    return {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in contents.items()}

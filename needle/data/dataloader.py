@@ -1,0 +1,141 @@
+"""DataLoader: batches of a data set as Tensors, in order or shuffled, made in the loop or by threads ahead of it."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from needle.autograd import Tensor
+from needle.data.dataset import Dataset
+from needle.data.transforms import batch_method, use_generator
+from needle.errors import DTypeError, ShapeError
+
+# The dtype of a Tensor for a field of integers or booleans: its own, or the next wider that Needle has.
+_INTEGER_DTYPES = {name: name for name in ("uint8", "int8", "int32", "int64", "bool")}
+_INTEGER_DTYPES |= {"int16": "int32", "uint16": "int32", "uint32": "int64"}
+
+
+class DataLoader:
+    """An iterable of batches: each a tuple of Tensors, one per field of an example, (N, ...) with N = batch_size.
+
+    dataset: a Dataset, or anything with `__len__` and `__getitem__`.
+    shuffle: a new order every epoch.
+    device, dtype: of the Tensors; fields of integers and booleans keep their own dtype.
+    drop_last: leave out a last batch smaller than batch_size.
+    num_workers: threads that make batches, `prefetch` of them ahead of the loop; 0 makes each batch in the loop.
+
+    Randomness. Starting an epoch draws, from NumPy's global generator and nowhere else, the order if `shuffle` is set
+    and one seed if the data set has transforms; batch i then has a generator of its own, seeded by (seed, i). So
+    `np.random.seed` and `np.random.set_state` before an epoch reproduce it, whatever num_workers is. (A data set or
+    transform that itself draws from `np.random` is reproducible with num_workers=0 only; `needle.data.generator()` is
+    what it should draw from.)
+
+    An exception in a thread is raised by the loop. Leaving the loop early ends the threads.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset | Sequence[Any],
+        batch_size: int = 1,
+        shuffle: bool = False,
+        device: Any = None,
+        dtype: str = "float32",
+        drop_last: bool = False,
+        num_workers: int = 0,
+        prefetch: int = 2,
+    ) -> None:
+        at_least = (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("prefetch", prefetch, 1))
+        for name, value, least in at_least:
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"DataLoader: {name} must be an integer of {least} or more, met {value!r}")
+        if len(dataset) == 0:
+            raise ValueError("DataLoader: the data set is empty")
+        if drop_last and len(dataset) < batch_size:
+            raise ValueError(
+                f"DataLoader: drop_last leaves no batch: batch_size {batch_size} of {len(dataset)} examples"
+            )
+        self.dataset = dataset
+        self.batch_size = int(batch_size)
+        self.shuffle = shuffle
+        self.device = device
+        self.dtype = dtype
+        self.drop_last = drop_last
+        self.num_workers = int(num_workers)
+        self.prefetch = int(prefetch)
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        whole, rest = divmod(len(self.dataset), self.batch_size)
+        return whole if self.drop_last or rest == 0 else whole + 1
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        examples = len(self.dataset)
+        order = np.random.permutation(examples) if self.shuffle else np.arange(examples)
+        batches = [order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]
+        if getattr(self.dataset, "transforms", None):
+            seed = np.random.randint(2**32, dtype=np.uint32)
+            seeds = [(seed, i) for i in range(len(batches))]
+        else:
+            seeds = [None] * len(batches)
+        return self._tensors(self._load_ahead(batches, seeds) if self.num_workers else self._load_each(batches, seeds))
+
+    def _tensors(self, loaded: Generator[Sequence[np.ndarray], None, None]) -> Iterator[tuple[Tensor, ...]]:
+        with contextlib.closing(loaded):  # ends the threads when the loop is left early
+            for fields in loaded:
+                yield tuple(self._tensor(field) for field in fields)
+
+    def _tensor(self, field: np.ndarray) -> Tensor:
+        name = field.dtype.name
+        is_floating = field.dtype.kind == "f" or name == "bfloat16"
+        if not is_floating and name not in _INTEGER_DTYPES:
+            raise DTypeError(f"DataLoader: expected fields of numbers, met one of dtype {name}")
+        dtype = self.dtype if is_floating else _INTEGER_DTYPES[name]
+        return Tensor(field, device=self.device, dtype=dtype, requires_grad=False)
+
+    def _load(self, indices: np.ndarray, seed: tuple[int, int] | None) -> Sequence[np.ndarray]:
+        """The fields of the examples at `indices`, as arrays (N, ...)."""
+        get_batch = batch_method(self.dataset, "get_batch", ("__getitem__", "apply_transforms"))
+        with contextlib.nullcontext() if seed is None else use_generator(np.random.RandomState(seed)):
+            if get_batch is None:
+                return _stack([self.dataset[index] for index in indices.tolist()])
+            fields = get_batch(indices)
+            return fields if isinstance(fields, (tuple, list)) else (fields,)
+
+    def _load_each(self, batches: list, seeds: list) -> Iterator[Sequence[np.ndarray]]:
+        for indices, seed in zip(batches, seeds):
+            yield self._load(indices, seed)
+
+    def _load_ahead(self, batches: list, seeds: list) -> Iterator[Sequence[np.ndarray]]:
+        """`_load` of each batch, in order, by threads that stay `prefetch` batches ahead of the loop."""
+        executor = concurrent.futures.ThreadPoolExecutor(self.num_workers, thread_name_prefix="needle.data")
+        ahead = collections.deque()
+        try:
+            for indices, seed in zip(batches, seeds):
+                ahead.append(executor.submit(self._load, indices, seed))
+                if len(ahead) > self.prefetch:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def _stack(examples: list[Any]) -> list[np.ndarray]:
+    """One array (N, ...) per field of N examples, each a tuple of fields, or one bare field."""
+    examples = [example if isinstance(example, (tuple, list)) else (example,) for example in examples]
+    if len({len(example) for example in examples}) > 1:
+        raise ShapeError(f"DataLoader: examples of one batch have {sorted({len(e) for e in examples})} fields")
+    return [_stack_field(number, field) for number, field in enumerate(zip(*examples))]
+
+
+def _stack_field(number: int, values: Sequence[Any]) -> np.ndarray:
+    arrays = [value.numpy() if hasattr(value, "numpy") else np.asarray(value) for value in values]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise ShapeError(f"DataLoader: field {number} differs in shape between examples of one batch, met {shapes}")
+    return np.stack(arrays)

@@ -1,0 +1,99 @@
+"""Data sets: what a DataLoader draws its batches from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from needle.data.transforms import Compose
+from needle.errors import DTypeError, ShapeError
+
+Transforms = Callable | Sequence[Callable] | None
+
+
+class Dataset:
+    """A collection of examples by number: a subclass defines `__getitem__` and `__len__`.
+
+    An example is a tuple of arrays and numbers, such as (image, label). A subclass may also define
+    `get_batch(indices)`, which takes an integer array (N,) and returns the examples' fields as arrays (N, ...); a
+    DataLoader then asks for whole batches, where it would otherwise stack N examples.
+    """
+
+    transforms: Sequence[Callable] = ()
+
+    def __init__(self, transforms: Transforms = None) -> None:
+        """`transforms`: one callable, or several to be applied in turn, that `apply_transforms` applies."""
+        self.transforms = [transforms] if callable(transforms) else list(transforms or ())
+
+    def __getitem__(self, index: int) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no __getitem__")
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} defines no __len__")
+
+    def apply_transforms(self, x: np.ndarray) -> np.ndarray:
+        """All transforms in turn, of one example."""
+        return Compose(self.transforms)(x)
+
+
+class NDArrayDataset(Dataset):
+    """Examples that lie along the first axis of arrays: example i is (arrays[0][i], arrays[1][i], ...).
+
+    Slices and index arrays give those examples' fields as arrays.
+    """
+
+    def __init__(self, *arrays: np.ndarray) -> None:
+        """`arrays`: NumPy arrays, NDArrays, Tensors or lists, (N, ...) each."""
+        super().__init__()
+        if not arrays:
+            raise ValueError("NDArrayDataset: expected at least one array")
+        self.arrays = tuple(array.numpy() if hasattr(array, "numpy") else np.asarray(array) for array in arrays)
+        shapes = [array.shape for array in self.arrays]
+        if any(len(shape) == 0 for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+            raise ShapeError(f"NDArrayDataset: expected arrays of the same length, met shapes {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def __getitem__(self, index: int | slice | np.ndarray) -> tuple:
+        return tuple(array[index] for array in self.arrays)
+
+    get_batch = __getitem__
+
+
+class ImageDataset(Dataset):
+    """Labelled images held in memory as they are in files, one byte a value, and handed out as float32 in 0..1.
+
+    Attributes: `X`, the images as uint8 (N, ...), and `y`, the labels as int64 (N,).
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, transforms: Transforms = None) -> None:
+        super().__init__(transforms)
+        if images.dtype != np.uint8:
+            raise DTypeError(f"{type(self).__name__}: expected images of uint8, met {images.dtype}")
+        if labels.shape != images.shape[:1]:
+            raise ShapeError(
+                f"{type(self).__name__}: images {images.shape} and labels {labels.shape} do not match: "
+                f"expected labels of shape {images.shape[:1]}"
+            )
+        self.X = images
+        self.y = labels.astype(np.int64, copy=False)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int | slice | np.ndarray) -> tuple[np.ndarray, int | np.ndarray]:
+        """(image, label) of one index; (images, labels) of a slice or an index array."""
+        if isinstance(index, (int, np.integer)):
+            return self.apply_transforms(_unit_range(self.X[index])), int(self.y[index])
+        return self.get_batch(index)
+
+    def get_batch(self, indices: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The images (N, ...) and labels (N,) at `indices`, transformed as a batch."""
+        return Compose(self.transforms).batch(_unit_range(self.X[indices])), self.y[indices]
+
+
+def _unit_range(images: np.ndarray) -> np.ndarray:
+    return np.divide(images, np.float32(255), dtype=np.float32)

@@ -1,0 +1,80 @@
+"""A made-up data set of CIFAR-10's shape, for machines where the real one is not to be had.
+
+Each class has an orientation and a spatial frequency of stripes, and a colour of blob; phase, place, contrast, exact
+angle and colours vary from image to image, and noise lies over everything. No pixel by itself tells the class.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from needle.data.dataset import ImageDataset, Transforms
+
+_CLASSES = 10
+_SIZE = 32
+_CHUNK = 1000  # images made at a time, so that the temporaries stay small
+
+
+class SyntheticCIFAR10(ImageDataset):
+    """Ten classes of stripes and blobs: float32 (3, 32, 32) in 0..1, and an int in 0..9, as many of each class.
+
+    `X` is uint8 (N, 3, 32, 32) and `y` int64 (N,), with N = 10,000 for training and 2,000 for testing if not given. The
+    same arguments give the same images; `train` tells apart two sets of the same kind.
+    """
+
+    def __init__(
+        self,
+        num_examples: int | None = None,
+        train: bool = True,
+        seed: int = 0,
+        transforms: Transforms = None,
+    ) -> None:
+        if num_examples is None:
+            num_examples = 10000 if train else 2000
+        if num_examples < 1:
+            raise ValueError(f"SyntheticCIFAR10: num_examples must be 1 or more, met {num_examples}")
+        random = np.random.RandomState((seed, int(train)))
+        labels = random.permutation(np.arange(num_examples) % _CLASSES)
+        images = np.empty((num_examples, 3, _SIZE, _SIZE), np.uint8)
+        for start in range(0, num_examples, _CHUNK):
+            images[start : start + _CHUNK] = _images(labels[start : start + _CHUNK], random)
+        super().__init__(images, labels, transforms)
+
+
+def _images(labels: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    """Images (N, 3, 32, 32) of the classes `labels` (N,), as float32 in 0..255."""
+    number = len(labels)
+
+    def uniform(low: float, high: float, *shape: int) -> np.ndarray:
+        return random.uniform(low, high, (number, *shape)).astype(np.float32)
+
+    # Stripes sin(u x + v y + phase). The class modulo 5 gives their angle, 0 to 90 degrees to either side, so that a
+    # mirrored image is of the same class; classes 0 to 4 are of 3 cycles an image, 5 to 9 of 5.
+    angle = np.pi / 8 * (labels % 5) + uniform(-0.15, 0.15)
+    frequency = 2 * np.pi * (np.where(labels < 5, 3.0, 5.0) + uniform(-0.7, 0.7))
+    sign = np.where(uniform(-1, 1) < 0, -1, 1)
+    grid = np.arange(_SIZE, dtype=np.float32) / _SIZE
+    x = (sign * frequency * np.cos(angle))[:, None] * grid + uniform(0, 2 * np.pi, 1)
+    y = (frequency * np.sin(angle))[:, None] * grid
+    stripes = _outer(np.cos(y), np.sin(x)) + _outer(np.sin(y), np.cos(x))
+
+    # A blob exp(-((x - a)^2 + (y - b)^2) / 2 s^2), of one of five hues, that two classes share.
+    spread = 2 * uniform(0.1, 0.2, 1) ** 2
+    rows, columns = (np.exp(-((grid - uniform(0.2, 0.8, 1)) ** 2) / spread) for _ in range(2))
+    blob = _outer(rows, columns)
+    hue = 2 * np.pi / 5 * ((3 * labels + labels // 5) % 5) + uniform(-0.6, 0.6)
+    colour = np.cos(hue[:, None] - 2 * np.pi / 3 * np.arange(3))
+
+    background = 128 + uniform(-25, 25, 3)
+    tint = uniform(15, 45, 1) * uniform(0.4, 1, 3)
+    colour = (uniform(30, 80, 1) * colour).astype(np.float32)
+    images = background[..., None, None] + tint[..., None, None] * stripes[:, None]
+    images += colour[..., None, None] * blob[:, None]
+    noise = np.frombuffer(random.bytes(images.size), np.uint8).reshape(images.shape)
+    images += np.float32(0.5) * noise - np.float32(64)
+    return np.clip(images, 0, 255)
+
+
+def _outer(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(N, H) and (N, W) to (N, H, W)."""
+    return (rows[:, :, None] * columns[:, None, :]).astype(np.float32)

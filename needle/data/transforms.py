@@ -1,0 +1,170 @@
+"""Transforms of images: random augmentation and normalization, of one image or of a whole batch at once.
+
+A transform is any callable that takes an image and returns one. A transform that also has `batch(images)`, for images
+with a leading axis of examples, is given a whole batch by the loader; one that has not is called once per image.
+
+Layout. The transforms here take an image as (H, W, C), as the course's MNIST images are, or as (C, H, W), as CIFAR-10
+and `nn.Conv` have it. `layout="HWC"` or `"CHW"` says which; without it, an image whose first axis is at most 4 long and
+whose last is longer than 4 is (C, H, W), and every other image is (H, W, C).
+
+Randomness. Random numbers are drawn from `generator()`: NumPy's global generator, or within a DataLoader a generator
+of the batch's own, so that a batch does not depend on which thread made it, nor when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from needle.errors import ShapeError
+
+_MAX_CHANNELS = 4
+_generator: contextvars.ContextVar = contextvars.ContextVar("needle.data generator", default=np.random)
+
+
+def generator() -> Any:
+    """What transforms draw from: the module `np.random` or an `np.random.RandomState`, alike in their methods."""
+    return _generator.get()
+
+
+@contextlib.contextmanager
+def use_generator(random_state: np.random.RandomState) -> Iterator[None]:
+    """Within this context, and in this thread only, `generator()` is `random_state`."""
+    token = _generator.set(random_state)
+    try:
+        yield
+    finally:
+        _generator.reset(token)
+
+
+def batch_method(owner: Any, name: str, item_methods: Sequence[str]) -> Callable | None:
+    """`owner`'s method `name` for whole batches, or None where there is none to be trusted.
+
+    A subclass that redefines one of `item_methods` and inherits `name` has changed what an item is, and the inherited
+    batch method does not know: None.
+    """
+    for cls in type(owner).__mro__:
+        if name in vars(cls):
+            return getattr(owner, name)
+        if any(item_method in vars(cls) for item_method in item_methods):
+            return None
+    return None
+
+
+def apply_to_batch(transform: Callable, images: np.ndarray) -> np.ndarray:
+    """Apply `transform` to each of `images` (N, ...): at once if it can, else image by image."""
+    batch = batch_method(transform, "batch", ("__call__",))
+    return batch(images) if batch is not None else np.stack([transform(image) for image in images])
+
+
+class Transform:
+    """Base of the transforms of images. A subclass defines `apply(images)`, from (N, C, H, W) to (N, C, H, W)."""
+
+    def __init__(self, layout: str | None = None) -> None:
+        if layout not in (None, "HWC", "CHW"):
+            raise ValueError(f"{type(self).__name__}: layout must be 'HWC', 'CHW' or None, met {layout!r}")
+        self.layout = layout
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Transform one image, (H, W, C) or (C, H, W)."""
+        return self.batch(np.asarray(image)[None])[0]
+
+    def batch(self, images: np.ndarray) -> np.ndarray:
+        """Transform images (N, H, W, C) or (N, C, H, W); each draws what it would draw alone, in order."""
+        if images.ndim != 4:
+            raise ShapeError(
+                f"{type(self).__name__}: expected an image of shape (H, W, C) or (C, H, W), met {images.shape[1:]}"
+            )
+        if self._is_channels_first(images.shape[1:]):
+            return self.apply(images)
+        return np.moveaxis(self.apply(np.moveaxis(images, -1, 1)), 1, -1)
+
+    def _is_channels_first(self, image_shape: tuple[int, ...]) -> bool:
+        if self.layout is not None:
+            return self.layout == "CHW"
+        return image_shape[0] <= _MAX_CHANNELS < image_shape[-1]
+
+
+class RandomFlipHorizontal(Transform):
+    """Mirror an image left to right with probability `p`. Draws `rand()` per image."""
+
+    def __init__(self, p: float = 0.5, layout: str | None = None) -> None:
+        super().__init__(layout)
+        if not 0 <= p <= 1:
+            raise ValueError(f"RandomFlipHorizontal: p must be a probability in 0..1, met {p!r}")
+        self.p = p
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        flip = generator().rand(len(images)) < self.p
+        flipped = images.copy()
+        flipped[flip] = images[flip][..., ::-1]
+        return flipped
+
+
+class RandomCrop(Transform):
+    """Pad an image with `padding` zeros on every side, then cut a window of the image's own size out of it.
+
+    Draws `shift_x, shift_y = randint(-padding, padding + 1, size=2)` per image; shift_x moves the window down and
+    shift_y to the right (the course's names): out[:, i, j] = image[:, i + shift_x, j + shift_y], zero outside.
+    """
+
+    def __init__(self, padding: int = 3, layout: str | None = None) -> None:
+        super().__init__(layout)
+        if not isinstance(padding, (int, np.integer)) or padding < 0:
+            raise ValueError(f"RandomCrop: padding must be an integer of 0 or more, met {padding!r}")
+        self.padding = int(padding)
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        number, channels, height, width = images.shape
+        padding = self.padding
+        shifts = generator().randint(low=-padding, high=padding + 1, size=(number, 2))
+        padded = np.zeros((number, channels, height + 2 * padding, width + 2 * padding), images.dtype)
+        padded[:, :, padding : padding + height, padding : padding + width] = images
+        # A view of every window, (N, C, 2 padding + 1, 2 padding + 1, H, W), of which each image takes one.
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
+        return windows[np.arange(number), :, shifts[:, 0] + padding, shifts[:, 1] + padding]
+
+
+class Normalize(Transform):
+    """(image - mean) / std, in float32. `mean` and `std` are numbers, or sequences of one number per channel."""
+
+    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float], layout: str | None = None) -> None:
+        super().__init__(layout)
+        self.mean = np.asarray(mean, np.float32)
+        self.std = np.asarray(std, np.float32)
+        if self.mean.ndim > 1 or self.std.ndim > 1:
+            raise ShapeError(
+                f"Normalize: mean and std are numbers or one number per channel, "
+                f"met shapes {self.mean.shape} and {self.std.shape}"
+            )
+        if not np.all(self.std > 0):
+            raise ValueError(f"Normalize: std must be above 0, met {std!r}")
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        channels = images.shape[1]
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            if value.ndim == 1 and len(value) not in (1, channels):
+                raise ShapeError(f"Normalize: {name} has {len(value)} values, but the images have {channels} channels")
+        return (images.astype(np.float32, copy=False) - self.mean.reshape(-1, 1, 1)) / self.std.reshape(-1, 1, 1)
+
+
+class Compose:
+    """Transforms one after another."""
+
+    def __init__(self, transforms: Sequence[Callable]) -> None:
+        self.transforms = list(transforms)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        for transform in self.transforms:
+            image = transform(image)
+        return image
+
+    def batch(self, images: np.ndarray) -> np.ndarray:
+        """The same of images (N, ...)."""
+        for transform in self.transforms:
+            images = apply_to_batch(transform, images)
+        return images

@@ -1,0 +1,24 @@
+"""Tensors to start from: constants, random numbers and the initial weights of layers.
+
+Random numbers come from NumPy's global generator, so that `np.random.seed(n)` repeats them, in the same order and with
+the same values on every device.
+"""
+
+from needle.init.basic import constant, one_hot, ones, ones_like, rand, randb, randn, zeros, zeros_like
+from needle.init.initializers import kaiming_normal, kaiming_uniform, xavier_normal, xavier_uniform
+
+__all__ = [
+    "constant",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "one_hot",
+    "ones",
+    "ones_like",
+    "rand",
+    "randb",
+    "randn",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+    "zeros_like",
+]

@@ -1,0 +1,115 @@
+"""Constants and random numbers. Every function takes the `device`, the `dtype` and whether a gradient is wanted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from needle.autograd import Tensor
+from needle.backend_ndarray import Device, DType, default_device
+from needle.backend_ndarray.ndarray import full
+
+
+def rand(
+    *shape: int,
+    low: float = 0.0,
+    high: float = 1.0,
+    device: Device | None = None,
+    dtype: str | DType = "float32",
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform on [low, high)."""
+    values = np.random.rand(*shape) * (high - low) + low
+    return Tensor(values, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+def randn(
+    *shape: int,
+    mean: float = 0.0,
+    std: float = 1.0,
+    device: Device | None = None,
+    dtype: str | DType = "float32",
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal with that mean and standard deviation."""
+    values = np.random.randn(*shape) * std + mean
+    return Tensor(values, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+def randb(
+    *shape: int,
+    p: float = 0.5,
+    device: Device | None = None,
+    dtype: str | DType = "bool",
+    requires_grad: bool = False,
+) -> Tensor:
+    """True, or 1, with probability p."""
+    return Tensor(np.random.rand(*shape) <= p, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+def constant(
+    *shape: int,
+    c: float = 1.0,
+    device: Device | None = None,
+    dtype: str | DType = "float32",
+    requires_grad: bool = False,
+) -> Tensor:
+    """c everywhere."""
+    return Tensor.make_const(full(shape, c, dtype, device), requires_grad)
+
+
+def ones(
+    *shape: int,
+    device: Device | None = None,
+    dtype: str | DType = "float32",
+    requires_grad: bool = False,
+) -> Tensor:
+    """1 everywhere."""
+    return constant(*shape, c=1.0, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+def zeros(
+    *shape: int,
+    device: Device | None = None,
+    dtype: str | DType = "float32",
+    requires_grad: bool = False,
+) -> Tensor:
+    """0 everywhere."""
+    return constant(*shape, c=0.0, device=device, dtype=dtype, requires_grad=requires_grad)
+
+
+def ones_like(
+    array: Tensor,
+    *,
+    device: Device | None = None,
+    dtype: str | DType | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Ones with the shape of `array` and, unless told otherwise, its device and dtype."""
+    return ones(*array.shape, device=device or array.device, dtype=dtype or array.dtype, requires_grad=requires_grad)
+
+
+def zeros_like(
+    array: Tensor,
+    *,
+    device: Device | None = None,
+    dtype: str | DType | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Zeros with the shape of `array` and, unless told otherwise, its device and dtype."""
+    return zeros(*array.shape, device=device or array.device, dtype=dtype or array.dtype, requires_grad=requires_grad)
+
+
+def one_hot(
+    n: int,
+    i: Tensor | np.ndarray | list[int],
+    device: Device | None = None,
+    dtype: str | DType = "float32",
+    requires_grad: bool = False,
+) -> Tensor:
+    """(*i.shape, n): zeros but for a one at column i[k] of row k; on the device of `i` if that is a Tensor.
+
+    Raises ValueError for an index outside 0..n-1.
+    """
+    if device is None:
+        device = i.device if isinstance(i, Tensor) else default_device()
+    return Tensor.make_const(device.one_hot(n, i, dtype), requires_grad)

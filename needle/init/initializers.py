@@ -1,0 +1,69 @@
+"""Initial weights that keep the variance of activations and gradients the same from layer to layer.
+
+A layer sums `fan_in` products forward and `fan_out` backward, so weights of variance gain^2 / fan keep a variance where
+`gain` makes up for what the nonlinearity takes away. A uniform distribution on +-bound has the variance bound^2 / 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from needle.autograd import Tensor
+from needle.init.basic import rand, randn
+
+_GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
+
+
+def xavier_uniform(fan_in: int, fan_out: int, gain: float = 1.0, **options) -> Tensor:
+    """(fan_in, fan_out), uniform on +-gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+
+    `options`: device, dtype, requires_grad.
+    """
+    bound = gain * math.sqrt(6 / _positive("xavier_uniform", "fan_in + fan_out", fan_in + fan_out))
+    return rand(fan_in, fan_out, low=-bound, high=bound, **options)
+
+
+def xavier_normal(fan_in: int, fan_out: int, gain: float = 1.0, **options) -> Tensor:
+    """(fan_in, fan_out), normal with standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+
+    `options`: device, dtype, requires_grad.
+    """
+    std = gain * math.sqrt(2 / _positive("xavier_normal", "fan_in + fan_out", fan_in + fan_out))
+    return randn(fan_in, fan_out, std=std, **options)
+
+
+def kaiming_uniform(
+    fan_in: int, fan_out: int, shape: Sequence[int] | None = None, nonlinearity: str = "relu", **options
+) -> Tensor:
+    """`shape`, by default (fan_in, fan_out), uniform on +-gain * sqrt(3 / fan_in) (He et al. 2015).
+
+    The gain is sqrt(2) for "relu", 5/3 for "tanh", 1 for "linear" and "sigmoid".
+    `options`: device, dtype, requires_grad.
+    """
+    gain = _gain("kaiming_uniform", nonlinearity)
+    bound = gain * math.sqrt(3 / _positive("kaiming_uniform", "fan_in", fan_in))
+    return rand(*(shape or (fan_in, fan_out)), low=-bound, high=bound, **options)
+
+
+def kaiming_normal(
+    fan_in: int, fan_out: int, shape: Sequence[int] | None = None, nonlinearity: str = "relu", **options
+) -> Tensor:
+    """`shape`, by default (fan_in, fan_out), normal with standard deviation gain / sqrt(fan_in) (He et al. 2015).
+
+    The gain is that of `kaiming_uniform`. `options`: device, dtype, requires_grad.
+    """
+    std = _gain("kaiming_normal", nonlinearity) / math.sqrt(_positive("kaiming_normal", "fan_in", fan_in))
+    return randn(*(shape or (fan_in, fan_out)), std=std, **options)
+
+
+def _gain(function: str, nonlinearity: str) -> float:
+    if nonlinearity not in _GAINS:
+        raise ValueError(f"{function}: nonlinearity {nonlinearity!r}: expected one of {', '.join(_GAINS)}")
+    return _GAINS[nonlinearity]
+
+
+def _positive(function: str, name: str, fan: int) -> int:
+    if fan < 1:
+        raise ValueError(f"{function}: {name} of {fan}: expected 1 or more")
+    return fan

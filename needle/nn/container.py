@@ -1,0 +1,52 @@
+"""Modules that put others together or pass their input on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from needle import ops
+from needle.autograd import Tensor
+from needle.errors import ShapeError
+from needle.nn.module import Module
+
+
+class Sequential(Module):
+    """Modules (or functions) applied one after another."""
+
+    def __init__(self, *modules: Callable[[Tensor], Tensor]) -> None:
+        for module in modules:
+            if not callable(module):
+                raise TypeError(f"Sequential: a {type(module).__name__}: expected Modules, as in Sequential(a, b)")
+        self.modules = modules
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self.modules:
+            x = module(x)
+        return x
+
+
+class Residual(Module):
+    """fn(x) + x (He et al. 2016)."""
+
+    def __init__(self, fn: Callable[[Tensor], Tensor]) -> None:
+        self.fn = fn
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fn(x) + x
+
+
+class Identity(Module):
+    """x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Flatten(Module):
+    """(N, ...) to (N, number of elements of one example)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.shape:
+            raise ShapeError("Flatten: an input of shape (): expected (N, ...)")
+        return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))

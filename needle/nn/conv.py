@@ -1,0 +1,61 @@
+"""Convolution of images."""
+
+from __future__ import annotations
+
+import math
+
+from needle import init, ops
+from needle.autograd import Parameter, Tensor
+from needle.backend_ndarray import Device, DType
+from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.images import channels_first, channels_last
+from needle.nn.module import Module
+
+
+class Conv(Module):
+    """Convolves (N, in_channels, H, W) to (N, out_channels, H', W'), H' = (H + 2 (K // 2) - K) // stride + 1.
+
+    The padding of K // 2 zeros keeps H' = H for odd kernels at stride 1 (for even ones, H' = H + 1). The weight
+    (K, K, in_channels, out_channels) starts Kaiming uniform with a fan-in of in_channels * K^2, and the bias
+    (out_channels,), drawn after it, uniform on +-1 / sqrt(in_channels * K^2).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        bias: bool = True,
+        device: Device | None = None,
+        dtype: str | DType = "float32",
+    ) -> None:
+        """`kernel_size` and `stride` may be pairs of equal numbers."""
+        k, stride = _square("kernel_size", kernel_size), _square("stride", stride)
+        check_counts("Conv", in_channels=in_channels, out_channels=out_channels, kernel_size=k, stride=stride)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = k
+        self.stride = stride
+        self.padding = k // 2
+        options = {"device": device, "dtype": floating_dtype("Conv", dtype)}
+        fan_in, fan_out = in_channels * k * k, out_channels * k * k
+        shape = (k, k, in_channels, out_channels)
+        self.weight = Parameter(init.kaiming_uniform(fan_in, fan_out, shape=shape, **options))
+        self.bias = None
+        if bias:
+            bound = 1 / math.sqrt(fan_in)
+            self.bias = Parameter(init.rand(out_channels, low=-bound, high=bound, **options))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = ops.conv(channels_last(self, x, self.in_channels), self.weight, self.stride, self.padding)
+        return channels_first(out if self.bias is None else ops.add(out, self.bias))
+
+
+def _square(name: str, value: int | tuple[int, int]) -> int:
+    """One number for a pair of equal ones."""
+    if not isinstance(value, (tuple, list)):
+        return value
+    if len(value) != 2 or value[0] != value[1]:
+        raise ValueError(f"Conv: {name} of {value}: expected a whole number, or two equal ones")
+    return value[0]

@@ -1,0 +1,22 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from needle import ops
+from needle.autograd import Tensor
+from needle.nn.module import Module
+
+
+class Dropout(Module):
+    """In training mode each element is 0 with probability p, else scaled by 1 / (1 - p) (Srivastava et al. 2014).
+
+    The mask comes from the device's own generator, which `needle.manual_seed` seeds. In evaluation mode x passes.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"Dropout: a probability of {p}: expected 0 <= p < 1")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.dropout(x, self.p) if self.training else x

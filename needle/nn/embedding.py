@@ -1,0 +1,33 @@
+"""Vectors for tokens."""
+
+from __future__ import annotations
+
+from needle import init, ops
+from needle.autograd import Parameter, Tensor
+from needle.backend_ndarray import Device, DType
+from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.module import Module
+
+
+class Embedding(Module):
+    """The row of weight (num_embeddings, embedding_dim) for each index: (*indices.shape, embedding_dim).
+
+    The weight starts standard normal.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        device: Device | None = None,
+        dtype: str | DType = "float32",
+    ) -> None:
+        check_counts("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        options = {"device": device, "dtype": floating_dtype("Embedding", dtype)}
+        self.weight = Parameter(init.randn(num_embeddings, embedding_dim, **options))
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """`indices`: whole numbers in 0..num_embeddings-1; a floating dtype is converted."""
+        return ops.embedding(indices, self.weight)

@@ -1,0 +1,24 @@
+"""Images on their way between the layers' public layout, (N, C, H, W), and the kernels', (N, H, W, C).
+
+The permutes are views and the kernels keep the order of axes in memory, so from layer to layer activations lie
+channels-last and nothing is copied.
+"""
+
+from __future__ import annotations
+
+from needle import ops
+from needle.autograd import Tensor
+from needle.errors import ShapeError
+from needle.nn.module import Module
+
+
+def channels_last(layer: Module, x: Tensor, channels: int | None = None) -> Tensor:
+    """x (N, C, H, W) seen as (N, H, W, C). Raises ShapeError unless it has four axes and C is `channels`, if given."""
+    if len(x.shape) != 4 or channels not in (None, x.shape[1]):
+        raise ShapeError(f"{layer}: an input of shape {x.shape}: expected (N, {channels or 'C'}, H, W)")
+    return ops.permute(x, (0, 2, 3, 1))
+
+
+def channels_first(x: Tensor) -> Tensor:
+    """x (N, H, W, C) seen as (N, C, H, W)."""
+    return ops.permute(x, (0, 3, 1, 2))

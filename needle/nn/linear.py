@@ -1,0 +1,42 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from needle import init, ops
+from needle.autograd import Parameter, Tensor
+from needle.backend_ndarray import Device, DType
+from needle.errors import ShapeError
+from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.module import Module
+
+
+class Linear(Module):
+    """x @ weight + bias: (..., N, in_features) to (..., N, out_features).
+
+    weight (in_features, out_features) starts Kaiming uniform, on +-sqrt(6 / in_features), and bias (1, out_features),
+    drawn after it, on +-sqrt(6 / out_features).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Device | None = None,
+        dtype: str | DType = "float32",
+    ) -> None:
+        check_counts("Linear", in_features=in_features, out_features=out_features)
+        self.in_features = in_features
+        self.out_features = out_features
+        options = {"device": device, "dtype": floating_dtype("Linear", dtype)}
+        self.weight = Parameter(init.kaiming_uniform(in_features, out_features, **options))
+        self.bias = None
+        if bias:
+            self.bias = Parameter(init.kaiming_uniform(out_features, 1, **options).reshape((1, out_features)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = x.shape
+        if len(shape) < 2 or shape[-1] != self.in_features:
+            raise ShapeError(f"{self}: an input of shape {shape}: expected (N, {self.in_features})")
+        out = ops.matmul(x, self.weight)
+        return out if self.bias is None else ops.add(out, self.bias)

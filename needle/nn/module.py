@@ -1,0 +1,161 @@
+"""Module: a function with parameters, made of other modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from needle.autograd import Parameter, Tensor
+from needle.backend_ndarray import Device, DType, NDArray, array
+from needle.errors import CheckpointError
+from needle.nn.checks import floating_dtype
+
+
+class Module:
+    """A function with parameters. A subclass assigns its parts in `__init__` and defines `forward`.
+
+    What a module consists of is found in its attributes, in the order of definition, and in lists, tuples and dicts of
+    them: a Parameter is learned, any other Tensor that no operation made is a buffer (state that is not learned, such
+    as running statistics), and a Module is a submodule. Each has a name, the path to it: "blocks.0.weight". One that is
+    reached in several ways counts once, under its first name.
+    """
+
+    training: bool = True
+
+    def forward(self, *args, **kwargs):
+        """The output for an input."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+    def parameters(self) -> list[Parameter]:
+        """The parameters of this module and its submodules."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """(name, parameter) of this module and its submodules."""
+        return [(name, value) for name, value in _walk(self) if isinstance(value, Parameter)]
+
+    def named_buffers(self) -> list[tuple[str, Tensor]]:
+        """(name, buffer) of this module and its submodules."""
+        return [(name, value) for name, value in self._named_tensors() if not isinstance(value, Parameter)]
+
+    def _named_tensors(self) -> list[tuple[str, Tensor]]:
+        """Parameters and buffers."""
+        return [(name, value) for name, value in _walk(self) if isinstance(value, Tensor) and value.is_leaf()]
+
+    # Modes
+
+    def train(self, mode: bool = True) -> Module:
+        """Puts this module and its submodules into training mode, or into evaluation mode; returns the module."""
+        for module in (self, *(value for _, value in _walk(self) if isinstance(value, Module))):
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Evaluation mode: dropout lets everything pass, batch norm uses its running statistics."""
+        return self.train(False)
+
+    # State
+
+    def to(self, device: Device | None = None, dtype: str | DType | None = None) -> Module:
+        """Moves parameters and buffers, and their gradients, to a device, and converts floating ones to a dtype.
+
+        The Parameters stay the same objects, so an optimizer that holds them goes on. Returns the module.
+        """
+        if device is not None and not isinstance(device, Device):
+            raise TypeError(f"to: device {device!r}: expected a Device such as needle.cpu(); a dtype goes by dtype=")
+        dtype = None if dtype is None else floating_dtype("to", dtype)
+
+        def move(data: NDArray) -> NDArray:
+            data = data if device is None else data.to(device)
+            return data.astype(dtype) if dtype is not None and data.dtype.kind == "floating" else data
+
+        for _, tensor in self._named_tensors():
+            tensor.cached_data = move(tensor.cached_data)
+            if tensor.grad is not None:
+                tensor.grad = Tensor.make_const(move(tensor.grad.cached_data))
+        return self
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers as NumPy arrays, by name."""
+        return {name: tensor.numpy() for name, tensor in self._named_tensors()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray | Tensor]) -> None:
+        """Copies what `state_dict` gave into the parameters and buffers, which keep their devices and dtypes.
+
+        Raises CheckpointError, and changes nothing, unless the names and the shapes are exactly those of this module.
+        """
+        tensors = dict(self._named_tensors())
+        named = {"missing": tensors.keys() - state.keys(), "unexpected": state.keys() - tensors.keys()}
+        problems = [f"{kind} {_listed(sorted(names))}" for kind, names in named.items() if names]
+        if problems:
+            raise CheckpointError(f"load_state_dict: {'; '.join(problems)}: expected the names of this module")
+        arrays = {}
+        for name, tensor in tensors.items():
+            value = state[name].cached_data if isinstance(state[name], Tensor) else state[name]
+            arrays[name] = array(value, dtype=tensor.dtype, device=tensor.device)
+            if arrays[name].shape != tensor.shape:
+                raise CheckpointError(f"load_state_dict: {name}: shape {arrays[name].shape}: expected {tensor.shape}")
+        for name, tensor in tensors.items():
+            tensor.cached_data[...] = arrays[name]
+
+    # Text
+
+    def __str__(self) -> str:
+        """The class and its settings (attributes that are plain numbers and strings): Dropout(p=0.5)."""
+        settings = [
+            f"{name}={value}"
+            for name, value in vars(self).items()
+            if isinstance(value, (int, float, str)) and name != "training" and not name.startswith("_")
+        ]
+        return type(self).__name__ + (f"({', '.join(settings)})" if settings else "")
+
+    def __repr__(self) -> str:
+        """The tree of modules, one a line, with the number of parameters in each."""
+        return "\n".join(_tree(self, set()))
+
+
+def _members(value, name: str = "") -> Iterator[tuple[str, Tensor | Module]]:
+    """The Tensors and Modules in a value, with their names; looks into lists, tuples and dicts, not into Modules."""
+    if isinstance(value, (Tensor, Module)):
+        yield name, value
+        return
+    if isinstance(value, dict):
+        entries = value.items()
+    elif isinstance(value, (list, tuple)):
+        entries = enumerate(value)
+    else:
+        return
+    for key, entry in entries:
+        yield from _members(entry, f"{name}.{key}" if name else str(key))
+
+
+def _walk(module: Module, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Tensor | Module]]:
+    """The Tensors and Modules that a module consists of, all the way down, each once, with their names."""
+    seen = {id(module)} if seen is None else seen
+    for name, value in _members(vars(module)):
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield prefix + name, value
+            if isinstance(value, Module):
+                yield from _walk(value, f"{prefix}{name}.", seen)
+
+
+def _tree(module: Module, seen: set[int]) -> list[str]:
+    seen.add(id(module))
+    count = sum(parameter.size for parameter in module.parameters())
+    lines = [f"{module}: {count:,} parameters" if count else str(module)]
+    for name, child in _members(vars(module)):
+        if isinstance(child, Module) and id(child) not in seen:
+            first, *rest = _tree(child, seen)
+            lines += [f"  {name}: {first}", *(f"  {line}" for line in rest)]
+    return lines
+
+
+def _listed(names: list[str], most: int = 6) -> str:
+    """The names, or the first of them and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

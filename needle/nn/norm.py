@@ -1,0 +1,96 @@
+"""Normalization: (x - mean) / sqrt(variance + eps) * weight + bias. Variances are biased (divided by n)."""
+
+from __future__ import annotations
+
+from needle import init, ops
+from needle.autograd import Parameter, Tensor
+from needle.backend_ndarray import Device, DType
+from needle.backend_ndarray.elementwise import add_to
+from needle.errors import ShapeError
+from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.images import channels_first, channels_last
+from needle.nn.module import Module
+
+
+class BatchNorm1d(Module):
+    """Batch normalization (Ioffe and Szegedy 2015) of (N, dim): each column by its mean and variance over the batch.
+
+    In training mode the statistics are the batch's own, and the buffers follow them:
+
+        running_mean = (1 - momentum) * running_mean + momentum * mean
+
+    and running_var likewise with the biased variance, as in the course (PyTorch puts the unbiased one there). In
+    evaluation mode the buffers are the statistics. weight and bias (dim,) start as ones and zeros.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        device: Device | None = None,
+        dtype: str | DType = "float32",
+    ) -> None:
+        check_counts(type(self).__name__, dim=dim)
+        if not eps >= 0 or not 0 <= momentum <= 1:
+            expected = "expected eps of 0 or more, momentum of 0 to 1"
+            raise ValueError(f"{type(self).__name__}: eps of {eps} and momentum of {momentum}: {expected}")
+        self.dim = dim
+        self.eps = eps
+        self.momentum = momentum
+        options = {"device": device, "dtype": floating_dtype(type(self).__name__, dtype)}
+        self.weight = Parameter(init.ones(dim, **options))
+        self.bias = Parameter(init.zeros(dim, **options))
+        self.running_mean = init.zeros(dim, **options)
+        self.running_var = init.ones(dim, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x.shape) != 2 or x.shape[1] != self.dim:
+            raise ShapeError(f"{self}: an input of shape {x.shape}: expected (N, {self.dim})")
+        return self._normalize(x)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        """x (..., dim), normalized along the last axis."""
+        if not self.training:
+            statistics = self.running_mean, self.running_var
+            return ops.batch_norm_inference(x, self.weight, self.bias, *statistics, self.eps)
+        out, mean, variance = ops.batch_norm(x, self.weight, self.bias, self.eps)
+        self._follow(self.running_mean, mean)
+        self._follow(self.running_var, variance)
+        return out
+
+    def _follow(self, running: Tensor, statistic: Tensor) -> None:
+        """running += momentum * (statistic - running), in place."""
+        running, statistic = running.cached_data, statistic.cached_data
+        add_to(running, (statistic - running) * self.momentum)
+
+
+class BatchNorm2d(BatchNorm1d):
+    """Batch normalization of images (N, dim, H, W): each channel by its mean and variance over batch, H and W."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return channels_first(self._normalize(channels_last(self, x, self.dim)))
+
+
+class LayerNorm1d(Module):
+    """Layer normalization (Ba, Kiros and Hinton 2016) of (..., dim): each row by its own mean and variance.
+
+    weight and bias (dim,) start as ones and zeros.
+    """
+
+    def __init__(
+        self, dim: int, eps: float = 1e-5, device: Device | None = None, dtype: str | DType = "float32"
+    ) -> None:
+        check_counts("LayerNorm1d", dim=dim)
+        if not eps >= 0:
+            raise ValueError(f"LayerNorm1d: eps of {eps}: expected 0 or more")
+        self.dim = dim
+        self.eps = eps
+        options = {"device": device, "dtype": floating_dtype("LayerNorm1d", dtype)}
+        self.weight = Parameter(init.ones(dim, **options))
+        self.bias = Parameter(init.zeros(dim, **options))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1:] != (self.dim,):
+            raise ShapeError(f"{self}: an input of shape {x.shape}: expected (..., {self.dim})")
+        return ops.layer_norm(x, self.weight, self.bias, self.eps)

@@ -1,0 +1,149 @@
+"""What all optimizers share: the parameters, the arrays kept for each of them, gradient clipping, and saving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from needle.autograd import Parameter, Tensor
+from needle.backend_ndarray import NDArray, array, zeros
+from needle.backend_ndarray.dtype import float32, float64
+from needle.backend_ndarray.elementwise import minimum, sqrt
+from needle.errors import CheckpointError, DeviceError, DTypeError, ShapeError
+
+
+class Optimizer:
+    """Changes parameters, in place, by their gradients. A subclass defines `update` and names its `moments`.
+
+    Attributes: `params`, each once; `lr`, the learning rate; `steps`, how often each parameter has been updated.
+    """
+
+    moments: tuple[str, ...] = ()  # what is kept for each parameter: arrays of its shape, zeros at first
+
+    def __init__(self, params: Iterable[Tensor], lr: float) -> None:
+        self.params = _checked_params(type(self).__name__, params)
+        self.lr = self._checked("lr", lr)
+        self.steps = [0] * len(self.params)
+        self._kept: list[dict[str, NDArray]] = [{} for _ in self.params]
+
+    def update(self, parameter: NDArray, grad: NDArray, moments: list[NDArray], step: int) -> None:
+        """Changes one parameter and its `moments` in place; `step` counts this parameter's updates from 1."""
+        raise NotImplementedError(f"{type(self).__name__} defines no update")
+
+    def step(self) -> None:
+        """Updates every parameter that has a gradient."""
+        for index, parameter in enumerate(self.params):
+            if parameter.grad is None:
+                continue
+            data, grad = parameter.cached_data, parameter.grad.cached_data
+            if grad.shape != data.shape or grad.device is not data.device:
+                self._refuse_grad(index, data, grad)
+            self.steps[index] += 1
+            self.update(data, grad.astype(data.dtype), self._moments_of(index, data), self.steps[index])
+
+    def reset_grad(self) -> None:
+        """Forgets all gradients."""
+        for parameter in self.params:
+            parameter.grad = None
+
+    zero_grad = reset_grad
+
+    def clip_grad_norm(self, max_norm: float) -> float:
+        """Scales all gradients alike so that their norm is at most max_norm; returns what it was (Pascanu et al. 2013).
+
+            grad = grad * min(1, max_norm / (norm + 1e-6)), norm = sqrt(sum of the squares of all gradients' elements)
+
+        A norm that is not finite is returned as such, and the gradients are not finite either then.
+        """
+        max_norm = self._checked("max_norm", max_norm)
+        owners = [parameter for parameter in self.params if parameter.grad is not None]
+        if not owners:
+            return 0.0
+        total = None
+        for parameter in owners:
+            grad = parameter.grad.cached_data
+            grad = grad.astype(float64 if grad.dtype is float64 else float32)
+            total = (grad * grad).sum() if total is None else total + (grad * grad).sum()
+        norm = sqrt(total)
+        scale = minimum(max_norm / (norm + 1e-6), 1.0)
+        for parameter in owners:
+            # A new array each: a gradient may be a broadcast view, or one array that several parameters share.
+            grad = parameter.grad.cached_data
+            parameter.grad = Tensor.make_const(grad * scale.astype(grad.dtype))
+        return norm.item()
+
+    def state_dict(self) -> dict[str, float | list[int] | np.ndarray]:
+        """`lr`, `steps` and copies of the moments as NumPy arrays, "velocity.0" being that of params[0]."""
+        state = {"lr": self.lr, "steps": list(self.steps)}
+        for name, index in self._moment_keys(self.steps):
+            state[f"{name}.{index}"] = self._kept[index][name].numpy()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, float | list[int] | np.ndarray]) -> None:
+        """Goes on from what `state_dict` gave; moments go to the device and dtype of their parameter.
+
+        Raises CheckpointError, and changes nothing, where it is of another kind of optimizer or of other parameters.
+        """
+        where = f"{type(self).__name__}.load_state_dict"
+        steps = [int(count) for count in state.get("steps", ())]
+        if len(steps) != len(self.params):
+            raise CheckpointError(f"{where}: steps of {len(steps)} parameters: expected {len(self.params)}")
+        expected = {"lr", "steps", *(f"{name}.{index}" for name, index in self._moment_keys(steps))}
+        if state.keys() != expected:
+            missing, unexpected = sorted(expected - state.keys()), sorted(state.keys() - expected)
+            raise CheckpointError(f"{where}: missing {missing[:6]}, unexpected {unexpected[:6]}")
+        kept = [{} for _ in self.params]
+        for name, index in self._moment_keys(steps):
+            parameter, value = self.params[index], state[f"{name}.{index}"]
+            kept[index][name] = array(value, dtype=parameter.dtype, device=parameter.device)
+            if kept[index][name].shape != parameter.shape:
+                met = kept[index][name].shape
+                raise CheckpointError(f"{where}: {name}.{index}: shape {met}: expected {parameter.shape}")
+        self.lr, self.steps, self._kept = float(state["lr"]), steps, kept
+
+    def _moment_keys(self, steps: list[int]) -> list[tuple[str, int]]:
+        """(name, index) of every array kept by an optimizer that has made these steps."""
+        return [(name, index) for index, count in enumerate(steps) if count for name in self.moments]
+
+    def _moments_of(self, index: int, data: NDArray) -> list[NDArray]:
+        """The arrays kept for a parameter; they follow it to another device or dtype."""
+        kept = self._kept[index]
+        for name in self.moments:
+            if name not in kept:
+                kept[name] = zeros(data.shape, data.dtype, data.device)
+            elif kept[name].device is not data.device or kept[name].dtype is not data.dtype:
+                kept[name] = kept[name].to(data.device).astype(data.dtype)
+        return [kept[name] for name in self.moments]
+
+    def _refuse_grad(self, index: int, data: NDArray, grad: NDArray) -> None:
+        where = f"{type(self).__name__}: params[{index}]"
+        if grad.shape != data.shape:
+            raise ShapeError(f"{where}: a gradient of shape {grad.shape}: expected {data.shape}")
+        raise DeviceError(f"{where}: a gradient on {grad.device}: expected {data.device}")
+
+    def _checked(self, name: str, value: float, below: float = float("inf")) -> float:
+        """`value` as a float. Raises ValueError unless it is a number of 0 or more, below `below`."""
+        if not isinstance(value, (int, float, np.number)) or not 0 <= value < below:
+            limit = "" if below == float("inf") else f", below {below:g}"
+            raise ValueError(f"{type(self).__name__}: {name} of {value!r}: expected a number of 0 or more{limit}")
+        return float(value)
+
+
+def _checked_params(optimizer: str, params: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters, each once. Raises an error unless they are leaves that can have gradients."""
+    expected = "expected an iterable of Parameters, such as model.parameters()"
+    if isinstance(params, (Tensor, Mapping)) or not isinstance(params, Iterable):
+        raise TypeError(f"{optimizer}: params of type {type(params).__name__}: {expected}")
+    params = list(params)
+    if not params:
+        raise ValueError(f"{optimizer}: no parameters: {expected}")
+    for index, parameter in enumerate(params):
+        if not isinstance(parameter, Tensor):
+            raise TypeError(f"{optimizer}: params[{index}] is a {type(parameter).__name__}: {expected}")
+        if not parameter.is_leaf() or not (parameter.requires_grad or isinstance(parameter, Parameter)):
+            kind = "requires no gradient" if parameter.is_leaf() else "is the result of an operation"
+            raise ValueError(f"{optimizer}: params[{index}], of shape {parameter.shape}, {kind}: {expected}")
+        if parameter.dtype.kind != "floating":
+            raise DTypeError(f"{optimizer}: params[{index}] of dtype {parameter.dtype}: expected a floating dtype")
+    return list({id(parameter): parameter for parameter in params}.values())

@@ -1,0 +1,184 @@
+"""Schedules: the learning rate as a function of the number of steps made.
+
+    schedule = CosineAnnealingLR(optimizer, T_max=epochs)
+    for epoch in range(epochs):
+        train_epoch(...)
+        schedule.step()
+
+A step is whatever lies between two calls of `step`: an epoch or a batch. lr stands for the optimizer's learning rate
+when the schedule was made, t for the number of steps made since.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable, Mapping
+
+from needle.errors import CheckpointError
+from needle.optim.optimizer import Optimizer
+
+
+class Schedule:
+    """Sets `optimizer.lr` to `lr_at(t)`: at once for t = 0, then with every step. A subclass defines `lr_at`."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(self).__name__}: a {type(optimizer).__name__}: expected an Optimizer")
+        self.optimizer = optimizer
+        self.base_lr = optimizer.lr
+        self.last_step = 0
+        optimizer.lr = self.lr_at(0)
+
+    def lr_at(self, t: int) -> float:
+        """The learning rate after t steps."""
+        raise NotImplementedError(f"{type(self).__name__} defines no lr_at")
+
+    def step(self) -> None:
+        """Counts a step and sets the optimizer's learning rate."""
+        self.last_step += 1
+        self.optimizer.lr = self.lr_at(self.last_step)
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate that was set last, in a list as in PyTorch, where there may be several."""
+        return [self.lr_at(self.last_step)]
+
+    def state_dict(self) -> dict[str, float | int]:
+        """The base learning rate and the number of steps made."""
+        return {"base_lr": self.base_lr, "last_step": self.last_step}
+
+    def load_state_dict(self, state: Mapping[str, float | int]) -> None:
+        """Goes on from what `state_dict` gave, and sets the optimizer's learning rate. Raises CheckpointError."""
+        if state.keys() != self.state_dict().keys():
+            met, expected = sorted(state), sorted(self.state_dict())
+            raise CheckpointError(f"{type(self).__name__}.load_state_dict: entries {met}: expected {expected}")
+        self.base_lr, self.last_step = float(state["base_lr"]), int(state["last_step"])
+        self.optimizer.lr = self.lr_at(self.last_step)
+
+    def _check_steps(self, **counts: int) -> None:
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"{type(self).__name__}: {name} of {count}: expected 1 or more")
+
+
+class StepLR(Schedule):
+    """lr * gamma^floor(t / step_size)"""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        self._check_steps(step_size=step_size)
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def lr_at(self, t: int) -> float:
+        return self.base_lr * self.gamma ** (t // self.step_size)
+
+
+class MultiStepLR(Schedule):
+    """lr * gamma^(number of milestones that are t or less)"""
+
+    def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1) -> None:
+        self.milestones = sorted(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def lr_at(self, t: int) -> float:
+        return self.base_lr * self.gamma ** bisect.bisect_right(self.milestones, t)
+
+
+class CosineAnnealingLR(Schedule):
+    """eta_min + (lr - eta_min) * (1 + cos(pi * t / T_max)) / 2 (Loshchilov and Hutter 2017); eta_min after T_max steps.
+
+    (PyTorch's goes up again there.)
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        self._check_steps(T_max=T_max)
+        self.T_max = T_max
+        self.eta_min = eta_min
+        super().__init__(optimizer)
+
+    def lr_at(self, t: int) -> float:
+        return _cosine(self.base_lr, self.eta_min, min(t / self.T_max, 1))
+
+
+class OneCycleLR(Schedule):
+    """From max_lr / div_factor up to max_lr, then down to max_lr / div_factor / final_div_factor.
+
+    (Smith and Topin 2019.) The first part has pct_start * total_steps - 1 steps, both together total_steps - 1, as in
+    PyTorch; after them the rate stays, where PyTorch's raises an error. Both follow half a cosine, or a line with
+    anneal_strategy="linear". The optimizer's own learning rate does not matter, and its momentum stays as it is.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float,
+        total_steps: int,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+    ) -> None:
+        self._check_steps(total_steps=total_steps)
+        if not 0 <= pct_start <= 1:
+            raise ValueError(f"OneCycleLR: pct_start of {pct_start}: expected 0 to 1")
+        if anneal_strategy not in _ANNEAL:
+            raise ValueError(f"OneCycleLR: anneal_strategy {anneal_strategy!r}: expected one of {', '.join(_ANNEAL)}")
+        self.max_lr = max_lr
+        self.total_steps = total_steps
+        self.pct_start = pct_start
+        self.anneal_strategy = anneal_strategy
+        self.initial_lr = max_lr / div_factor
+        self.final_lr = self.initial_lr / final_div_factor
+        super().__init__(optimizer)
+
+    def lr_at(self, t: int) -> float:
+        anneal = _ANNEAL[self.anneal_strategy]
+        peak, end = self.pct_start * self.total_steps - 1, self.total_steps - 1
+        if t <= peak:
+            return anneal(self.initial_lr, self.max_lr, t / peak if peak else 1)
+        return anneal(self.max_lr, self.final_lr, min((t - peak) / (end - peak), 1) if end > peak else 1)
+
+
+class LinearWarmup(Schedule):
+    """lr * (t + 1) / warmup_steps up to lr (Goyal et al. 2017), where it stays or the schedule `after` takes over.
+
+    In `LinearWarmup(optimizer, 500, after=CosineAnnealingLR(optimizer, 9500))` the cosine counts from the end of the
+    warmup. lr is where `after` begins, and only the LinearWarmup is to be stepped and saved.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup_steps: int, after: Schedule | None = None) -> None:
+        self._check_steps(warmup_steps=warmup_steps)
+        self.warmup_steps = warmup_steps
+        self.after = after
+        super().__init__(optimizer)
+
+    def lr_at(self, t: int) -> float:
+        if self.after is None:
+            return self.base_lr * min((t + 1) / self.warmup_steps, 1)
+        if t < self.warmup_steps:
+            return self.after.lr_at(0) * (t + 1) / self.warmup_steps
+        return self.after.lr_at(t - self.warmup_steps)
+
+    def state_dict(self) -> dict:
+        """That of any schedule, and that of `after`."""
+        return super().state_dict() | ({} if self.after is None else {"after": self.after.state_dict()})
+
+    def load_state_dict(self, state: Mapping) -> None:
+        """Goes on from what `state_dict` gave, and sets the optimizer's learning rate. Raises CheckpointError."""
+        if self.after is not None and "after" in state:
+            self.after.load_state_dict(state["after"])
+        super().load_state_dict(state)
+
+
+def _cosine(start: float, end: float, fraction: float) -> float:
+    """From start to end as `fraction` goes from 0 to 1, along half a period of a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
+
+
+def _linear(start: float, end: float, fraction: float) -> float:
+    return start + (end - start) * fraction
+
+
+_ANNEAL = {"cos": _cosine, "linear": _linear}

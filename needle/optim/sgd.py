@@ -1,0 +1,55 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from needle.autograd import Tensor
+from needle.backend_ndarray import NDArray
+from needle.backend_ndarray.optim import sgd_step
+from needle.optim.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum.
+
+    With g = grad + weight_decay * parameter, and a velocity u that is 0 at first, a step is
+
+        u = momentum * u + (1 - dampening) * g
+        parameter = parameter - lr * u
+
+    Without momentum g takes the place of u; with `nesterov` (Sutskever et al. 2013), g + momentum * u does.
+
+    Needle's own momentum is an average of gradients: the dampening is `momentum`, which None stands for. dampening=0
+    gives PyTorch's, a sum of gradients, and the same steps as there. (With any other dampening PyTorch's first u is g;
+    here it is (1 - dampening) * g.)
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 0.01,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        dampening: float | None = None,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(params, lr)
+        self.momentum = self._checked("momentum", momentum)
+        self.weight_decay = self._checked("weight_decay", weight_decay)
+        self.dampening = dampening if dampening is None else self._checked("dampening", dampening)
+        self.nesterov = nesterov
+        if nesterov and (not self.momentum or self.dampening != 0):
+            raise ValueError(
+                f"SGD: nesterov with momentum={momentum} and dampening={dampening}: "
+                "expected a momentum above 0 and dampening=0"
+            )
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
+
+    def update(self, parameter: NDArray, grad: NDArray, moments: list[NDArray], step: int) -> None:
+        velocity = moments[0] if moments else grad  # without momentum the kernel does not touch it
+        dampening = self.momentum if self.dampening is None else self.dampening
+        sgd_step(parameter, grad, velocity, self.lr, self.momentum, dampening, self.weight_decay, self.nesterov)

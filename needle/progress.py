@@ -1,0 +1,139 @@
+"""Progress bars with live metrics, a thin layer over the tqdm library.
+
+    for epoch in trange(10, desc="Training"):
+        for batch in (bar := tqdm(dataloader, unit="batch")):
+            loss, accuracy = train_step(batch)
+            bar.metrics(loss=loss, acc=accuracy)
+
+    Training:  45%|████▌     | 176/391 [00:11<00:14, loss=0.234, acc=0.891, 15.2batch/s]
+
+`metrics` only keeps what it is given. A Tensor among it is read when the bar is drawn again, at most ten times a second,
+so a bar does not make the loop wait for a device at every step.
+
+Where the output is no terminal, nothing is drawn: a bar then writes one line when it is finished.
+"""
+
+from __future__ import annotations
+
+import numbers
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
+
+from tqdm import std
+
+_LIVE = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}, {rate_fmt}]"
+_FINISHED = "{desc}{n_fmt}/{total_fmt} [{elapsed}{postfix}, {rate_fmt}]"
+_NO_TOTAL = "{desc}{n_fmt}{unit} [{elapsed}{postfix}, {rate_fmt}]"
+
+_running: list[ProgressBar] = []  # the bars whose loops are running, outermost first
+
+
+class ProgressBar(std.tqdm):
+    """A progress bar around an iterable, or one that `update(n)` moves. A context manager; also closed by its loop's end.
+
+    iterable: what to iterate over. total: its length, where it has no `len`.
+    desc: what stands in front of the bar. unit: the name of one iteration.
+    disable: draw and write nothing.
+    leave: keep the finished bar on the screen; by default the outermost one stays and those within it go.
+    file: where to draw; by default standard error.
+    """
+
+    monitor_interval = 0  # without tqdm's thread: it would read Tensors while the loop works with them
+
+    def __init__(
+        self,
+        iterable: Iterable | None = None,
+        desc: str | None = None,
+        unit: str = "it",
+        total: int | None = None,
+        disable: bool = False,
+        leave: bool | None = None,
+        file: TextIO | None = None,
+    ) -> None:
+        file = sys.stderr if file is None else file
+        self._metrics: dict[str, Any] = {}
+        self._is_live = file is not None and file.isatty()
+        sizeless = self._is_live and not _has_size(file)
+        if total is None and hasattr(iterable, "__len__"):
+            total = len(iterable)
+        super().__init__(
+            iterable,
+            desc=f"{desc}: " if desc else None,
+            unit=unit,
+            total=total,
+            disable=disable or file is None,
+            leave=leave if self._is_live else True,
+            file=file,
+            dynamic_ncols=self._is_live and not sizeless,
+            ncols=80 if sizeless else None,
+            nrows=24 if sizeless else None,
+            mininterval=0.1 if self._is_live else float("inf"),
+            bar_format=_NO_TOTAL if total is None else _LIVE if self._is_live else _FINISHED,
+        )
+
+    def metrics(self, **values: Any) -> None:
+        """Shows the values behind the bar from the next time that it is drawn.
+
+        A value is a number, or anything that `float` turns into one (a Tensor of one element, say), read at that time.
+        """
+        self._metrics.update(values)
+
+    def __iter__(self) -> Iterator:
+        _running.append(self)
+        try:
+            yield from super().__iter__()
+        finally:
+            _running[:] = [bar for bar in _running if bar is not self]
+
+    def refresh(self, *args, **kwargs) -> None:
+        # Metrics are read before tqdm takes its lock, which it would keep if reading one failed.
+        if self._is_live:
+            self._read_metrics()
+            super().refresh(*args, **kwargs)
+
+    def close(self) -> None:
+        try:
+            if not self.disable:
+                self._read_metrics()
+        finally:
+            super().close()
+
+    def display(self, *args, **kwargs) -> None:
+        if self._is_live:
+            super().display(*args, **kwargs)
+        elif self.disable:  # as it is within close()
+            self.fp.write(str(self))
+
+    def _read_metrics(self) -> None:
+        self.postfix = ", ".join(f"{name}={_format(value)}" for name, value in self._metrics.items())
+
+
+def _has_size(terminal: TextIO) -> bool:
+    """Whether the terminal knows its width; one that a program opened without a window reports 0."""
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns > 0
+    except OSError:
+        return False
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, (numbers.Integral, str)):
+        return str(value)
+    number = float(value)
+    return f"{number:.3f}" if number == 0 or 1e-3 <= abs(number) < 1e5 else f"{number:.2e}"
+
+
+tqdm = ProgressBar
+
+
+def trange(*args: int, **kwargs: Any) -> ProgressBar:
+    """`tqdm(range(*args), **kwargs)`."""
+    return ProgressBar(range(*args), **kwargs)
+
+
+def metrics(**values: Any) -> None:
+    """`ProgressBar.metrics` of the innermost bar whose loop is running, from within a function that does not see it."""
+    if _running:
+        _running[-1].metrics(**values)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from needle.autograd import Tensor
+from needle.backend_ndarray import cpu_numpy
+from needle.data import Compose, Dataset, ImageDataset, NDArrayDataset, RandomCrop, RandomFlipHorizontal
+from needle.errors import DTypeError, ShapeError
+
+
+class Squares(Dataset):
+    """A data set as the course has its students write one."""
+
+    def __init__(self, transforms=None):
+        super().__init__(transforms)
+
+    def __getitem__(self, index):
+        return self.apply_transforms(np.full((2, 2, 1), index * index, np.float32)), index
+
+    def __len__(self):
+        return 10
+
+
+def image_dataset(transforms=None, shape=(3, 8, 8)):
+    random = np.random.RandomState(0)
+    return ImageDataset(random.randint(0, 256, (30, *shape)).astype(np.uint8), random.randint(0, 10, 30), transforms)
+
+
+def test_transforms_are_applied_in_turn():
+    assert Squares()[3][0].max() == 9
+    assert Squares([lambda x: x + 1, lambda x: x * 2])[3][0].max() == 20
+    assert Squares(Compose([lambda x: x + 1, lambda x: x * 2]))[3][0].max() == 20
+
+
+def test_the_base_class_says_what_a_subclass_lacks():
+    class Nothing(Dataset):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Nothing defines no __len__"):
+        len(Nothing())
+    with pytest.raises(NotImplementedError, match="Nothing defines no __getitem__"):
+        Nothing()[0]
+
+
+def test_ndarray_dataset():
+    x, y = np.random.RandomState(0).rand(7, 2, 3), np.arange(7)
+    dataset = NDArrayDataset(x, y)
+    assert len(dataset) == 7
+    np.testing.assert_array_equal(dataset[2][0], x[2])
+    assert dataset[2][1] == 2
+    for index in (slice(2, 5), np.array([4, 0, 4])):
+        np.testing.assert_array_equal(dataset[index][0], x[index])
+        np.testing.assert_array_equal(dataset.get_batch(index)[1], y[index])
+
+
+def test_ndarray_dataset_of_tensors_and_lists():
+    x = Tensor(np.ones((3, 2)), device=cpu_numpy())
+    dataset = NDArrayDataset(x, [5, 6, 7])
+    np.testing.assert_array_equal(dataset[1][0], [1, 1])
+    assert dataset[1][1] == 6
+
+
+def test_ndarray_dataset_errors():
+    with pytest.raises(ShapeError, match=r"expected arrays of the same length, met shapes \[\(3, 2\), \(4,\)\]"):
+        NDArrayDataset(np.zeros((3, 2)), np.zeros(4))
+    with pytest.raises(ShapeError, match=r"met shapes \[\(\)\]"):
+        NDArrayDataset(np.float32(3))
+    with pytest.raises(ValueError, match="at least one array"):
+        NDArrayDataset()
+
+
+def test_image_dataset_hands_out_floats_in_0_to_1():
+    dataset = image_dataset()
+    image, label = dataset[4]
+    assert image.dtype == np.float32 and image.shape == (3, 8, 8) and type(label) is int
+    np.testing.assert_array_equal(image, (dataset.X[4] / 255.0).astype(np.float32))
+    assert label == dataset.y[4] and dataset.y.dtype == np.int64
+
+
+def test_every_byte_becomes_the_nearest_float():
+    dataset = ImageDataset(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1), np.zeros(256, int))
+    np.testing.assert_array_equal(dataset[:][0].ravel(), (np.arange(256) / 255.0).astype(np.float32))
+
+
+@pytest.mark.parametrize("index", [slice(3, 20, 2), np.array([5, 5, 0, 29, -1])])
+def test_slices_and_index_arrays_of_image_dataset(index):
+    dataset = image_dataset()
+    images, labels = dataset[index]
+    chosen = np.arange(30)[index]
+    np.testing.assert_array_equal(images, np.stack([dataset[i][0] for i in chosen]))
+    np.testing.assert_array_equal(labels, [dataset[i][1] for i in chosen])
+
+
+@pytest.mark.parametrize("transform", [RandomCrop(2), RandomFlipHorizontal(), lambda image: image + np.random.rand()])
+@pytest.mark.parametrize("shape", [(3, 8, 8), (8, 8, 1)])
+def test_a_batch_is_its_items_with_the_same_draws(transform, shape):
+    dataset = image_dataset([transform], shape)
+    np.random.seed(5)
+    items = [dataset[i] for i in range(25)]
+    np.random.seed(5)
+    images, labels = dataset.get_batch(np.arange(25))
+    np.testing.assert_array_equal(images, np.stack([image for image, _ in items]))
+    assert labels.tolist() == [label for _, label in items]
+
+
+def test_index_out_of_range():
+    with pytest.raises(IndexError):
+        image_dataset()[30]
+    assert len(list(image_dataset())) == 30
+
+
+def test_image_dataset_errors():
+    with pytest.raises(DTypeError, match="expected images of uint8, met float32"):
+        ImageDataset(np.zeros((2, 3, 4, 4), np.float32), np.zeros(2, int))
+    with pytest.raises(ShapeError, match=r"images \(2, 3, 4, 4\) and labels \(3,\) do not match: expected .* \(2,\)"):
+        ImageDataset(np.zeros((2, 3, 4, 4), np.uint8), np.zeros(3, int))

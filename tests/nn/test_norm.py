@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from needle import nn
+from needle.autograd import Parameter, Tensor, no_grad
+from needle.errors import ShapeError
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
+LAYERS = {  # name -> (layer, shape of x, axes of the statistics, shape in which weight and bias broadcast)
+    "BatchNorm1d": (nn.BatchNorm1d, (8, 3), (0,), (3,)),
+    "BatchNorm2d": (nn.BatchNorm2d, (4, 3, 5, 2), (0, 2, 3), (3, 1, 1)),
+    "LayerNorm1d": (nn.LayerNorm1d, (8, 3), (1,), (3,)),
+}
+
+
+def make(name, device, dtype="float64", **settings):
+    """A layer with random weight and bias, and an input for it."""
+    layer_class, shape, axes, _ = LAYERS[name]
+    layer = layer_class(3, device=device, dtype=dtype, **settings)
+    layer.weight = Parameter(np.random.randn(3), device=device, dtype=dtype)
+    layer.bias = Parameter(np.random.randn(3), device=device, dtype=dtype)
+    return layer, Tensor(np.random.randn(*shape) * 2 + 3, device=device, dtype=dtype)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_forward_and_backward_in_training(name, dtype, device):
+    """With x^ = (x - mean) / sigma, g = grad * weight:
+
+    grad_x = (g - mean(g) - x^ * mean(g * x^)) / sigma, grad_weight = sum(grad * x^), grad_bias = sum(grad)
+    """
+    _, _, axes, affine = LAYERS[name]
+    layer, x = make(name, device, dtype, eps=1e-3)
+    values, weight, bias = x.numpy(), layer.weight.numpy().reshape(affine), layer.bias.numpy().reshape(affine)
+    sigma = np.sqrt(values.var(axes, keepdims=True) + 1e-3)
+    normalized = (values - values.mean(axes, keepdims=True)) / sigma
+    out = layer(x)
+    grad = np.random.randn(*x.shape)
+    out.backward(Tensor(grad, device=device, dtype=dtype))
+    g = grad * weight
+    means = g.mean(axes, keepdims=True), (g * normalized).mean(axes, keepdims=True)
+    rows = tuple(axis for axis in range(x.ndim) if axis != 1)
+    for met, expected in (
+        (out, normalized * weight + bias),
+        (x.grad, (g - means[0] - normalized * means[1]) / sigma),
+        (layer.weight.grad, (grad * normalized).sum(rows)),
+        (layer.bias.grad, grad.sum(rows)),
+    ):
+        assert met.dtype == dtype and met.shape == expected.shape
+        np.testing.assert_allclose(met.numpy(), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("name", ["BatchNorm1d", "BatchNorm2d"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_running_statistics_and_evaluation(name, dtype, device):
+    _, _, axes, affine = LAYERS[name]
+    layer, x = make(name, device, dtype, momentum=0.3)
+    mean, variance = np.zeros(3), np.ones(3)
+    running = layer.running_mean
+    for step in range(4):
+        values = np.random.randn(*x.shape) * (step + 1) + step
+        layer(Tensor(values, device=device, dtype=dtype))
+        mean = 0.7 * mean + 0.3 * values.mean(axes)
+        variance = 0.7 * variance + 0.3 * values.var(axes)  # biased
+    assert layer.running_mean is running and running.dtype == dtype
+    tolerance = {"rtol": TOLERANCE[dtype], "atol": TOLERANCE[dtype]}
+    np.testing.assert_allclose(layer.running_mean.numpy(), mean, **tolerance)
+    np.testing.assert_allclose(layer.running_var.numpy(), variance, **tolerance)
+
+    out = layer.eval()(x)
+    weight, bias, mean, variance = (
+        a.reshape(affine) for a in (layer.weight.numpy(), layer.bias.numpy(), mean, variance)
+    )
+    expected = (x.numpy() - mean) / np.sqrt(variance + 1e-5) * weight + bias
+    np.testing.assert_allclose(out.numpy(), expected, **tolerance)
+    np.testing.assert_allclose(layer.running_mean.numpy(), mean.ravel(), **tolerance)
+    grad = np.random.randn(*x.shape)
+    out.backward(Tensor(grad, device=device, dtype=dtype))
+    np.testing.assert_allclose(x.grad.numpy(), grad * weight / np.sqrt(variance + 1e-5), **tolerance)
+
+
+def test_initial_state(device):
+    layer = nn.BatchNorm2d(3, device=device)
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+    assert [name for name, _ in layer.named_buffers()] == ["running_mean", "running_var"]
+    for tensor, value in ((layer.weight, 1), (layer.bias, 0), (layer.running_mean, 0), (layer.running_var, 1)):
+        np.testing.assert_array_equal(tensor.numpy(), np.full(3, value))
+        assert tensor.device is device
+    assert (layer.dim, layer.eps, layer.momentum) == (3, 1e-5, 0.1)
+
+
+def test_running_statistics_take_no_part_in_differentiation(device):
+    layer, x = make("BatchNorm1d", device)
+    layer(x).sum().backward()
+    assert layer.running_mean.grad is None and layer.running_mean.is_leaf()
+    with no_grad():
+        before = layer.running_mean.numpy()
+        layer(x)
+    assert (layer.running_mean.numpy() != before).all()
+
+
+def test_the_state_dict_holds_the_running_statistics(device):
+    source, x = make("BatchNorm1d", device)
+    source(x)
+    target = nn.BatchNorm1d(3, device=device, dtype="float64")
+    target.load_state_dict(source.state_dict())
+    np.testing.assert_array_equal(target.eval()(x).numpy(), source.eval()(x).numpy())
+
+
+def test_layer_norm_of_more_axes_normalizes_the_last(device):
+    x = Tensor(np.random.randn(2, 5, 3), device=device)
+    layer = nn.LayerNorm1d(3, device=device)
+    flat = layer(x.reshape((10, 3))).numpy().reshape(2, 5, 3)
+    np.testing.assert_array_equal(layer(x).numpy(), flat)
+
+
+@pytest.mark.parametrize(
+    "layer, shape, expected",
+    [
+        (nn.BatchNorm1d(3), (2, 4), r"\(N, 3\)"),
+        (nn.BatchNorm1d(3), (2, 3, 3), r"\(N, 3\)"),
+        (nn.BatchNorm2d(3), (2, 4, 5, 5), r"\(N, 3, H, W\)"),
+        (nn.BatchNorm2d(3), (2, 3), r"\(N, 3, H, W\)"),
+        (nn.LayerNorm1d(3), (3, 4), r"\(..., 3\)"),
+        (nn.LayerNorm1d(3), (), r"\(..., 3\)"),
+    ],
+)
+def test_inputs_of_a_wrong_shape(layer, shape, expected):
+    name = type(layer).__name__
+    with pytest.raises(ShapeError, match=rf"^{name}\(dim=3, .*\): an input of shape \(.*\): expected {expected}"):
+        layer(Tensor(np.zeros(shape)))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_wrong_settings(name):
+    layer = LAYERS[name][0]
+    with pytest.raises(ValueError, match=f"{name}: dim of 0: expected a whole number of 1 or more"):
+        layer(0)
+    with pytest.raises(ValueError, match=f"{name}: eps of -1"):
+        layer(3, eps=-1)
+    if name != "LayerNorm1d":
+        with pytest.raises(ValueError, match=f"{name}: .* momentum of 1.5: expected .* momentum of 0 to 1"):
+            layer(3, momentum=1.5)
