@@ -1,9 +1,7 @@
 // Argument checks of the kernels, and the one place that makes their error messages.
 //
-// A kernel file is compiled once per instruction level. The linker keeps only one copy of an inline function or template
-// that several object files hold, and must never keep the AVX-512 one for a processor without it. So everything here that
-// is more than a comparison is compiled once, in check.cc, and kernel files in cpu/ throw through these functions only.
-// tests/kernels/weak_symbols_test.py looks for what slips through.
+// A kernel file is compiled once per instruction level, so what its hot loops do not need, and templates of the standard
+// library in particular, is better compiled once: here.
 #pragma once
 
 #include "kernels/common/array.h"

@@ -114,7 +114,7 @@ struct PowerOne { template <class T> static T apply(T a) { return a; } };
 struct PowerTwo { template <class T> static T apply(T a) { return a * a; } };
 struct PowerThree { template <class T> static T apply(T a) { return a * a * a; } };
 struct PowerMinusOne { template <class T> static T apply(T a) { return 1 / a; } };
-struct PowerMinusTwo { template <class T> static T apply(T a) { return 1 / (a * a); } };
+struct PowerMinusTwo { template <class T> static T apply(T a) { return (1 / a) * (1 / a); } };  // a * a may overflow
 // clang-format on
 
 // As std::pow has it, -0 and -infinity give 0 and infinity, where the root gives -0 and NaN.

@@ -33,7 +33,6 @@ template <class T> using Longer = std::conditional_t<std::is_same_v<T, float>, d
 template <class T>
 struct Add {
   using Value = T;
-  using Partial = Longer<T>;
   static constexpr T identity() { return 0; }
   template <class V>
   static void step(V& left, const V& right) { left += right; }
@@ -43,7 +42,6 @@ struct Add {
 template <class T>
 struct Max {
   using Value = T;
-  using Partial = T;
   static constexpr T identity() {
     return std::is_floating_point_v<T> ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest();
   }
@@ -58,7 +56,6 @@ struct Max {
 template <class T>
 struct Min {
   using Value = T;
-  using Partial = T;
   static constexpr T identity() {
     return std::is_floating_point_v<T> ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
   }

@@ -72,16 +72,22 @@ const Compute<E>* read_channels(const E* from, int64_t stride, int64_t count, Co
   return buffer;
 }
 
+// Where to compute `count` channels of a result: where they will lie or, if they are to be converted then, in `buffer`.
+template <class E>
+Compute<E>* result_channels(E* to, int64_t stride, Compute<E>* buffer) {
+  if constexpr (std::is_same_v<E, Compute<E>>)
+    if (stride == 1) return to;
+  return buffer;
+}
+
 template <class E>
 void write_channels(const Compute<E>* from, int64_t count, E* to, int64_t stride) {
-  if constexpr (!std::is_same_v<E, Compute<E>>) {
+  if constexpr (std::is_same_v<E, Compute<E>>) {
+    if (from == to) return;
+  } else {
     if (stride == 1) return convert(count, from, to);
   }
-  if (stride == 1) {
-    for (int64_t c = 0; c < count; ++c) to[c] = from[c];
-  } else {
-    for (int64_t c = 0; c < count; ++c) to[c * stride] = static_cast<E>(from[c]);
-  }
+  for (int64_t c = 0; c < count; ++c) to[c * stride] = static_cast<E>(from[c]);
 }
 
 template <class E>
@@ -114,17 +120,20 @@ void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
   dispatch_floating("max_pool2d", x.dtype, [&](auto zero) {
     using E = decltype(zero);
     for_each_pixel(out, window_size(geometry), [&](int64_t n, int64_t i, int64_t j, int64_t c, int64_t count) {
-      Compute<E> largest[kChunk], buffer[kChunk];
+      Compute<E> result_buffer[kChunk], buffer[kChunk];
+      E* const to = pixel<E>(out, n, i, j, c);
+      Compute<E>* const largest = result_channels(to, out.strides[3], result_buffer);
       const Range rows = geometry.rows.pixels(i), columns = geometry.columns.pixels(j);
       for (int64_t k = 0; k < count; ++k) largest[k] = -static_cast<Compute<E>>(__builtin_inf());
       for (int64_t h = rows.begin; h < rows.end; ++h) {
         for (int64_t w = columns.begin; w < columns.end; ++w) {
           const Compute<E>* values = read_channels(pixel<E>(x, n, h, w, c), x.strides[3], count, buffer);
+#pragma GCC ivdep
           for (int64_t k = 0; k < count; ++k)
             largest[k] = (values[k] > largest[k]) | (values[k] != values[k]) ? values[k] : largest[k];
         }
       }
-      write_channels(largest, count, pixel<E>(out, n, i, j, c), out.strides[3]);
+      write_channels(largest, count, to, out.strides[3]);
     });
   });
 }
@@ -157,6 +166,7 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
         for (int64_t w = columns.begin; w < columns.end; ++w) {
           const Compute<E>* values = read_channels(pixel<E>(x, n, h, w, c), x.strides[3], count, converted);
           const Position here = h * geometry.columns.extent + w;
+#pragma GCC ivdep
           for (int64_t k = 0; k < count; ++k) {
             const bool first_nan = (values[k] != values[k]) & (largest[k] == largest[k]);
             const bool replaces = (values[k] > largest[k]) | first_nan;
@@ -167,7 +177,10 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
       }
     });
     for_each_pixel(grad_x, window_size(geometry), [&](int64_t n, int64_t y, int64_t x, int64_t c, int64_t count) {
-      Compute<E> sum[kChunk] = {}, converted[kChunk];
+      Compute<E> result_buffer[kChunk], converted[kChunk];
+      E* const to = pixel<E>(grad_x, n, y, x, c);
+      Compute<E>* const sum = result_channels(to, grad_x.strides[3], result_buffer);
+      for (int64_t k = 0; k < count; ++k) sum[k] = 0;
       const Position here = y * geometry.columns.extent + x;
       const Range rows = geometry.rows.windows_over(y), columns = geometry.columns.windows_over(x);
       for (int64_t i = rows.begin; i < rows.end; ++i) {
@@ -175,10 +188,11 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
           const Compute<E>* gradients =
               read_channels(pixel<E>(grad_out, n, i, j, c), grad_out.strides[3], count, converted);
           const Position* best = position_of(n, i, j, c);
+#pragma GCC ivdep
           for (int64_t k = 0; k < count; ++k) sum[k] += best[k] == here ? gradients[k] : 0;
         }
       }
-      write_channels(sum, count, pixel<E>(grad_x, n, y, x, c), grad_x.strides[3]);
+      write_channels(sum, count, to, grad_x.strides[3]);
     });
   });
 }
@@ -189,16 +203,20 @@ void avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
     using E = decltype(zero);
     const Compute<E> area = static_cast<Compute<E>>(kernel) * static_cast<Compute<E>>(kernel);
     for_each_pixel(out, window_size(geometry), [&](int64_t n, int64_t i, int64_t j, int64_t c, int64_t count) {
-      Compute<E> sum[kChunk] = {}, buffer[kChunk];
+      Compute<E> result_buffer[kChunk], buffer[kChunk];
+      E* const to = pixel<E>(out, n, i, j, c);
+      Compute<E>* const sum = result_channels(to, out.strides[3], result_buffer);
+      for (int64_t k = 0; k < count; ++k) sum[k] = 0;
       const Range rows = geometry.rows.pixels(i), columns = geometry.columns.pixels(j);
       for (int64_t h = rows.begin; h < rows.end; ++h) {
         for (int64_t w = columns.begin; w < columns.end; ++w) {
           const Compute<E>* values = read_channels(pixel<E>(x, n, h, w, c), x.strides[3], count, buffer);
+#pragma GCC ivdep
           for (int64_t k = 0; k < count; ++k) sum[k] += values[k];
         }
       }
       for (int64_t k = 0; k < count; ++k) sum[k] /= area;
-      write_channels(sum, count, pixel<E>(out, n, i, j, c), out.strides[3]);
+      write_channels(sum, count, to, out.strides[3]);
     });
   });
 }
@@ -209,17 +227,21 @@ void avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t ker
     using E = decltype(zero);
     const Compute<E> area = static_cast<Compute<E>>(kernel) * static_cast<Compute<E>>(kernel);
     for_each_pixel(grad_x, window_size(geometry), [&](int64_t n, int64_t y, int64_t x, int64_t c, int64_t count) {
-      Compute<E> sum[kChunk] = {}, buffer[kChunk];
+      Compute<E> result_buffer[kChunk], buffer[kChunk];
+      E* const to = pixel<E>(grad_x, n, y, x, c);
+      Compute<E>* const sum = result_channels(to, grad_x.strides[3], result_buffer);
+      for (int64_t k = 0; k < count; ++k) sum[k] = 0;
       const Range rows = geometry.rows.windows_over(y), columns = geometry.columns.windows_over(x);
       for (int64_t i = rows.begin; i < rows.end; ++i) {
         for (int64_t j = columns.begin; j < columns.end; ++j) {
           const Compute<E>* gradients =
               read_channels(pixel<E>(grad_out, n, i, j, c), grad_out.strides[3], count, buffer);
+#pragma GCC ivdep
           for (int64_t k = 0; k < count; ++k) sum[k] += gradients[k];
         }
       }
       for (int64_t k = 0; k < count; ++k) sum[k] /= area;
-      write_channels(sum, count, pixel<E>(grad_x, n, y, x, c), grad_x.strides[3]);
+      write_channels(sum, count, to, grad_x.strides[3]);
     });
   });
 }

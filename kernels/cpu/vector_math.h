@@ -1,8 +1,8 @@
 // Elementary functions for one number, written without branches so that a loop over them vectorizes.
 //
 // float32: the polynomials are those of S. Moshier's Cephes library (expf, logf, sinf, tanhf), with a reduction that also
-// handles subnormal numbers, infinities and NaN. Errors measured over all of their range against float64 (tests/kernels/
-// vector_math_test.cc): exp, log, sigmoid, erf, sin and cos at most 2 ulp, tanh 3 ulp.
+// handles subnormal numbers, infinities and NaN. Largest error met over all of their range (vector_math_test.cc): sin and
+// cos 0.6 ulp, log 0.8, exp 1.0, erf 1.1, tanh 1.3, sigmoid 2.2.
 // float64: the C library's functions, one call per element.
 #pragma once
 

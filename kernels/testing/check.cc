@@ -65,7 +65,7 @@ void expect_near(const char* file, int line, const std::string& what, const std:
   for (size_t i = 0; i < met.size(); ++i) {
     if (is_near(met[i], expected[i], absolute + relative * std::fabs(expected[i]))) continue;
     std::ostringstream text;
-    text.precision(9);
+    text.precision(17);
     text << what << ": element " << i << " of " << met.size() << " is " << met[i] << ", expected " << expected[i];
     return fail(file, line, text.str());
   }

@@ -1,0 +1,281 @@
+// Element-wise kernels: every operation, dtype and layout against the same operation on float64.
+#include <cmath>
+#include <limits>
+
+#include "kernels/common/error.h"
+#include "kernels/common/parallel.h"
+#include "kernels/testing/check.h"
+
+namespace needle {
+namespace {
+
+using testing::compact;
+using testing::Layout;
+using testing::Random;
+using testing::Shape;
+using testing::strided;
+using testing::values;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// The shapes take every path: one element, one row, short rows, long rows, and transposed tiles with remainders.
+const Shape kShapes[] = {{}, {1}, {0, 3}, {7}, {600}, {3, 5, 2}, {70, 200}, {2, 150, 3}};
+
+using Unary = double (*)(double);
+using Binary = double (*)(double, double);
+using UnaryKernel = void (*cpu::Kernels::*)(const Array&, const Array&);
+using BinaryKernel = void (*cpu::Kernels::*)(const Array&, const Array&, const Array&);
+
+double sign(double a) { return (a > 0) - (a < 0); }
+double relu(double a) { return a > 0 ? a : 0; }
+double sigmoid(double a) { return 1 / (1 + std::exp(-a)); }
+
+const struct { const char* name; UnaryKernel kernel; Unary reference; bool floating, positive; } kUnary[] = {
+    {"negate", &cpu::Kernels::negate, [](double a) { return -a; }, false, false},
+    {"abs", &cpu::Kernels::abs, [](double a) { return std::fabs(a); }, false, false},
+    {"sign", &cpu::Kernels::sign, sign, false, false},
+    {"relu", &cpu::Kernels::relu, relu, false, false},
+    {"floor", &cpu::Kernels::floor, [](double a) { return std::floor(a); }, true, false},
+    {"ceil", &cpu::Kernels::ceil, [](double a) { return std::ceil(a); }, true, false},
+    {"exp", &cpu::Kernels::exp, [](double a) { return std::exp(a); }, true, false},
+    {"log", &cpu::Kernels::log, [](double a) { return std::log(a); }, true, true},
+    {"sqrt", &cpu::Kernels::sqrt, [](double a) { return std::sqrt(a); }, true, true},
+    {"sin", &cpu::Kernels::sin, [](double a) { return std::sin(a); }, true, false},
+    {"cos", &cpu::Kernels::cos, [](double a) { return std::cos(a); }, true, false},
+    {"tanh", &cpu::Kernels::tanh, [](double a) { return std::tanh(a); }, true, false},
+    {"sigmoid", &cpu::Kernels::sigmoid, sigmoid, true, false},
+    {"erf", &cpu::Kernels::erf, [](double a) { return std::erf(a); }, true, false},
+};
+
+TEST(one_operand) {
+  testing::for_each_level([](const cpu::Kernels& kernels) {
+    Random random(1);
+    for (const auto& op : kUnary)
+      for (DType dtype : testing::kAllDTypes) {
+        if (dtype == DType::boolean || (op.floating && dtype > DType::bfloat16)) continue;
+        for (const Shape& shape : kShapes)
+          for (Layout layout : testing::kLayouts) {
+            const Array a = strided(dtype, shape, layout);
+            testing::fill(a, [&] { return op.positive ? std::fabs(random.number(dtype)) + 0.1 : random.number(dtype); });
+            const Array out = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]);
+            (kernels.*op.kernel)(a, out);
+            std::vector<double> expected = values(a);
+            for (double& value : expected) value = op.reference(value);
+            if (dtype == DType::uint8)
+              for (double& value : expected) value = std::fmod(value + 256, 256);
+            EXPECT_NEAR(op.name, values(out), expected, 2 * testing::epsilon(dtype), 2 * testing::epsilon(dtype));
+          }
+      }
+  });
+}
+
+// What wraps around at 8 bits; sums and products of the small numbers here do so nowhere else.
+double wrapped(DType dtype, double value) {
+  if (dtype == DType::uint8) return std::fmod(value + 65536, 256);
+  return value;
+}
+
+TEST(two_operands) {
+  using Kernels = cpu::Kernels;
+  const struct { const char* name; BinaryKernel kernel; Binary reference; bool floating; } operations[] = {
+      {"add", &Kernels::add, [](double a, double b) { return a + b; }, false},
+      {"subtract", &Kernels::subtract, [](double a, double b) { return a - b; }, false},
+      {"multiply", &Kernels::multiply, [](double a, double b) { return a * b; }, false},
+      {"maximum", &Kernels::maximum, [](double a, double b) { return a > b ? a : b; }, false},
+      {"minimum", &Kernels::minimum, [](double a, double b) { return a < b ? a : b; }, false},
+      {"divide", &Kernels::divide, [](double a, double b) { return a / b; }, true},
+  };
+  testing::for_each_level([&](const Kernels& kernels) {
+    Random random(2);
+    for (const auto& op : operations)
+      for (DType dtype : testing::kAllDTypes) {
+        if (dtype == DType::boolean || (op.floating && dtype > DType::bfloat16)) continue;
+        for (const Shape& shape : kShapes)
+          for (Layout layout : testing::kLayouts) {
+            const Array a = strided(dtype, shape, layout), b = strided(dtype, shape, testing::kLayouts[random.integer(0, 4)]);
+            const Array out = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]);
+            random.fill(a);
+            random.fill(b);
+            (kernels.*op.kernel)(a, b, out);
+            const std::vector<double> left = values(a), right = values(b);
+            std::vector<double> expected(left.size());
+            for (size_t i = 0; i < left.size(); ++i) expected[i] = wrapped(dtype, op.reference(left[i], right[i]));
+            EXPECT_NEAR(op.name, values(out), expected, testing::epsilon(dtype), testing::epsilon(dtype));
+          }
+      }
+  });
+}
+
+// Runs a kernel on a few numbers of one dtype.
+std::vector<double> apply(UnaryKernel kernel, DType dtype, const std::vector<double>& a) {
+  const Shape shape{static_cast<int64_t>(a.size())};
+  const Array operand = compact(dtype, shape), out = compact(dtype, shape);
+  size_t i = 0;
+  testing::fill(operand, [&] { return a[i++]; });
+  (cpu::kernels(highest_level()).*kernel)(operand, out);
+  return values(out);
+}
+
+std::vector<double> apply(BinaryKernel kernel, DType dtype, DType out_dtype, const std::vector<double>& a,
+                          const std::vector<double>& b) {
+  const Shape shape{static_cast<int64_t>(a.size())};
+  const Array left = compact(dtype, shape), right = compact(dtype, shape), out = compact(out_dtype, shape);
+  size_t i = 0, j = 0;
+  testing::fill(left, [&] { return a[i++]; });
+  testing::fill(right, [&] { return b[j++]; });
+  (cpu::kernels(highest_level()).*kernel)(left, right, out);
+  return values(out);
+}
+
+TEST(division_by_zero_and_signs) {
+  using K = cpu::Kernels;
+  for (DType dtype : {DType::int8, DType::int32, DType::int64}) {
+    const double lowest = dtype == DType::int8 ? -128 : dtype == DType::int32 ? -2147483648.0 : -9223372036854775808.0;
+    const std::vector<double> a = {7, -7, 7, -7, 5, lowest, 0}, b = {3, 3, -3, -3, 0, -1, 4};
+    EXPECT_NEAR("floor_divide", apply(&K::floor_divide, dtype, dtype, a, b), {2, -3, -3, 2, 0, lowest, 0}, 0);
+    EXPECT_NEAR("remainder", apply(&K::remainder, dtype, dtype, a, b), {1, 2, -2, -1, 0, 0, 0}, 0);
+  }
+  for (DType dtype : testing::kFloatingDTypes) {
+    const std::vector<double> a = {7, -7, 7, -7, 5, -5, 0, kInfinity, 1}, b = {3, 3, -3, -3, 0, 0, 0, 2, kInfinity};
+    EXPECT_NEAR("floor_divide", apply(&K::floor_divide, dtype, dtype, a, b),
+                {2, -3, -3, 2, kInfinity, -kInfinity, kNaN, kNaN, 0}, 0);
+    EXPECT_NEAR("remainder", apply(&K::remainder, dtype, dtype, a, b), {1, 2, -2, -1, kNaN, kNaN, kNaN, kNaN, 1}, 0);
+  }
+  EXPECT_NEAR("uint8", apply(&K::floor_divide, DType::uint8, DType::uint8, {255, 7}, {2, 0}), {127, 0}, 0);
+}
+
+TEST(integers_wrap_around) {
+  using K = cpu::Kernels;
+  EXPECT_NEAR("add", apply(&K::add, DType::int8, DType::int8, {127, -128}, {1, -1}), {-128, 127}, 0);
+  EXPECT_NEAR("multiply", apply(&K::multiply, DType::int32, DType::int32, {65536, 46341}, {65536, 46341}), {0, -2147479015.0}, 0);
+  EXPECT_NEAR("negate", apply(&K::negate, DType::int8, {-128, 5}), {-128, -5}, 0);
+  EXPECT_NEAR("abs", apply(&K::abs, DType::int32, {-2147483648.0, -5}), {-2147483648.0, 5}, 0);
+}
+
+TEST(nan_and_infinity) {
+  using K = cpu::Kernels;
+  for (DType dtype : testing::kFloatingDTypes) {
+    const std::vector<double> a = {kNaN, 1, kInfinity, -kInfinity}, b = {1, kNaN, -kInfinity, 0};
+    EXPECT_NEAR("maximum", apply(&K::maximum, dtype, dtype, a, b), {kNaN, kNaN, kInfinity, 0}, 0);
+    EXPECT_NEAR("minimum", apply(&K::minimum, dtype, dtype, a, b), {kNaN, kNaN, -kInfinity, -kInfinity}, 0);
+    EXPECT_NEAR("relu", apply(&K::relu, dtype, a), {kNaN, 1, kInfinity, 0}, 0);
+    EXPECT_NEAR("sign", apply(&K::sign, dtype, a), {kNaN, 1, 1, -1}, 0);
+    EXPECT_NEAR("exp", apply(&K::exp, dtype, a), {kNaN, std::exp(1), kInfinity, 0}, testing::epsilon(dtype));
+    EXPECT_NEAR("log", apply(&K::log, dtype, {kNaN, 0, kInfinity, -1}), {kNaN, -kInfinity, kInfinity, kNaN}, 0);
+    EXPECT_NEAR("tanh", apply(&K::tanh, dtype, {kNaN, kInfinity, -kInfinity}), {kNaN, 1, -1}, 0);
+    EXPECT_NEAR("sigmoid", apply(&K::sigmoid, dtype, {kNaN, kInfinity, -kInfinity}), {kNaN, 1, 0}, 0);
+    EXPECT_NEAR("erf", apply(&K::erf, dtype, {kNaN, kInfinity, -kInfinity}), {kNaN, 1, -1}, 0);
+    EXPECT_NEAR("sin", apply(&K::sin, dtype, {kNaN, kInfinity, 0}), {kNaN, kNaN, 0}, 0);
+    EXPECT_NEAR("equal", apply(&K::equal, dtype, DType::boolean, {kNaN, 1, kInfinity}, {kNaN, 1, kInfinity}), {0, 1, 1}, 0);
+    EXPECT_NEAR("not_equal", apply(&K::not_equal, dtype, DType::boolean, {kNaN, 1}, {kNaN, 1}), {1, 0}, 0);
+    EXPECT_NEAR("less", apply(&K::less, dtype, DType::boolean, {kNaN, 1, 1}, {1, kNaN, 2}), {0, 0, 1}, 0);
+    EXPECT_NEAR("less_equal", apply(&K::less_equal, dtype, DType::boolean, {1, 2}, {1, 1}), {1, 0}, 0);
+  }
+  const Array tiny = Array::scalar(-0.0, DType::float32), out = compact(DType::float32, {});
+  cpu::kernels(highest_level()).sqrt(tiny, out);
+  EXPECT(std::signbit(*out.data<float>()));
+}
+
+TEST(powers) {
+  using K = cpu::Kernels;
+  EXPECT_NEAR("int32", apply(&K::power, DType::int32, DType::int32, {2, -3, 0, 5, 2, 1, -1, -1, 0}, {10, 3, 0, 0, -1, -5, -5, -4, -1}),
+              {1024, -27, 1, 1, 0, 1, -1, 1, 0}, 0);
+  // A scalar exponent takes a short cut; it must say the same as the general way, for infinities and signed zeros, too.
+  const std::vector<double> bases = {2, 0.3, -2, 0, -0.0, 1, kInfinity, -kInfinity, kNaN, 1e-20, 1e20};
+  for (DType dtype : {DType::float32, DType::float64})
+    for (double exponent : {0.0, 1.0, 2.0, 3.0, 0.5, -0.5, -1.0, -2.0, 2.5, -3.0}) {
+      const Array a = compact(dtype, {11}), out = compact(dtype, {11});
+      size_t i = 0;
+      testing::fill(a, [&] { return bases[i++]; });
+      cpu::kernels(highest_level()).power(a, Array::scalar(exponent, dtype), out);
+      const auto general = apply(&K::power, dtype, dtype, bases, std::vector<double>(bases.size(), exponent));
+      const std::vector<double> met = values(out);
+      EXPECT_NEAR("power", met, general, 2 * testing::epsilon(dtype));
+      for (size_t j = 0; j < met.size(); ++j) EXPECT(std::signbit(met[j]) == std::signbit(general[j]) || std::isnan(met[j]));
+    }
+}
+
+TEST(bool_is_zero_or_one) {
+  using K = cpu::Kernels;
+  const DType b = DType::boolean;
+  const std::vector<double> left = {0, 0, 1, 1}, right = {0, 1, 0, 1};
+  EXPECT_NEAR("add", apply(&K::add, b, b, left, right), {0, 1, 1, 1}, 0);
+  EXPECT_NEAR("multiply", apply(&K::multiply, b, b, left, right), {0, 0, 0, 1}, 0);
+  EXPECT_NEAR("logical_and", apply(&K::logical_and, b, b, left, right), {0, 0, 0, 1}, 0);
+  EXPECT_NEAR("logical_or", apply(&K::logical_or, b, b, left, right), {0, 1, 1, 1}, 0);
+  EXPECT_NEAR("logical_xor", apply(&K::logical_xor, b, b, left, right), {0, 1, 1, 0}, 0);
+  EXPECT_NEAR("logical_not", apply(&K::logical_not, b, left), {1, 1, 0, 0}, 0);
+  EXPECT_NEAR("less", apply(&K::less, b, b, left, right), {0, 1, 0, 0}, 0);
+  // A byte that is neither, from memory of somebody else's.
+  const Array odd = compact(DType::uint8, {2}), out = compact(b, {2});
+  odd.data<uint8_t>()[0] = 2;
+  const Array as_bool(odd.buffer, b, 1, odd.shape, odd.strides, odd.offset);
+  cpu::kernels(highest_level()).logical_or(as_bool, as_bool, out);
+  EXPECT_EQ(int{reinterpret_cast<uint8_t*>(out.data<bool>())[0]}, 1);
+}
+
+TEST(where_picks) {
+  testing::for_each_level([](const cpu::Kernels& kernels) {
+    Random random(3);
+    for (DType dtype : testing::kAllDTypes)
+      for (Layout layout : testing::kLayouts) {
+        const Shape shape{5, 40, 9};
+        const Array condition = strided(DType::boolean, shape, layout), a = strided(dtype, shape, Layout::permuted),
+                    b = Array::scalar(int64_t{1}, dtype), out = compact(dtype, shape);
+        random.fill(condition);
+        random.fill(a);
+        kernels.where(condition, a, b, out);
+        const std::vector<double> choice = values(condition);
+        std::vector<double> expected = values(a);
+        for (size_t i = 0; i < expected.size(); ++i)
+          if (choice[i] == 0) expected[i] = 1;
+        EXPECT_NEAR("where", values(out), expected, 0);
+      }
+  });
+}
+
+TEST(out_may_be_an_operand) {
+  testing::for_each_level([](const cpu::Kernels& kernels) {
+    Random random(4);
+    for (DType dtype : testing::kFloatingDTypes)
+      for (Layout layout : testing::kWritableLayouts) {
+        const Array a = strided(dtype, {70, 200}, layout);
+        random.fill(a);
+        std::vector<double> expected = values(a);
+        for (double& value : expected) value *= 2;
+        kernels.add(a, a, a);
+        EXPECT_NEAR("add in place", values(a), expected, 0);
+      }
+  });
+}
+
+TEST(threads_do_not_change_results) {
+  Random random(5);
+  const Array a = strided(DType::float32, {300, 1000}, Layout::permuted), out = compact(DType::float32, {300, 1000});
+  random.fill(a);
+  std::vector<double> one;
+  for (int threads : {1, 2, 5}) {
+    set_num_threads(threads);
+    cpu::kernels(highest_level()).exp(a, out);
+    if (threads == 1) one = values(out);
+    EXPECT(values(out) == one);
+  }
+}
+
+TEST(mistakes_are_named_and_touch_nothing) {
+  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Array f = compact(DType::float32, {2, 3}), g = compact(DType::float32, {3, 2}), i = compact(DType::int32, {2, 3}),
+              b = compact(DType::boolean, {2, 3});
+  EXPECT_THROW(ShapeError, "add: b has shape (3, 2) and out has shape (2, 3)", kernels.add(f, g, f));
+  EXPECT_THROW(DTypeError, "add: a is float32 and b is int32", kernels.add(f, i, f));
+  EXPECT_THROW(DTypeError, "exp: a is int32, expected a floating dtype", kernels.exp(i, i));
+  EXPECT_THROW(DTypeError, "subtract: a is bool, expected a number", kernels.subtract(b, b, b));
+  EXPECT_THROW(DTypeError, "less: out is float32, expected bool", kernels.less(f, f, f));
+  EXPECT_THROW(DTypeError, "logical_not: a is float32, expected bool", kernels.logical_not(f, b));
+  EXPECT_THROW(DTypeError, "where: condition is float32, expected bool", kernels.where(f, f, f, f));
+  EXPECT_NEAR("f", values(f), std::vector<double>(6, 0.0), 0);
+}
+
+}  // namespace
+}  // namespace needle

@@ -1,0 +1,182 @@
+// Batch and layer normalization against their formulas in float64.
+#include <cmath>
+
+#include "kernels/common/error.h"
+#include "kernels/common/parallel.h"
+#include "kernels/testing/check.h"
+
+namespace needle {
+namespace {
+
+using testing::compact;
+using testing::Layout;
+using testing::Random;
+using testing::Shape;
+using testing::strided;
+using testing::values;
+using Values = std::vector<double>;
+
+constexpr double kEps = 1e-3;
+
+// One matrix (rows, channels) and what normalizes each of its columns (batch norm) or rows (layer norm).
+struct Reference {
+  int64_t rows, channels;
+  bool by_row;  // layer norm
+  Values x, weight, bias;
+
+  size_t group(int64_t r, int64_t c) const { return by_row ? r : c; }
+  size_t groups() const { return by_row ? rows : channels; }
+  double group_size() const { return static_cast<double>(by_row ? channels : rows); }
+
+  Values mean_of(const Values& v) const {
+    Values sums(groups(), 0);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < channels; ++c) sums[group(r, c)] += v[r * channels + c] / group_size();
+    return sums;
+  }
+  Values variance(const Values& mean) const {
+    Values squares = x;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < channels; ++c) squares[r * channels + c] = std::pow(x[r * channels + c] - mean[group(r, c)], 2);
+    return mean_of(squares);
+  }
+  Values normalized(const Values& mean, const Values& variance) const {
+    Values result = x;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < channels; ++c)
+        result[r * channels + c] = (x[r * channels + c] - mean[group(r, c)]) / std::sqrt(variance[group(r, c)] + kEps);
+    return result;
+  }
+  Values out(const Values& mean, const Values& variance) const {
+    Values result = normalized(mean, variance);
+    for (size_t i = 0; i < result.size(); ++i) result[i] = result[i] * weight[i % channels] + bias[i % channels];
+    return result;
+  }
+  // grad_x, grad_weight and grad_bias
+  void backward(const Values& grad, const Values& mean, const Values& variance, Values& grad_x, Values& grad_weight,
+                Values& grad_bias) const {
+    const Values x_hat = normalized(mean, variance);
+    grad_weight.assign(channels, 0), grad_bias.assign(channels, 0);
+    Values g = grad, products = grad;
+    for (size_t i = 0; i < grad.size(); ++i) {
+      grad_weight[i % channels] += grad[i] * x_hat[i];
+      grad_bias[i % channels] += grad[i];
+      g[i] = grad[i] * weight[i % channels];
+      products[i] = g[i] * x_hat[i];
+    }
+    const Values mean_g = mean_of(g), mean_product = mean_of(products);
+    grad_x = grad;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < channels; ++c) {
+        const size_t i = r * channels + c, k = group(r, c);
+        grad_x[i] = (g[i] - mean_g[k] - x_hat[i] * mean_product[k]) / std::sqrt(variance[k] + kEps);
+      }
+  }
+};
+
+Reference reference_of(const Array& x, const Array& weight, const Array& bias, bool by_row) {
+  const int64_t channels = x.shape[x.ndim - 1];
+  return {x.size() / channels, channels, by_row, values(x), values(weight), values(bias)};
+}
+
+double tolerance(DType dtype) { return dtype == DType::float64 ? 1e-12 : dtype == DType::float32 ? 2e-5 : 4 * testing::epsilon(dtype); }
+
+// Every floating dtype and layout, both norms, forward and backward. Parameters of a half type may be float32.
+void check_norm(bool by_row) {
+  testing::for_each_level([&](const cpu::Kernels& kernels) {
+    Random random(1);
+    for (DType dtype : testing::kFloatingDTypes)
+      for (const Shape& shape : {Shape{1, 3}, Shape{5, 1}, Shape{40, 17}, Shape{3, 9, 600}, Shape{2, 30, 31, 64}})
+        for (Layout layout : testing::kWritableLayouts) {
+          const DType stored = dtype > DType::float64 && layout == Layout::permuted ? DType::float32 : dtype;
+          const Array x = strided(dtype, shape, layout), grad = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]),
+                      out = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]);
+          const auto parameter = [&] {
+            const Array a = strided(stored, {shape.back()}, testing::kWritableLayouts[random.integer(0, 3)]);
+            random.fill(a);
+            return a;
+          };
+          const Array weight = parameter(), bias = parameter(), grad_weight = parameter(), grad_bias = parameter();
+          const Shape leading(shape.begin(), shape.end() - 1);
+          const Array mean = by_row ? strided(stored, leading, layout) : parameter();
+          const Array variance = by_row ? compact(stored, leading) : parameter();
+          random.fill(x);
+          random.fill(grad);
+          const Reference reference = reference_of(x, weight, bias, by_row);
+          const Values exact_mean = reference.mean_of(reference.x), exact_variance = reference.variance(exact_mean);
+          const double near = tolerance(dtype);
+
+          (by_row ? kernels.layer_norm : kernels.batch_norm)(x, weight, bias, out, mean, variance, kEps);
+          EXPECT_NEAR("mean", values(mean), exact_mean, near, near);
+          EXPECT_NEAR("variance", values(variance), exact_variance, near, near);
+          EXPECT_NEAR("out", values(out), reference.out(exact_mean, exact_variance), 8 * near, 8 * near);
+          if (!by_row) {
+            kernels.batch_norm_inference(x, weight, bias, mean, variance, out, kEps);
+            EXPECT_NEAR("inference", values(out), reference.out(values(mean), values(variance)), 8 * near, 8 * near);
+          }
+          (by_row ? kernels.layer_norm_backward : kernels.batch_norm_backward)(grad, x, weight, mean, variance, out, grad_weight,
+                                                                               grad_bias, kEps);
+          Values grad_x, weight_grads, bias_grads;
+          reference.backward(values(grad), values(mean), values(variance), grad_x, weight_grads, bias_grads);
+          const double rows = static_cast<double>(reference.rows), sums = near * std::sqrt(rows);
+          EXPECT_NEAR("grad_x", values(out), grad_x, 100 * near, 100 * near);
+          EXPECT_NEAR("grad_weight", values(grad_weight), weight_grads, 8 * near, 8 * sums);
+          EXPECT_NEAR("grad_bias", values(grad_bias), bias_grads, 8 * near, 8 * sums);
+        }
+  });
+}
+
+TEST(batch_norm) { check_norm(false); }
+TEST(layer_norm) { check_norm(true); }
+
+// A mean a million times the deviation leaves a float32 few digits to work with: none may be lost on the way.
+TEST(statistics_survive_a_large_mean) {
+  testing::for_each_level([](const cpu::Kernels& kernels) {
+    Random random(2);
+    const int64_t rows = 50000, channels = 5;
+    const Array x = compact(DType::float32, {rows, channels}), out = compact(DType::float32, {rows, channels}),
+                parameter = compact(DType::float32, {channels}), mean = compact(DType::float32, {channels}),
+                variance = compact(DType::float32, {channels});
+    testing::fill(parameter, [] { return 1.0; });
+    testing::fill(x, [&] { return 1e4 + 0.01 * random.normal(); });
+    x.data<float>()[0] = -1e4f;  // an outlier in front, where a single shift would be taken from
+    const Reference reference = reference_of(x, parameter, parameter, false);
+    const Values exact_mean = reference.mean_of(reference.x);
+    kernels.batch_norm(x, parameter, parameter, out, mean, variance, kEps);
+    EXPECT_NEAR("mean", values(mean), exact_mean, 1e-7);
+    EXPECT_NEAR("variance", values(variance), reference.variance(exact_mean), 1e-5);
+  });
+}
+
+TEST(threads_do_not_change_results) {
+  Random random(3);
+  const Array x = compact(DType::float32, {3000, 70}), out = compact(DType::float32, {3000, 70}),
+              parameter = compact(DType::float32, {70}), mean = compact(DType::float32, {70}), variance = compact(DType::float32, {70});
+  random.fill(x);
+  random.fill(parameter);
+  Values one;
+  for (int threads : {1, 2, 5}) {
+    set_num_threads(threads);
+    cpu::kernels(highest_level()).batch_norm(x, parameter, parameter, out, mean, variance, kEps);
+    if (threads == 1) one = values(out);
+    EXPECT(values(out) == one);
+  }
+}
+
+TEST(mistakes_are_named) {
+  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Array x = compact(DType::float32, {4, 3}), c = compact(DType::float32, {3}), r = compact(DType::float32, {4}),
+              wrong = compact(DType::float64, {3}), none = compact(DType::float32, {0, 3}), thin = compact(DType::float32, {4, 0}),
+              zero = compact(DType::float32, {0}), scalar = compact(DType::float32, {});
+  EXPECT_THROW(ShapeError, "batch_norm: bias has shape (4,), expected (3,)", kernels.batch_norm(x, c, r, x, c, c, kEps));
+  EXPECT_THROW(DTypeError, "batch_norm: weight is float64 and x is float32", kernels.batch_norm(x, wrong, c, x, c, c, kEps));
+  EXPECT_THROW(ShapeError, "batch_norm: x has shape (0, 3), expected at least one row", kernels.batch_norm(none, c, c, none, c, c, kEps));
+  EXPECT_THROW(ShapeError, "layer_norm: x has shape (4, 0)", kernels.layer_norm(thin, zero, zero, thin, r, r, kEps));
+  EXPECT_THROW(ShapeError, "layer_norm: mean has shape (3,)", kernels.layer_norm(x, c, c, x, c, r, kEps));
+  EXPECT_THROW(ShapeError, "layer_norm: x has shape ()", kernels.layer_norm(scalar, c, c, scalar, c, c, kEps));
+  kernels.batch_norm(thin, zero, zero, thin, zero, zero, kEps);  // no channels: nothing to do
+  kernels.batch_norm_inference(none, c, c, c, c, none, kEps);    // no rows, and none needed
+}
+
+}  // namespace
+}  // namespace needle
