@@ -1,0 +1,191 @@
+"""The program from its command line: what it prints and writes, how it is resumed, and what a mistake looks like."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+
+import pytest
+from safetensors.numpy import load_file
+
+from needle.backend_ndarray import cuda
+from tests.experiments.program import SMALL, command, environment, error, result, run
+
+
+def weights(folder) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in load_file(folder / "checkpoint.safetensors").items()}
+
+
+def metrics(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(rows):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "samples_per_second")} for row in rows]
+
+
+def test_a_run_writes_everything_and_ends_with_one_json_line(tmp_path):
+    finished = run(tmp_path, *SMALL, "--out=out")  # relative to where the user is
+    assert finished.returncode == 0, finished.stderr
+    (line,) = finished.stdout.splitlines()
+    figures = json.loads(line)
+    assert figures["parameters"] == 431946 and figures["epochs"] == 2 and figures["data"] == "synthetic"
+    assert "synthetic" in finished.stderr
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == ["checkpoint.safetensors", "curves.png", "metrics.jsonl"]
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    rows = metrics(out)
+    assert [(row["epoch"], row["split"]) for row in rows] == [(1, "train"), (1, "test"), (2, "train"), (2, "test")]
+    assert all(row["loss"] > 0 and 0 <= row["accuracy"] <= 1 and row["samples_per_second"] > 0 for row in rows)
+
+
+def test_training_learns(tmp_path):
+    flags = ["--batch_size=64", "--limit_batches=40", "--epochs=3", "--lr=3e-3", "--out=out"]
+    result(tmp_path, *flags)
+    train = [row["loss"] for row in metrics(tmp_path / "out") if row["split"] == "train"]
+    assert train[2] < train[1] < train[0] and train[2] < 0.85 * train[0]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--arch=resnet9_wide", "--batch_size=4", "--limit_batches=2", "--epochs=1"],
+        ["--optimizer=sgd", "--schedule=onecycle", "--augment", *SMALL],
+        ["--schedule=cosine", "--device=cpu_numpy", "--batch_size=8", "--limit_batches=2", "--epochs=1"],
+    ],
+    ids=["wide", "sgd", "cpu_numpy"],
+)
+def test_the_other_flags(tmp_path, flags):
+    figures = result(tmp_path, *flags, "--out=out")
+    assert figures["train_loss"] > 0
+
+
+def test_a_run_in_two_parts_gives_the_same_bits_as_one(tmp_path):
+    flags = [*SMALL, "--epochs=3", "--augment", "--schedule=constant"]
+    result(tmp_path, *flags, "--out=whole")
+    result(tmp_path, *flags, "--epochs=1", "--out=parts")
+    result(tmp_path, "--epochs=3", "--out=parts", "--resume")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    assert without_times(metrics(tmp_path / "whole")) == without_times(metrics(tmp_path / "parts"))
+
+
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
+    flags = ["--batch_size=16", "--limit_batches=60", "--epochs=3", "--augment", "--schedule=cosine"]
+    result(tmp_path, *flags, "--out=whole")
+    log = tmp_path / "killed" / "metrics.jsonl"
+    process = subprocess.Popen(command(*flags, "--out=killed"), env=environment(tmp_path), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    result(tmp_path, "--out=killed", "--resume")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
+    assert without_times(metrics(tmp_path / "whole")) == without_times(metrics(tmp_path / "killed"))
+
+
+def test_a_run_sets_an_earlier_one_aside(tmp_path):
+    result(tmp_path, *SMALL, "--out=out")
+    before = weights(tmp_path / "out")
+    result(tmp_path, *SMALL, "--out=out", "--seed=1")
+    assert weights(tmp_path / "out" / "earlier-1") == before
+
+
+def test_interrupt_is_one_line(tmp_path):
+    flags = ["--batch_size=16", "--epochs=200", "--out=out"]
+    process = subprocess.Popen(
+        command(*flags), env=environment(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    checkpoint = tmp_path / "out" / "checkpoint.safetensors"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in stderr
+    assert "interrupted" in stderr.splitlines()[-1] and "--resume" in stderr.splitlines()[-1]
+    assert checkpoint.exists()
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    "flags, text",
+    [
+        (["--no_such_flag=1"], "no_such_flag"),
+        (["--epochs=0"], "epochs"),
+        (["--epochs=many"], "epochs"),
+        (["--batch_size=0"], "batch_size"),
+        (["--lr=-1"], "lr"),
+        (["--lr=nan"], "lr"),
+        (["--weight_decay=-1"], "weight_decay"),
+        (["--device=tpu"], "tpu"),
+        (["--arch=resnet50"], "resnet50"),
+        (["--seed=-1"], "seed"),
+        (["stray"], "stray"),
+    ],
+)
+def test_wrong_flags(tmp_path, flags, text):
+    assert text in error(tmp_path, *flags, status=2)
+
+
+def test_a_device_that_is_not_there(tmp_path):
+    if cuda().enabled():
+        pytest.skip("there is a GPU")
+    assert "cuda() is not available" in error(tmp_path, "--device=cuda", "--out=out", status=1)
+
+
+def test_an_out_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "file" in error(tmp_path, "--out=file/sub", *SMALL, status=1)
+    assert "/proc" in error(tmp_path, "--out=/proc/needle", *SMALL, status=1)
+
+
+def test_data_that_are_not_there_or_damaged(tmp_path):
+    assert "nowhere" in error(tmp_path, "--data_dir=nowhere", "--out=out", *SMALL, status=1)
+    folder = tmp_path / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for name in ["test_batch", *(f"data_batch_{i}" for i in range(1, 6))]:
+        (folder / name).write_bytes(b"\x80\x02}(U")
+    assert "data_batch_1" in error(tmp_path, "--data_dir=data", "--out=out", *SMALL, status=1)
+
+
+def test_resume_without_or_with_another_checkpoint(tmp_path):
+    assert "no checkpoint" in error(tmp_path, "--resume", "--out=out", status=1)
+    result(tmp_path, *SMALL, "--out=out")
+    before = weights(tmp_path / "out")
+    assert "resnet9_wide" in error(tmp_path, "--resume", "--out=out", "--arch=resnet9_wide", status=1)
+    assert weights(tmp_path / "out") == before
+    path = tmp_path / "out" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "checkpoint.safetensors" in error(tmp_path, "--resume", "--out=out", status=1)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path):
+    flags = ["--batch_size=16", "--limit_batches=60", "--optimizer=sgd", "--lr=1e30", "--epochs=2", "--out=out"]
+    line = error(tmp_path, *flags, status=1)
+    assert "at step" in line and "--allow_nan" in line and "before training" in line
+    assert (tmp_path / "out" / "checkpoint.safetensors").exists()
+    assert result(tmp_path, *flags, "--allow_nan")["train_loss"] is None
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
+    result(tmp_path, *SMALL, "--epochs=1", "--out=out")
+    before = weights(tmp_path / "out")
+
+    def small_files_only():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    finished = subprocess.run(
+        command("--resume", "--epochs=2", "--out=out"), env=environment(tmp_path), capture_output=True, text=True,
+        preexec_fn=small_files_only, timeout=120,
+    )  # fmt: skip
+    assert finished.returncode == 1 and "Traceback" not in finished.stderr
+    assert "checkpoint.safetensors" in finished.stderr.splitlines()[-1]
+    assert weights(tmp_path / "out") == before
+    assert not [name for name in os.listdir(tmp_path / "out") if name.endswith(".tmp")]

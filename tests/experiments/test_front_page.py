@@ -1,0 +1,96 @@
+"""The programs on the front page run as written, on whatever device there is."""
+
+import numpy as np
+import pytest
+
+import needle as ndl
+from experiments.models.resnet9 import ResNet9
+from experiments.trainer import train_epoch
+from needle import nn
+
+DEVICE = ndl.gpu() if ndl.gpu().enabled() else ndl.cpu()
+
+
+def test_a_matrix_product():
+    x = ndl.Tensor([[1, 2], [3, 4]], device=DEVICE)
+    y = x @ x.T
+    np.testing.assert_array_equal(y.numpy(), [[5, 11], [11, 25]])
+
+
+@pytest.mark.parametrize("threshold, branch", [(5, 3.0), (50, 1.0)])
+def test_a_graph_that_depends_on_data(threshold, branch):
+    class Model(nn.Module):
+        def complex_branch(self, x):
+            return x * 3.0
+
+        def forward(self, x):
+            if x.sum() > threshold:
+                x = self.complex_branch(x)
+            return x
+
+    x = ndl.Tensor([4.0, 6.0], device=DEVICE)
+    Model()(x).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [branch, branch])
+
+
+def test_gradients_of_parameters():
+    class Model(nn.Module):
+        def __init__(self):
+            self.linear = nn.Linear(3, 2, device=DEVICE)
+
+        def forward(self, x, y):
+            return nn.SoftmaxLoss()(self.linear(x), y)
+
+    model = Model()
+    x, y = ndl.init.randn(4, 3, device=DEVICE), ndl.Tensor([0, 1, 1, 0], device=DEVICE)
+    loss = model(x, y)
+    loss.backward()
+    assert model.parameters()[0].grad.shape == (3, 2)
+
+
+def test_progress_bars(capsys):
+    dataloader = [ndl.Tensor(float(i), device=DEVICE) for i in range(3)]
+
+    def train_step(batch):
+        return batch * 2
+
+    seen = []
+    for epoch in ndl.trange(10, desc="Training"):
+        for batch in ndl.tqdm(dataloader, unit="batch"):
+            loss = train_step(batch)
+            seen.append(loss.item())
+    assert seen == [0.0, 2.0, 4.0] * 10
+    assert "Training" in capsys.readouterr().err
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A little CIFAR-10 in ./data, as published: pickles of NumPy arrays."""
+    import pickle
+
+    folder = tmp_path / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    synthetic = ndl.data.SyntheticCIFAR10(600)
+    images = np.stack([np.asarray(synthetic[i][0]) for i in range(600)])
+    labels = [int(synthetic[i][1]) for i in range(600)]
+    pixels = (images * 255).round().astype(np.uint8).reshape(600, 3072)
+    for i in range(5):
+        part = slice(100 * i, 100 * (i + 1))
+        content = {b"data": np.tile(pixels[part], (100, 1)), b"labels": labels[part] * 100}
+        (folder / f"data_batch_{i + 1}").write_bytes(pickle.dumps(content, protocol=2))
+    (folder / "test_batch").write_bytes(
+        pickle.dumps({b"data": np.tile(pixels[500:], (100, 1)), b"labels": labels[500:] * 100}, protocol=2)
+    )
+    monkeypatch.chdir(tmp_path)
+
+
+def test_resnet9_on_cifar10(data):
+    from needle.data import CIFAR10Dataset, DataLoader
+
+    model = ResNet9(num_classes=10, device=DEVICE)
+    dataset = CIFAR10Dataset("./data", train=True, transforms=[
+        ndl.data.RandomFlipHorizontal(), ndl.data.RandomCrop(padding=4)])  # fmt: skip
+    dataloader = DataLoader(dataset, batch_size=128, shuffle=True)
+    assert len(dataset) == 50000
+    accuracy, loss = train_epoch(model, [batch for batch, _ in zip(dataloader, range(10))])
+    assert 0 <= accuracy <= 1 and 0 < loss < 5

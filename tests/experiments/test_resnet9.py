@@ -1,0 +1,52 @@
+"""The two networks: their sizes, shapes and gradients."""
+
+import numpy as np
+import pytest
+
+import needle as ndl
+from experiments.models.resnet9 import ResNet9, ResNet9Wide
+
+
+def count(model):
+    return sum(parameter.size for parameter in model.parameters())
+
+
+def test_the_course_network_has_its_number_of_parameters(device):
+    assert count(ResNet9(device=device)) == 431946
+    assert count(ResNet9(num_classes=100, device=device)) == 431946 + 90 * 129
+
+
+def test_the_wide_network_has_its_layers():
+    # 3x3 convolutions without bias, 64-128-256-512, two residual blocks of two, and the last linear layer; batch norms.
+    convolutions = 9 * (3 * 64 + 64 * 128 + 2 * 128 * 128 + 128 * 256 + 256 * 512 + 2 * 512 * 512)
+    norms = 2 * (64 + 3 * 128 + 256 + 3 * 512)
+    shapes = [p.shape for p in ResNet9Wide().parameters() if len(p.shape) == 4]
+    assert sum(map(np.prod, shapes)) == convolutions and len(shapes) == 8
+    biases = count(ResNet9Wide()) - convolutions - norms - 5120
+    assert biases in (0, 10)
+
+
+@pytest.mark.parametrize("model", [ResNet9, ResNet9Wide])
+def test_every_parameter_gets_a_gradient(model):
+    network = model()
+    x = ndl.init.rand(2, 3, 32, 32)
+    logits = network(x)
+    assert logits.shape == (2, 10)
+    ndl.nn.SoftmaxLoss()(logits, ndl.Tensor([3, 7])).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.shape == parameter.shape, name
+        assert np.isfinite(parameter.grad.numpy()).all(), name
+
+
+def test_both_devices_agree():
+    np.random.seed(0)
+    x = np.random.rand(4, 3, 32, 32).astype("float32")
+    results = []
+    for device in (ndl.cpu(), ndl.cpu_numpy()):
+        np.random.seed(1)
+        network = ResNet9(device=device)
+        loss = ndl.nn.SoftmaxLoss()(network(ndl.Tensor(x, device=device)), ndl.Tensor([1, 2, 3, 4], device=device))
+        loss.backward()
+        results.append([loss.numpy(), *(parameter.grad.numpy() for parameter in network.parameters())])
+    for a, b in zip(*results):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4 * max(1.0, np.abs(b).max()))
