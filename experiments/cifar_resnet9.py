@@ -22,7 +22,7 @@ from experiments.trainer import FirstBatches, evaluate, train_epoch
 from experiments.training_run import Figures, TrainingRun
 from needle import optim
 from needle.backend_ndarray import random
-from needle.data import DataLoader, Dataset, RandomCrop, RandomFlipHorizontal, load_cifar10
+from needle.data import DataLoader, Normalize, RandomCrop, RandomFlipHorizontal, cifar10, load_cifar10
 from needle.errors import CheckpointError
 
 PROGRAM = "cifar_resnet9"
@@ -33,7 +33,7 @@ flags.DEFINE_enum("arch", "resnet9", list(ARCHITECTURES), "Model.")
 flags.DEFINE_float("weight_decay", 1e-3, "Weight decay, as a term of the gradient.")
 flags.DEFINE_enum("optimizer", "adam", ["adam", "sgd"], "Adam, or SGD with Nesterov momentum of 0.9.")
 flags.DEFINE_enum("schedule", "constant", ["constant", "cosine", "onecycle"], "Learning rate over the steps of the run.")
-flags.DEFINE_bool("augment", False, "Flip training images at random and shift them by up to 4 pixels.")
+flags.DEFINE_bool("augment", False, "Flip training images at random and shift them by up to 3 pixels.")
 flags.register_validator("weight_decay", lambda value: 0 <= value < math.inf, "expected a finite number of 0 or more")
 
 # What makes a run what it is. Of these, a run that is resumed may be given more epochs, or data that have moved.
@@ -52,8 +52,11 @@ def main() -> dict[str, Any]:
     state = _load_checkpoint(folder) if FLAGS.resume else None
 
     random.manual_seed(FLAGS.seed)
-    transforms = [RandomFlipHorizontal(), RandomCrop(padding=4)] if FLAGS.augment else None
-    train_set, test_set, source = load_cifar10(FLAGS.data_dir, transforms=transforms, notice=notice)
+    normalize = Normalize(cifar10.MEAN, cifar10.STD)  # last: the zeros that a crop shifts in are black
+    transforms = [RandomFlipHorizontal(), RandomCrop(padding=3), normalize] if FLAGS.augment else normalize
+    train_set, test_set, source = load_cifar10(
+        FLAGS.data_dir, transforms=transforms, test_transforms=normalize, notice=notice
+    )
     data = "synthetic" if source == "synthetic" else "CIFAR-10"
     train_batches, test_batches = (
         FirstBatches(DataLoader(dataset, FLAGS.batch_size, shuffle, device=device), FLAGS.limit_batches)

@@ -26,6 +26,10 @@ MD5 = "c58f30108f718f92721af3b95e74349a"
 ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
 
+# Of the training images' pixels, per channel, in 0..1: what Normalize wants.
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2470, 0.2435, 0.2616)
+
 NUM_CLASSES = 10
 IMAGE_SHAPE = (3, 32, 32)
 _IMAGE_SIZE = 3 * 32 * 32
@@ -66,11 +70,16 @@ class CIFAR10Dataset(ImageDataset):
 
 
 def load_cifar10(
-    data_dir: str | os.PathLike | None = None, *, transforms: Transforms = None, notice: Callable[[str], None] = print
+    data_dir: str | os.PathLike | None = None,
+    *,
+    transforms: Transforms = None,
+    test_transforms: Transforms = None,
+    notice: Callable[[str], None] = print,
 ) -> tuple[ImageDataset, ImageDataset, str]:
     """CIFAR-10 from where `locate.data_dirs` says it may be, else downloaded, else the synthetic set in its place.
 
-    Returns the set to train on, to which `transforms` apply, the one to test on, and in words where they come from.
+    Returns the set to train on, to which `transforms` apply, the one to test on, to which `test_transforms` do, and in
+    words where they come from.
     That the synthetic set is used is said through `notice`. A `data_dir` that does not exist, and data that is found
     but damaged, are a DataError and never replaced by something else.
     """
@@ -84,9 +93,10 @@ def load_cifar10(
             folder = download_cifar10(folders[0])
         except DataError as error:
             notice(f"CIFAR-10 is not on this machine and cannot be fetched ({error}): using the synthetic set instead.")
-            return SyntheticCIFAR10(train=True, transforms=transforms), SyntheticCIFAR10(train=False), "synthetic"
+            train = SyntheticCIFAR10(train=True, transforms=transforms)
+            return train, SyntheticCIFAR10(train=False, transforms=test_transforms), "synthetic"
     train = CIFAR10Dataset(folder, train=True, transforms=transforms)
-    return train, CIFAR10Dataset(folder, train=False), f"CIFAR-10 in {folder}"
+    return train, CIFAR10Dataset(folder, train=False, transforms=test_transforms), f"CIFAR-10 in {folder}"
 
 
 def download_cifar10(folder: str | os.PathLike) -> Path:
