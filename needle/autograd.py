@@ -296,8 +296,8 @@ class Tensor(Value):
 
     @property
     def T(self) -> Tensor:
-        """The last two axes swapped."""
-        return ops.transpose(self)
+        """The last two axes swapped; with fewer than two it is the tensor itself."""
+        return ops.transpose(self) if self.ndim > 1 else self
 
     def matmul(self, other: Tensor) -> Tensor:
         return ops.matmul(self, other)

@@ -1,17 +1,18 @@
-// Two-dimensional convolution and its two gradients, each as the product of gemm.h with an operand that is never stored.
+// Two-dimensional convolution and its two gradients, each as the product of gemm.h with a matrix that is never stored.
 //
-// A window is the kernel_height x kernel_width x C piece of the (zero-padded) image that one output pixel sees. Laid out
-// as a row of numbers, the windows of all output pixels are a matrix, "im2col" (Chellapilla, Puri and Simard 2006), and
+// A window is the kernel_height x kernel_width x C piece of the (zero-padded) image that one output pixel sees. Laid
+// out as rows of numbers, the windows of all output pixels are a matrix, "im2col" (Chellapilla, Puri and Simard, 2006),
 //
-//   forward           out (pixels, C_out)                  = windows of x (pixels, taps * C_in) . weight (taps * C_in, C_out)
-//   backward, data    grad_x (pixels, C_in)                = windows of grad_out (pixels, taps * C_out) . weight^T, flipped
-//   backward, weight  grad_weight^T (C_out, taps * C_in)   = grad_out^T (C_out, pixels) . windows of x
+//   forward           out (pixels, C_out)                 = windows of x (pixels, taps * C_in) . weight
+//   backward, data    grad_x (pixels, C_in)               = windows of grad_out (pixels, taps * C_out) . weight flipped
+//   backward, weight  grad_weight^T (C_out, taps * C_in)  = grad_out^T (C_out, pixels) . windows of x
 //
-// That matrix would be up to kernel_height * kernel_width times as large as the image. Packing reads the image instead
-// (Windows::copy_block), so only the blocks that are being multiplied exist, in cache.
+// where a tap is one of the kernel_height * kernel_width places in a window. The matrix would be about that many times
+// as large as the image. Packing reads the image instead (Windows::copy_block), so that only the blocks being
+// multiplied exist, in cache.
 //
-// Padding counts as zeros of x: where weight is infinite or NaN its product with them is NaN, as if x had been padded.
-// Only kernel rows and columns that meet nothing but padding (all but the centre of 3 x 3 on a 1 x 1 image) are left out.
+// Padding counts as zeros of x: an infinite or NaN weight times one of them is NaN, as if x had been padded. Only
+// kernel rows and columns that meet nothing but padding are left out (all but the centre of 3 x 3 on a single pixel).
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/cpu/gemm.h"
@@ -98,7 +99,8 @@ struct Weights {
       const int64_t tap = row / inner_channels, channel = row % inner_channels;
       count = smaller(rows, inner_channels - channel);
       const E* source = data + tap / kernel_width * tap_row_stride + tap % kernel_width * tap_column_stride;
-      StridedMatrix<E>{source, inner_stride, outer_stride}.copy_block(block, block_stride, channel, count, column, columns);
+      StridedMatrix<E>{source, inner_stride, outer_stride}.copy_block(block, block_stride, channel, count, column,
+                                                                      columns);
     }
   }
 };
@@ -151,7 +153,8 @@ void check(const char* op, NamedArray image, NamedArray weight, NamedArray out, 
   const Dims &x = image.array.shape, &w = weight.array.shape;
   if (x[3] != w[2])
     throw_shape_error("%s: %s %s and %s %s do not match: expected %s.shape[3] == %s.shape[2], met %ld and %ld", op,
-                      image.name, image_shape.text, weight.name, weight_shape.text, image.name, weight.name, x[3], w[2]);
+                      image.name, image_shape.text, weight.name, weight_shape.text, image.name, weight.name, x[3],
+                      w[2]);
   int64_t extents[2];
   for (int axis = 0; axis < 2; ++axis) {
     const int64_t padded = x[1 + axis] + 2 * padding;
@@ -229,8 +232,8 @@ void conv2d_backward_data(const Array& grad_out, const Array& weight, const Arra
   });
 }
 
-// The result is small and the sum over all pixels long, so the pixels are cut into slices, by a rule that knows only the
-// shapes; each slice gives a gradient of its own (a batch of products), and these are added in order.
+// The result is small and the sum over all pixels long, so the pixels are cut into slices, by a rule that knows only
+// the shapes; each slice gives a gradient of its own (a batch of products), and these are added in order.
 void conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& grad_weight, int64_t stride,
                             int64_t padding) {
   check("conv2d_backward_weight", {"x", x}, {"grad_weight", grad_weight}, {"grad_out", grad_out}, stride, padding);
@@ -265,8 +268,9 @@ void conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& 
     };
     gemm<Sum>(full_slices, out_channels, features, slice, gradients, windows, result);
     if (full_slices < slices)
-      gemm<Sum>(1, out_channels, features, pixels - full_slices * slice, [&](int64_t) { return gradients(full_slices); },
-                [&](int64_t) { return windows(full_slices); }, [&](int64_t) { return result(full_slices); });
+      gemm<Sum>(1, out_channels, features, pixels - full_slices * slice,
+                [&](int64_t) { return gradients(full_slices); }, [&](int64_t) { return windows(full_slices); },
+                [&](int64_t) { return result(full_slices); });
 
     const int64_t size = out_channels * features;
     parallel_for(size, parallel_parts(size, slices * size), [&](int, int64_t begin, int64_t end) {

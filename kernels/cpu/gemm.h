@@ -2,8 +2,8 @@
 //
 // A core multiplies faster than memory delivers, so a product runs at full speed only if each number is used many times
 // after each fetch. The product is therefore cut into blocks, each as large as the memory that it should live in, after
-// Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008, and Van Zee and van de Geijn, "BLIS: A
-// Framework for Rapidly Instantiating BLAS Functionality", 2015:
+// Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008, and Van Zee and van de Geijn,
+// "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015:
 //
 //                                   N_C
 //                           . . .+-------+. . .      B (k x n): a piece of N_C columns, packed, in L3; of that a panel
@@ -28,25 +28,24 @@
 // M_R * N_R multiply-adds with them, all in registers:
 //
 //             b, 2 vectors
-//           +------+------+
-//      a[0] | sum  | sum  |                M_R x N_R   registers for    K_C x N_R  M_C x K_C   GFLOP/s of one core:
-//      a[1] | sum  | sum  |                (float32)   sum + b + a      (L1)       (L2)        this  the most it can do
-//       ...                     baseline    6 x  8     12 + 2 + 1 of 16    8 KB    204 KB      @@B
-//           +------+------+     avx2        6 x 16     12 + 2 + 1 of 16   16 KB    204 KB      @@2
-//  a[M_R-1] | sum  | sum  |     avx512     12 x 32     24 + 2 + 1 of 32   32 KB    204 KB      @@5
-//           +------+------+
+//           +------+------+                M_R x N_R   registers for     K_C x N_R   M_C x K_C   GFLOP/s, 2048 x 2048,
+//      a[0] | sum  | sum  |                (float32)   sum + b + a       (L1)        (L2)        one core of a Zen 5
+//      a[1] | sum  | sum  |    baseline     6 x  8     12 + 2 + 1 of 16    8 KB      204 KB       41
+//       ...                    avx2         6 x 16     12 + 2 + 1 of 16   16 KB      204 KB      113
+//  a[M_R-1] | sum  | sum  |    avx512      12 x 32     24 + 2 + 1 of 32   32 KB      204 KB      207
+//           +------+------+                                               MKL 2024.2, there:      96
 //
-// Packing copies a block so that the micro-kernel reads memory in order, without TLB misses and without rows that compete
-// for the same cache lines. It is also the only place where operands differ. A transposed, broadcast or float16 matrix, or
-// the windows of an image that a convolution multiplies with, is anything that can copy a block of itself,
+// Packing copies a block so that the micro-kernel reads memory in order, without TLB misses and without rows that
+// compete for the same cache lines. It is also the only place where operands differ: a transposed, broadcast or float16
+// matrix, or the windows of an image that a convolution multiplies with, can all copy a block of themselves,
 //
-//   copy_block(T* block, block_stride, row, rows, column, columns)    block[r * block_stride + c] = (row + r, column + c)
+//   copy_block(block, block_stride, row, rows, column, columns):  block[r * block_stride + c] = (row + r, column + c)
 //
-// and a result is anything that knows where its rows begin (StridedResult).
+// and a result knows where its rows begin (StridedResult).
 //
-// T is the type of the sums: float32 for float16, bfloat16 and bool, unsigned for integers. An element of C is a sum over
-// blocks of K_C of sums in the order of k, whichever tile, block or thread it falls to. So a result does not depend on the
-// number of threads.
+// T is the type of the sums: float32 for float16, bfloat16 and bool, unsigned for integers. An element of C is a sum
+// over blocks of K_C of sums in the order of k, whichever tile, block or thread it falls to. So a result does not
+// depend on the number of threads.
 #pragma once
 
 #include <omp.h>
@@ -119,37 +118,37 @@ void copy_row(const E* source, T* destination, int64_t count) {
   }
 }
 
-// destination[r][c] = source[c][r] for rows x columns numbers of the destination, in squares of 4 x 4 that are turned in
-// registers. The last square of each direction overlaps the one before it where 4 does not divide the extent.
+// to[r][c] = from[c][r] for 4 x 4 numbers.
+template <class T>
+void transpose_square(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  typedef T Quad __attribute__((vector_size(4 * sizeof(T)), aligned(alignof(T)), may_alias));
+  const Quad s0 = *reinterpret_cast<const Quad*>(from);
+  const Quad s1 = *reinterpret_cast<const Quad*>(from + from_stride);
+  const Quad s2 = *reinterpret_cast<const Quad*>(from + 2 * from_stride);
+  const Quad s3 = *reinterpret_cast<const Quad*>(from + 3 * from_stride);
+  const Quad low01 = __builtin_shufflevector(s0, s1, 0, 4, 1, 5), low23 = __builtin_shufflevector(s2, s3, 0, 4, 1, 5);
+  const Quad high01 = __builtin_shufflevector(s0, s1, 2, 6, 3, 7), high23 = __builtin_shufflevector(s2, s3, 2, 6, 3, 7);
+  *reinterpret_cast<Quad*>(to) = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+  *reinterpret_cast<Quad*>(to + to_stride) = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+  *reinterpret_cast<Quad*>(to + 2 * to_stride) = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+  *reinterpret_cast<Quad*>(to + 3 * to_stride) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+}
+
+// destination[r][c] = source[c][r] for rows x columns numbers of the destination, in squares of 4 x 4 that are turned
+// in registers. The last square of each direction overlaps the one before it where 4 does not divide the extent.
 template <class E, class T>
 void copy_transposed(const E* source, int64_t source_stride, T* destination, int64_t destination_stride, int64_t rows,
                      int64_t columns) {
   if constexpr (std::is_same_v<E, T>) {
     if (rows >= 4 && columns >= 4) {
-      typedef T Quad __attribute__((vector_size(4 * sizeof(T)), aligned(alignof(T)), may_alias));
       constexpr int64_t kLine = 64 / sizeof(T);  // whole cache lines of the destination are written at once
-      for (int64_t line = 0; line < columns; line += kLine) {
-        for (int64_t r = 0; r < rows; r += 4) {
-          const int64_t first_row = smaller(r, rows - 4);
+      for (int64_t line = 0; line < columns; line += kLine)
+        for (int64_t r = 0; r < rows; r += 4)
           for (int64_t c = line; c < smaller(line + kLine, columns); c += 4) {
-            const int64_t first_column = smaller(c, columns - 4);
-            const T* from = source + first_column * source_stride + first_row;
-            const Quad s0 = *reinterpret_cast<const Quad*>(from);
-            const Quad s1 = *reinterpret_cast<const Quad*>(from + source_stride);
-            const Quad s2 = *reinterpret_cast<const Quad*>(from + 2 * source_stride);
-            const Quad s3 = *reinterpret_cast<const Quad*>(from + 3 * source_stride);
-            const Quad low01 = __builtin_shufflevector(s0, s1, 0, 4, 1, 5);
-            const Quad low23 = __builtin_shufflevector(s2, s3, 0, 4, 1, 5);
-            const Quad high01 = __builtin_shufflevector(s0, s1, 2, 6, 3, 7);
-            const Quad high23 = __builtin_shufflevector(s2, s3, 2, 6, 3, 7);
-            T* to = destination + first_row * destination_stride + first_column;
-            *reinterpret_cast<Quad*>(to) = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
-            *reinterpret_cast<Quad*>(to + destination_stride) = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
-            *reinterpret_cast<Quad*>(to + 2 * destination_stride) = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
-            *reinterpret_cast<Quad*>(to + 3 * destination_stride) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+            const int64_t row = smaller(r, rows - 4), column = smaller(c, columns - 4);
+            transpose_square(source + column * source_stride + row, source_stride,
+                             destination + row * destination_stride + column, destination_stride);
           }
-        }
-      }
       return;
     }
   }
@@ -215,10 +214,10 @@ struct StridedResult {
 // ---------------------------------------------------------------------------------------------------------------------
 // The micro-kernel
 
-// Adds A's panel (M_R x depth) times B's panel (depth x N_R) to the tile of C whose row i begins at c + row_offsets[i], or
-// sets the tile where not `add`. Of the N_R columns only the first `vectors` vectors are computed. Every sum[i][j] is a
-// register: the loops over i and j unroll completely. Each step also asks for a piece of the panel of B that comes next,
-// from `ahead` on, so that it has arrived in L2 by the time it is needed.
+// Adds A's panel (M_R x depth) times B's panel (depth x N_R) to the tile of C whose row i begins at c + row_offsets[i],
+// or sets the tile where not `add`. Of the N_R columns only the first `vectors` vectors are computed. Every sum[i][j]
+// is a register: the loops over i and j unroll completely. Each step also asks for a piece of the panel of B that comes
+// next, from `ahead` on, so that it has arrived in L2 by the time it is needed.
 template <int vectors, class T>
 void multiply_panels(int64_t depth, const T* __restrict a, const T* __restrict b, const char* ahead, int64_t ahead_step,
                      T* __restrict c, const int64_t* row_offsets, bool add) {
@@ -261,11 +260,11 @@ struct Team {
 };
 
 // How much of B is packed at a time, and the memory that packing takes. Where C holds the sums themselves, a piece of B
-// need not span all of K. Where A has the rows of one block only, a panel of B is used just once after it was packed, so
-// the piece is small enough to be still in L2 then.
+// need not span all of K. Where A has the rows of one block only, a panel of B is used just once after it was packed,
+// so the piece is small enough to be still in L2 then.
 template <class T>
 struct Blocking {
-  int64_t columns, depth;               // of a piece of B: N_C, and a multiple of K_C
+  int64_t columns, depth;               // of a piece of B: N_C, and all of K or a multiple of K_C
   int64_t packed_b, packed_a, block_c;  // numbers of T; the last two for each thread
 
   Blocking(int64_t m, int64_t n, int64_t k, bool sums_in_c) {
@@ -274,7 +273,7 @@ struct Blocking {
     columns = one_block ? kBlockColumns / 2 : kBlockColumns;
     if (!sums_in_c) columns = smaller(columns, larger(budget / larger(k, 1), kBlockColumns / 4));
     columns = round_up(smaller(n, columns), kTileColumns<T>);
-    depth = sums_in_c ? larger(budget / columns / kBlockDepth, 1) * kBlockDepth : round_up(larger(k, 1), kBlockDepth);
+    depth = sums_in_c ? larger(budget / columns / kBlockDepth, 1) * kBlockDepth : larger(k, 1);
     packed_b = round_up(smaller(depth, k) * columns, kAlignment);
     packed_a = smaller(kBlockRows, round_up(m, kTileRows)) * kPanelStride<T>;
     block_c = sums_in_c ? 0 : smaller(kBlockRows, m) * columns;
@@ -317,9 +316,9 @@ void pack_a(const A& a, int64_t row, int64_t rows, int64_t p, int64_t depth, T* 
     std::memset(panels + r * kPanelStride<T>, 0, depth * sizeof(T));
 }
 
-// Adds a block of packed A (rows x depth) times panels of packed B (depth x columns) to the block of C whose row i begins
-// at c + row_offsets[i], or sets it. Tiles over the edge of C, or of a C whose columns are not side by side, are computed
-// in `tile` and copied.
+// Adds a block of packed A (rows x depth) times panels of packed B (depth x columns) to the block of C whose row i
+// begins at c + row_offsets[i], or sets it. Tiles over the edge of C, or of a C whose columns are not side by side, are
+// computed in `tile` and copied.
 template <class T>
 void multiply_block(int64_t rows, int64_t columns, int64_t depth, const T* panels_a, const T* panels_b, T* c,
                     const int64_t* row_offsets, int64_t column_stride, bool add) {
@@ -349,9 +348,9 @@ void multiply_block(int64_t rows, int64_t columns, int64_t depth, const T* panel
   }
 }
 
-// The block of C with rows i0 .. i0 + rows - 1 and the columns of panels q0 .. q1 - 1 of a piece of B: set to the product
-// with that piece or, from the second piece on, added to. `scratch` holds a block of A and, where C does not hold the
-// sums itself, the block of C, which is rounded once it is complete.
+// The block of C with rows i0 .. i0 + rows - 1 and the columns of panels q0 .. q1 - 1 of a piece of B: set to the
+// product with that piece or, from the second piece on, added to. `scratch` holds a block of A and, where C does not
+// hold the sums itself, the block of C, which is rounded once it is complete.
 template <class T, class A, class C>
 void compute_block(const A& a, const PackedB<T>& b, const C& c, int64_t i0, int64_t rows, int64_t q0, int64_t q1,
                    T* scratch, int64_t packed_a_size) {
@@ -384,8 +383,8 @@ void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int
   const Blocking<T> blocking(m, n, k, std::is_same_v<typename C::Element, T>);
   T* const scratch = workspace + blocking.packed_b + team.rank * blocking.per_thread();
 
-  // Rows are dealt out in whole panels, in a number of blocks that the threads can share evenly. Where there are too few
-  // rows for that, a task is a block of rows and a strip of the columns.
+  // Rows are dealt out in whole panels, in a number of blocks that the threads can share evenly. Where there are too
+  // few rows for that, a task is a block of rows and a strip of the columns.
   const int64_t row_panels = ceil_div(m, kTileRows);
   const int64_t row_blocks = smaller(row_panels, round_up(ceil_div(m, kBlockRows), team.size));
 

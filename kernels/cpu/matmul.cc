@@ -49,8 +49,8 @@ const T* read_row(const E* source, int64_t stride, int64_t count, T* buffer) {
   return buffer;
 }
 
-// out[r] = sum over p of matrix[r, p] * vector[p], for r = row .. row + rows - 1, at most kVectorRows. Each number of the
-// matrix is used once, so memory sets the pace and packing would only add to it: the matrix is read in its own order.
+// out[r] = sum over p of matrix[r, p] * vector[p] for `rows` rows from `row` on, at most kVectorRows. Each number of
+// the matrix is used once, so memory sets the pace and packing would only slow it: the matrix is read in its own order.
 constexpr int64_t kVectorRows = 256, kVectorDepth = 2048;
 
 template <class T, class E>
@@ -58,7 +58,7 @@ void multiply_vector(const StridedMatrix<E>& matrix, int64_t row, int64_t rows, 
                      int64_t vector_stride, E* out, int64_t out_stride) {
   T sums[kVectorRows] = {};
   const E* const corner = matrix.data + row * matrix.row_stride;
-  if (matrix.row_stride == 1) {
+  if (matrix.row_stride == 1 && matrix.column_stride != 1) {
     T buffers[4][kVectorRows];
     for (int64_t p = 0; p < depth; p += 4) {  // four columns at once, so that sums are fetched less often
       const T* column[4];
@@ -70,7 +70,8 @@ void multiply_vector(const StridedMatrix<E>& matrix, int64_t row, int64_t rows, 
       }
       if (p + 4 <= depth) {
         for (int64_t r = 0; r < rows; ++r)
-          sums[r] += factor[0] * column[0][r] + factor[1] * column[1][r] + factor[2] * column[2][r] + factor[3] * column[3][r];
+          sums[r] += factor[0] * column[0][r] + factor[1] * column[1][r] +
+                     factor[2] * column[2][r] + factor[3] * column[3][r];
       } else {
         for (int64_t q = 0; p + q < depth; ++q)
           for (int64_t r = 0; r < rows; ++r) sums[r] += factor[q] * column[q][r];
@@ -86,9 +87,11 @@ void multiply_vector(const StridedMatrix<E>& matrix, int64_t row, int64_t rows, 
         const T* const numbers = read_row(source, matrix.column_stride, count, row_buffer);
         Vector<T> lanes[4] = {};
         int64_t q = 0;
-        for (; q + 4 * kLanes<T> <= count; q += 4 * kLanes<T>)
-          for (int i = 0; i < 4; ++i)
-            lanes[i] += reinterpret_cast<const Vector<T>*>(numbers + q)[i] * reinterpret_cast<const Vector<T>*>(factors + q)[i];
+        for (; q + 4 * kLanes<T> <= count; q += 4 * kLanes<T>) {
+          const auto* x = reinterpret_cast<const Vector<T>*>(numbers + q);
+          const auto* y = reinterpret_cast<const Vector<T>*>(factors + q);
+          for (int i = 0; i < 4; ++i) lanes[i] += x[i] * y[i];
+        }
         lanes[0] += lanes[1] + lanes[2] + lanes[3];
         for (int i = 0; i < kLanes<T>; ++i) sums[r] += lanes[0][i];
         for (; q < count; ++q) sums[r] += numbers[q] * factors[q];
@@ -125,7 +128,8 @@ void matmul(const Array& a, const Array& b, const Array& out) {
     const int64_t length = m == 1 ? n : m, blocks = ceil_div(length, kVectorRows), items = batch * blocks;
     parallel_for(items, parallel_parts(items, batch * length * k), [&](int, int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; ++item) {
-        const int64_t index = item / blocks, row = item % blocks * kVectorRows, count = smaller(kVectorRows, length - row);
+        const int64_t index = item / blocks, row = item % blocks * kVectorRows;
+        const int64_t count = smaller(kVectorRows, length - row);
         const auto left = matrix(a, index), right = matrix(b, index);
         const auto to = result(index);
         if (m == 1)

@@ -353,11 +353,14 @@ void layer_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
   const int64_t blocks = (rows + length - 1) / length;
   const Scratch<Longer<T>> weight_sums(blocks * channels), bias_sums(blocks * channels);
   const int parts = parallel_parts(blocks, 4 * rows * channels);
-  const Scratch<T> scratch(6 * parts * channels);
+  // Rows of scratch memory are not a power of two apart: a load right after a store to an address that differs by a multiple
+  // of 4096 waits for it.
+  const int64_t pitch = (channels / 64 + 1) * 64 + 48;
+  const Scratch<T> scratch(6 * parts * pitch);
   parallel_for(blocks, parts, [&](int part, int64_t begin, int64_t end) {
-    T* x_hat = &scratch[6 * part * channels];
-    T *g = x_hat + channels, *weight_sum = g + channels, *bias_sum = weight_sum + channels;
-    T *grad_scratch = bias_sum + channels, *out_scratch = grad_scratch + channels;
+    T* x_hat = &scratch[6 * part * pitch];
+    T *g = x_hat + pitch, *weight_sum = g + pitch, *bias_sum = weight_sum + pitch;
+    T *grad_scratch = bias_sum + pitch, *out_scratch = grad_scratch + pitch;
     for (int64_t block = begin; block < end; ++block) {
       Longer<T>*weight_total = &weight_sums[block * channels], *bias_total = &bias_sums[block * channels];
       for (int64_t c = 0; c < channels; ++c) weight_total[c] = bias_total[c] = 0;

@@ -1,6 +1,8 @@
 // Pooling of (N, H, W, C) images over kernel x kernel windows. Every number of a result belongs to one thread, which
 // reads what it depends on in a fixed order: an output pixel reads its window, and a pixel of grad_x reads the windows
 // that saw it, so neither needs atomics and halves are summed in float32. The loops run across channels.
+#include <type_traits>
+
 #include "kernels/common/buffer.h"
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
@@ -47,8 +49,8 @@ struct Geometry {
     if (kernel < 1 || kernel > kMaxKernel || stride < 1)
       throw_shape_error("%s: kernel %ld and stride %ld, expected both to be 1 or more", op, kernel, stride);
     if (padding < 0 || padding > kernel / 2)
-      throw_shape_error("%s: padding %ld, expected 0 to %ld, half of the kernel, so that every window meets a pixel", op,
-                        padding, kernel / 2);
+      throw_shape_error("%s: padding %ld, expected 0 to %ld (half of the kernel, so that every window meets a pixel)",
+                        op, padding, kernel / 2);
     const int64_t height = rows.extent + 2 * padding, width = columns.extent + 2 * padding;
     if (rows.extent < 1 || columns.extent < 1 || height < kernel || width < kernel)
       throw_shape_error("%s: %s %s with padding %ld, expected images of one window of %ld x %ld or more", op, x.name,
@@ -96,7 +98,7 @@ E* pixel(const Array& images, int64_t n, int64_t y, int64_t x, int64_t c) {
   return images.data<E>() + n * strides[0] + y * strides[1] + x * strides[2] + c * strides[3];
 }
 
-// Calls body(n, y, x, c, count) for every pixel and chunk of channels of `images`; `reads` is how many pixels each reads.
+// Calls body(n, y, x, c, count) for every pixel and chunk of channels of `images`. Each reads `reads` pixels.
 template <class Body>
 void for_each_pixel(const Array& images, int64_t reads, const Body& body) {
   const int64_t height = images.shape[1], width = images.shape[2], channels = images.shape[3];
@@ -104,13 +106,15 @@ void for_each_pixel(const Array& images, int64_t reads, const Body& body) {
   parallel_for(rows, parallel_parts(rows, images.size() * reads), [&](int, int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
       for (int64_t x = 0; x < width; ++x)
-        for (int64_t c = 0; c < channels; c += kChunk) body(row / height, row % height, x, c, smaller(kChunk, channels - c));
+        for (int64_t c = 0; c < channels; c += kChunk)
+          body(row / height, row % height, x, c, smaller(kChunk, channels - c));
   });
 }
 
 // The number of pixels that a window reads, or of windows that a pixel reads, for sharing out work.
 int64_t window_size(const Geometry& geometry) {
-  return smaller(geometry.rows.kernel, geometry.rows.extent) * smaller(geometry.columns.kernel, geometry.columns.extent);
+  const Axis &rows = geometry.rows, &columns = geometry.columns;
+  return smaller(rows.kernel, rows.extent) * smaller(columns.kernel, columns.extent);
 }
 
 }  // namespace
@@ -130,7 +134,7 @@ void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
           const Compute<E>* values = read_channels(pixel<E>(x, n, h, w, c), x.strides[3], count, buffer);
 #pragma GCC ivdep
           for (int64_t k = 0; k < count; ++k)
-            largest[k] = (values[k] > largest[k]) | (values[k] != values[k]) ? values[k] : largest[k];
+            largest[k] = ((values[k] > largest[k]) | (values[k] != values[k])) ? values[k] : largest[k];
         }
       }
       write_channels(largest, count, to, out.strides[3]);

@@ -86,8 +86,9 @@ void expect_convolution(const Convolution& shape, DType dtype = DType::float32, 
     for_each_level([&](const cpu::Kernels& kernels) {
       fill(result, [] { return 1.0; });  // must be overwritten
       run(kernels, direction, x, weight, out, shape);
-      EXPECT_NEAR((to_out ? "forward " : to_x ? "backward data " : "backward weight ") + shape.text() + " " + name(dtype),
-                  values(result), expected, is_half_dtype(dtype) ? epsilon(dtype) / 2 : 0, 4 * sum_epsilon * largest);
+      const char* what = to_out ? "forward " : to_x ? "backward data " : "backward weight ";
+      EXPECT_NEAR(what + shape.text() + " " + name(dtype), values(result), expected,
+                  is_half_dtype(dtype) ? epsilon(dtype) / 2 : 0, 4 * sum_epsilon * largest);
     });
   }
 }
@@ -191,7 +192,8 @@ TEST(infinite_weight_and_padding) {
 
 TEST(result_does_not_depend_on_the_number_of_threads) {
   const int threads = num_threads();
-  for (const Convolution& shape : {Convolution{9, 32, 32, 8, 16, 3, 3, 1, 1}, Convolution{7, 16, 16, 40, 50, 3, 3, 2, 1}}) {
+  const Convolution shapes[] = {{9, 32, 32, 8, 16, 3, 3, 1, 1}, {7, 16, 16, 40, 50, 3, 3, 2, 1}};
+  for (const Convolution& shape : shapes) {
     for (DType dtype : {DType::float32, DType::bfloat16}) {
       for (Direction direction : {Direction::forward, Direction::backward_data, Direction::backward_weight}) {
         const Array x = compact(dtype, shape.x()), weight = compact(dtype, shape.weight());
@@ -222,7 +224,8 @@ TEST(errors) {
   const Array x = array({2, 5, 6, 3}), weight = array({3, 3, 3, 4}), out = array({2, 5, 6, 4});
   for_each_level([&](const cpu::Kernels& kernels) {
     kernels.conv2d(x, weight, out, 1, 1);
-    EXPECT_THROW(ShapeError, "conv2d: out has shape (2, 5, 6, 4), expected (2, 3, 4, 4)", kernels.conv2d(x, weight, out, 1, 0));
+    EXPECT_THROW(ShapeError, "conv2d: out has shape (2, 5, 6, 4), expected (2, 3, 4, 4)",
+                 kernels.conv2d(x, weight, out, 1, 0));
     EXPECT_THROW(ShapeError, "expected x.shape[3] == weight.shape[2], met 2 and 3",
                  kernels.conv2d(array({2, 5, 6, 2}), weight, out, 1, 1));
     EXPECT_THROW(ShapeError, "weight has shape (3, 3, 3)", kernels.conv2d(x, array({3, 3, 3}), out, 1, 1));

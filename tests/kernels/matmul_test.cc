@@ -42,11 +42,13 @@ std::vector<double> reference(const Array& a, const Array& b) {
 void expect_product(const std::string& what, const Array& out, const std::vector<double>& expected, int64_t k) {
   if (!is_floating_dtype(out.dtype)) return EXPECT_NEAR(what, values(out), expected, 0);
   const double sum_epsilon = epsilon(out.dtype == DType::float64 ? DType::float64 : DType::float32);
-  EXPECT_NEAR(what, values(out), expected, is_half_dtype(out.dtype) ? epsilon(out.dtype) / 2 : 0, 4 * sum_epsilon * (k + 4));
+  const double rounding = is_half_dtype(out.dtype) ? epsilon(out.dtype) / 2 : 0;
+  EXPECT_NEAR(what, values(out), expected, rounding, 4 * sum_epsilon * (k + 4));
 }
 
-void expect_matmul(DType dtype, const Shape& leading, int64_t m, int64_t k, int64_t n, Layout layout_a = Layout::compact,
-                   Layout layout_b = Layout::compact, Layout layout_out = Layout::compact) {
+void expect_matmul(DType dtype, const Shape& leading, int64_t m, int64_t k, int64_t n,
+                   Layout layout_a = Layout::compact, Layout layout_b = Layout::compact,
+                   Layout layout_out = Layout::compact) {
   const auto shape = [&](int64_t rows, int64_t columns) {
     Shape all = leading;
     all.push_back(rows);
@@ -124,6 +126,7 @@ TEST(vectors) {
       expect_matmul(dtype, {}, 1, 70, 150, Layout::compact, layout);
       expect_matmul(dtype, {}, 150, 70, 1, layout, Layout::compact, Layout::sliced);
       expect_matmul(dtype, {}, 1, 150, 1, layout, layout);
+      expect_matmul(dtype, {3}, 1, 5000, 300, Layout::compact, layout);
     }
 }
 
@@ -200,10 +203,12 @@ TEST(nan_and_infinity) {
 
 TEST(result_does_not_depend_on_the_number_of_threads) {
   const int threads = num_threads();
-  const int64_t sizes[][4] = {{1, 400, 700, 130}, {1, 20, 3000, 40}, {1, 30, 50, 2000}, {40, 20, 300, 30}, {1, 1, 900, 900}};
+  const int64_t sizes[][4] = {
+      {1, 400, 700, 130}, {1, 20, 3000, 40}, {1, 30, 50, 2000}, {40, 20, 300, 30}, {1, 1, 900, 900}, {1, 900, 900, 1}};
   for (DType dtype : {DType::float32, DType::bfloat16})
     for (const auto& [batch, m, k, n] : sizes) {
-      const Array a = compact(dtype, {batch, m, k}), b = compact(dtype, {batch, k, n}), out = compact(dtype, {batch, m, n});
+      const Array a = compact(dtype, {batch, m, k}), b = compact(dtype, {batch, k, n});
+      const Array out = compact(dtype, {batch, m, n});
       Random random(2);
       random.fill(a);
       random.fill(b);
@@ -225,7 +230,8 @@ TEST(result_does_not_depend_on_the_number_of_threads) {
 TEST(errors) {
   const auto array = [](const Shape& shape, DType dtype = DType::float32) { return compact(dtype, shape); };
   for_each_level([&](const cpu::Kernels& kernels) {
-    EXPECT_THROW(ShapeError, "matmul: shapes (2, 3) and (4, 5) do not match: expected a.shape[-1] == b.shape[-2], met 3 and 4",
+    EXPECT_THROW(ShapeError,
+                 "matmul: shapes (2, 3) and (4, 5) do not match: expected a.shape[-1] == b.shape[-2], met 3 and 4",
                  kernels.matmul(array({2, 3}), array({4, 5}), array({2, 5})));
     EXPECT_THROW(ShapeError, "(3,)", kernels.matmul(array({3}), array({3, 5}), array({1, 5})));
     EXPECT_THROW(ShapeError, "(3,)", kernels.matmul(array({2, 3}), array({3}), array({2, 1})));

@@ -76,7 +76,8 @@ void expect_pooling(const Pooling& shape, DType dtype = DType::float32, Layout x
     }
   });
 
-  const Array out = strided(dtype, shape.out(), writable(out_layout)), grad_x = strided(dtype, shape.x(), writable(x_layout));
+  const Array out = strided(dtype, shape.out(), writable(out_layout));
+  const Array grad_x = strided(dtype, shape.x(), writable(x_layout));
   const double relative = is_half_dtype(dtype) ? epsilon(dtype) / 2 : 0;
   const double absolute = 64 * epsilon(dtype == DType::float64 ? DType::float64 : DType::float32);
   for_each_level([&](const cpu::Kernels& kernels) {
@@ -174,14 +175,16 @@ TEST(errors) {
   const Array x = array({2, 6, 6, 3}), out = array({2, 3, 3, 3});
   for_each_level([&](const cpu::Kernels& kernels) {
     kernels.max_pool2d(x, out, 2, 2, 0);
-    EXPECT_THROW(ShapeError, "max_pool2d: out has shape (2, 3, 3, 3), expected (2, 5, 5, 3)", kernels.max_pool2d(x, out, 2, 1, 0));
+    EXPECT_THROW(ShapeError, "max_pool2d: out has shape (2, 3, 3, 3), expected (2, 5, 5, 3)",
+                 kernels.max_pool2d(x, out, 2, 1, 0));
     EXPECT_THROW(ShapeError, "padding 2, expected 0 to 1", kernels.max_pool2d(x, out, 3, 2, 2));
     EXPECT_THROW(ShapeError, "padding -1", kernels.avg_pool2d(x, out, 3, 2, -1));
     EXPECT_THROW(ShapeError, "kernel 0", kernels.avg_pool2d(x, out, 0, 2, 0));
     EXPECT_THROW(ShapeError, "stride 0", kernels.avg_pool2d(x, out, 2, 0, 0));
     EXPECT_THROW(ShapeError, "kernel 9223372036854775807", kernels.avg_pool2d(x, out, INT64_MAX, 2, INT64_MAX / 2));
     EXPECT_THROW(ShapeError, "one window of 7 x 7", kernels.max_pool2d(x, out, 7, 2, 0));
-    EXPECT_THROW(ShapeError, "one window of 2 x 2", kernels.max_pool2d(array({1, 0, 4, 3}), array({1, 1, 4, 3}), 2, 1, 1));
+    EXPECT_THROW(ShapeError, "one window of 2 x 2",
+                 kernels.max_pool2d(array({1, 0, 4, 3}), array({1, 1, 4, 3}), 2, 1, 1));
     EXPECT_THROW(ShapeError, "out has shape (2, 3, 3)", kernels.max_pool2d(x, array({2, 3, 3}), 2, 2, 0));
     EXPECT_THROW(ShapeError, "grad_out has shape (2, 2, 3, 3)",
                  kernels.max_pool2d_backward(x, array({2, 2, 3, 3}), x, 2, 2, 0));
