@@ -74,7 +74,9 @@ def test_on_a_terminal_of_any_width(monkeypatch, columns):
     with open(writer, "w", encoding="utf-8") as file:
         for _ in tqdm(range(3), desc="Training", file=file):
             pass
-        drawn = os.read(reader, 10000).decode()
+        drawn = ""
+        while "\n" not in drawn:  # the kernel hands a terminal's output on in pieces
+            drawn += os.read(reader, 10000).decode()
     os.close(reader)
     last = drawn.split("\r")[-2]
     assert "Training: 100%" in last and "3/3 [00:00<00:00" in last
