@@ -32,7 +32,7 @@ command_line.define_run_flags(PROGRAM, epochs=10, batch_size=128, lr=1e-3)
 flags.DEFINE_enum("arch", "resnet9", list(ARCHITECTURES), "Model.")
 flags.DEFINE_float("weight_decay", 1e-3, "Weight decay, as a term of the gradient.")
 flags.DEFINE_enum("optimizer", "adam", ["adam", "sgd"], "Adam, or SGD with Nesterov momentum of 0.9.")
-flags.DEFINE_enum("schedule", "constant", ["constant", "cosine", "onecycle"], "Learning rate over the steps of the run.")
+flags.DEFINE_enum("schedule", "constant", ["constant", "cosine", "onecycle"], "Learning rate over a run's steps.")
 flags.DEFINE_bool("augment", False, "Flip training images at random and shift them by up to 3 pixels.")
 flags.register_validator("weight_decay", lambda value: 0 <= value < math.inf, "expected a finite number of 0 or more")
 
@@ -45,7 +45,11 @@ FREE_TO_CHANGE = {"data_dir", "epochs"}
 
 
 def main() -> dict[str, Any]:
-    folder = RunFolder(user_path(FLAGS.out))
+    with RunFolder(user_path(FLAGS.out)) as folder:
+        return _train(folder)
+
+
+def _train(folder: RunFolder) -> dict[str, Any]:
     device = command_line.chosen_device()
     if FLAGS.data_dir is not None:
         FLAGS.data_dir = str(user_path(FLAGS.data_dir))
@@ -59,7 +63,7 @@ def main() -> dict[str, Any]:
     )
     data = "synthetic" if source == "synthetic" else "CIFAR-10"
     train_batches, test_batches = (
-        FirstBatches(DataLoader(dataset, FLAGS.batch_size, shuffle, device=device), FLAGS.limit_batches)
+        FirstBatches(DataLoader(dataset, FLAGS.batch_size, shuffle, device, num_workers=1), FLAGS.limit_batches)
         for dataset, shuffle in ((train_set, True), (test_set, False))
     )
     model = ARCHITECTURES[FLAGS.arch](device=device)
@@ -71,8 +75,9 @@ def main() -> dict[str, Any]:
     config = {"program": PROGRAM, "data": data, "flags": command_line.flag_values(*CONFIG)}
     run = TrainingRun(folder, model, optimizer, schedule, config, title=f"{FLAGS.arch} on {data}, {FLAGS.device}")
     if state is not None:
-        if state["config"]["data"] != data:
-            raise CheckpointError(f"{folder.checkpoint}: of a run on {state['config']['data']} data, but here are {data}")
+        trained_on = state["config"].get("data")
+        if trained_on != data:
+            raise CheckpointError(f"{folder.checkpoint}: of a run on {trained_on} data, here are {data}")
         run.resume(state)
         notice(f"resuming after epoch {run.epoch} of {FLAGS.epochs}")
     else:

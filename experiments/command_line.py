@@ -1,7 +1,7 @@
 """What the experiments' programs have in common on the command line.
 
-A program's standard output is one line, a JSON object with its result; everything for a person goes to standard error. A
-user's mistake is one line there, and exit status 2 where it is in the flags, else 1; Ctrl-C is one line and status 130.
+A program's standard output is one line, a JSON object with its result; everything for a person goes to standard error.
+A user's mistake is one line there, and exit status 2 where it is in the flags, else 1; Ctrl-C is one line and status 130.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ flags.disclaim_key_flags()  # the flags defined here belong to the program that 
 
 def define_run_flags(program: str, epochs: int, batch_size: int, lr: float) -> None:
     """Defines the flags that every program has; the arguments are defaults."""
-    flags.DEFINE_string("data_dir", None, "Folder of the data; then $NEEDLE_DATA_DIR, ~/.cache/needle/data, a download.")
+    flags.DEFINE_string("data_dir", None, "Folder of the data; else $NEEDLE_DATA_DIR, ~/.cache/needle/data, download.")
     names = [device.name for device in all_devices()]
     flags.DEFINE_enum("device", default_device().name, names, "Where to compute.")
     flags.DEFINE_integer("epochs", epochs, "Passes over the training set.", lower_bound=1)
@@ -52,8 +52,10 @@ def run_program(program: str, main: Callable[[], dict[str, Any]]) -> NoReturn:
         return rest
 
     def run(_: list[str]) -> None:
+        if os.environ.get("NEEDLE_DATA_DIR"):
+            os.environ["NEEDLE_DATA_DIR"] = str(user_path(os.environ["NEEDLE_DATA_DIR"]))
         try:
-            result = main()
+            print(json.dumps(main()), flush=True)
         except NeedleError as error:
             _exit(1, f"{program}: error: {error}")
         except OSError as error:
@@ -63,7 +65,6 @@ def run_program(program: str, main: Callable[[], dict[str, Any]]) -> NoReturn:
             _exit(1, f"{program}: error: out of memory: {error}")
         except KeyboardInterrupt as interrupt:
             _exit(130, f"{program}: interrupted{f': {interrupt}' if str(interrupt) else ''}")
-        print(json.dumps(result), flush=True)
 
     app.run(run, flags_parser=parse)
 
@@ -79,7 +80,7 @@ def notice(message: str) -> None:
 
 
 def user_path(path: str) -> Path:
-    """The path as meant by the user: `bazel run` moves to another folder and says in the environment where it came from."""
+    """The path as the user means it: `bazel run` moves to another folder, and says in the environment from where."""
     return Path(os.environ.get("BUILD_WORKING_DIRECTORY", "."), Path(path).expanduser()).absolute()
 
 
@@ -107,8 +108,8 @@ def adopt_flags(values: dict[str, Any], free: set[str], source: Path) -> None:
         given = FLAGS[name].value
         if not FLAGS[name].present:
             try:
-                setattr(FLAGS, name, value)
-            except flags.Error as error:
-                raise CheckpointError(f"{source}: {error}") from None
+                setattr(FLAGS, name, value if value is None else FLAGS[name].parser.parse(value))
+            except (flags.Error, TypeError, ValueError) as error:
+                raise CheckpointError(f"{source}: of a run with --{name}={value!r}: {error}") from None
         elif given != value and name not in free:
-            raise CheckpointError(f"{source}: of a run with --{name}={value}: --resume cannot go on with --{name}={given}")
+            raise CheckpointError(f"{source}: of a run with --{name}={value}: cannot --resume with --{name}={given}")

@@ -15,7 +15,7 @@ from needle.checkpoint import load_state, save_state, write_atomically
 
 
 class RunFolder:
-    """A folder that one run at a time may write to. Each file in it is replaced as a whole.
+    """A folder that one run at a time may write to. Each file in it is replaced as a whole. A context manager.
 
     checkpoint: the state after the last epoch, see needle/checkpoint.py.
     metrics: a JSON object per line, epoch and split.
@@ -29,15 +29,28 @@ class RunFolder:
         self.metrics = self.folder / "metrics.jsonl"
         self.curves = self.folder / "curves.png"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock()
-        self._remove_temporaries()
-        probe = self.folder / f".{self.metrics.name}.probe.tmp"
-        probe.touch()
-        probe.unlink()
+        self._descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            self._lock()
+            self._remove_temporaries()
+            probe = self.folder / f".{self.metrics.name}.probe.tmp"
+            probe.touch()
+            probe.unlink()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Lets others write to the folder; so does the end of the process, in whatever way."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
     def _lock(self) -> None:
-        """Holds the folder until the process ends, in whatever way."""
-        self._descriptor = os.open(self.folder, os.O_RDONLY)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -23,8 +23,8 @@ class Interrupted(KeyboardInterrupt):
 class TrainingRun:
     """Trains epoch after epoch; after each it saves the state and writes what has been measured.
 
-    A run that is resumed goes on from the end of the last epoch that was saved, with the same random numbers, so it ends
-    with the same bits as one that was never stopped.
+    A run that is resumed goes on from the end of the last epoch that was saved, with the same random numbers, so it
+    ends with the same bits as one that was never stopped.
 
     config: what the run was started with, a JSON object; it is kept in the checkpoint.
     history: a row per epoch and split: epoch, split, the split's figures, samples_per_second, seconds.
@@ -56,7 +56,7 @@ class TrainingRun:
         try:
             restore_training_state(state, *self.parts)
             self.epoch, self.history = int(state["epoch"]), list(state["history"])
-        except (CheckpointError, KeyError) as error:
+        except (CheckpointError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.folder.checkpoint}: of another kind of run: {error}") from None
         self._saved_epoch = self.epoch
         self.folder.write_history(self.history, self.title)
@@ -71,9 +71,9 @@ class TrainingRun:
         """Runs all epochs up to `epochs` that have not been run yet.
 
         Each epoch calls `train(epoch)` and then, for each split, `evaluate[split](epoch)`; they return what they have
-        measured: "loss", the number of "samples", and any other figures. Raises NonFiniteLoss, unless `allow_nan`, before
-        a state with a loss that is not finite would replace a good one; OSError where a file cannot be written; and
-        Interrupted. In every case the last checkpoint is whole.
+        measured: "loss", the number of "samples", and any other figures. Raises NonFiniteLoss, unless `allow_nan`,
+        before a state with a loss that is not finite would replace a good one; OSError where a file cannot be written;
+        and Interrupted. In every case the last checkpoint is whole.
         """
         try:
             while self.epoch < epochs:

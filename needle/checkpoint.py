@@ -195,7 +195,7 @@ def _put_arrays(arrays: Mapping[str, np.ndarray], value: Any) -> Any:
 
 
 def training_state(model, optimizer=None, schedule=None) -> dict[str, Any]:
-    """All that decides how training goes on: the `state_dict()` of each, and the random number generators' positions."""
+    """All that decides how training goes on: the `state_dict()` of each, and the random generators' positions."""
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     state = {name: part.state_dict() for name, part in parts.items() if part is not None}
     return state | {"numpy_random": np.random.get_state(legacy=False), "device_random": device_random.get_state()}

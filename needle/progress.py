@@ -7,8 +7,8 @@
 
     Training:  45%|████▌     | 176/391 [00:11<00:14, loss=0.234, acc=0.891, 15.2batch/s]
 
-`metrics` only keeps what it is given. A Tensor among it is read when the bar is drawn again, at most ten times a second,
-so a bar does not make the loop wait for a device at every step.
+`metrics` only keeps what it is given. A Tensor among it is read when the bar is drawn again, at most ten times a
+second, so a bar does not make the loop wait for a device at every step.
 
 Where the output is no terminal, nothing is drawn: a bar then writes one line when it is finished.
 """
@@ -31,7 +31,7 @@ _running: list[ProgressBar] = []  # the bars whose loops are running, outermost 
 
 
 class ProgressBar(std.tqdm):
-    """A progress bar around an iterable, or one that `update(n)` moves. A context manager; also closed by its loop's end.
+    """A progress bar around an iterable, or one that `update(n)` moves. A context manager; its loop's end closes it too.
 
     iterable: what to iterate over. total: its length, where it has no `len`.
     desc: what stands in front of the bar. unit: the name of one iteration.

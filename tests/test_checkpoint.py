@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back, what a damaged or foreign file is told, and that a kill or a full disk loses nothing."""
+"""Checkpoints: what comes back, what is said of a damaged file, and that a kill or a full disk loses nothing."""
 
 import json
 import os
@@ -175,8 +175,14 @@ def test_other_files_are_refused(tmp_path_factory, content):
         load(path)
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=4), lambda inner: st.lists(inner, max_size=3)
-       | st.dictionaries(st.sampled_from(["__metadata__", "needle", "w", "data_offsets"]), inner, max_size=3)))  # fmt: skip
+KEYS = st.sampled_from(["__metadata__", "needle", "w", "data_offsets"])
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+)
+
+
+@given(JSON)
 def test_other_json_headers_are_refused(tmp_path_factory, header):
     text = json.dumps(header).encode()
     path = tmp_path_factory.mktemp("json") / "checkpoint"

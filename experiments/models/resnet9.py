@@ -73,7 +73,7 @@ class ResNet9Wide(nn.Module):
     3x3, 256, max pool 2          (256, 8, 8)        linear num_classes, times 1/8 (num_classes,)
 
     Convolutions and the linear layer have no bias. 6,573,120 parameters with ten classes.
-    Source: "How to train your ResNet 4: Architecture" (https://myrtle.ai/learn/how-to-train-your-resnet-4-architecture).
+    Source: "How to train your ResNet 4: Architecture", myrtle.ai/learn/how-to-train-your-resnet-4-architecture.
     """
 
     logit_scale = 0.125

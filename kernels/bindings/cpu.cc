@@ -1,9 +1,9 @@
 // The Python module needle.backend_ndarray.backend_cpu: memory, arrays that view it, and one function per kernel.
 //
-// What a Python caller passes is checked here or in the kernel; nothing passed may crash the interpreter. A training step
-// makes thousands of small calls, so `Buffer`, `Array` and the kernels, which every one of them needs, are written against
-// CPython's own interface (vectorcall, no argument tuples): making an array and adding to it takes about 0.3 microseconds,
-// a fifth of what pybind11's classes and dispatcher take. pybind11 does everything else.
+// What a Python caller passes is checked here or in the kernel; nothing passed may crash the interpreter. A training
+// step makes thousands of small calls, so `Buffer`, `Array` and the kernels, which every one of them needs, are written
+// against CPython's own interface (vectorcall, no argument tuples): making an array and adding to it takes about 0.3
+// microseconds, a fifth of what pybind11's classes and dispatcher take. pybind11 does everything else.
 #include <pybind11/pybind11.h>
 
 #include <atomic>
@@ -91,13 +91,15 @@ bool bool_from(PyObject* object) {
 
 DType dtype_from(PyObject* object) {
   const int64_t code = integer_from(object);
-  if (code < 0 || code >= kNumDTypes) throw DTypeError(message("dtype code ", code, ", expected 0 to ", kNumDTypes - 1));
+  if (code < 0 || code >= kNumDTypes)
+    throw DTypeError(message("dtype code ", code, ", expected 0 to ", kNumDTypes - 1));
   return static_cast<DType>(code);
 }
 
 int dims_from(PyObject* tuple, const char* what, Dims& dims) {
   if (!PyTuple_Check(tuple))
-    throw_python_error(PyExc_TypeError, message("Array: ", what, " is ", Py_TYPE(tuple)->tp_name, ", expected a tuple"));
+    throw_python_error(PyExc_TypeError,
+                       message("Array: ", what, " is ", Py_TYPE(tuple)->tp_name, ", expected a tuple"));
   const Py_ssize_t count = PyTuple_GET_SIZE(tuple);
   if (count > kMaxDims) throw ShapeError(message("array: ", count, " dimensions, expected at most ", kMaxDims));
   for (Py_ssize_t d = 0; d < count; ++d) dims[d] = integer_from(PyTuple_GET_ITEM(tuple, d));
@@ -165,7 +167,8 @@ PyObject* wrap_buffer(PyObject*, PyObject* object) {
       PyBuffer_Release(held);
       delete held;
     };
-    return new_object<PyBuffer, &PyBuffer::buffer>(buffer_type, std::make_shared<Buffer>(held->buf, held->len, release));
+    return new_object<PyBuffer, &PyBuffer::buffer>(buffer_type,
+                                                   std::make_shared<Buffer>(held->buf, held->len, release));
   });
 }
 
@@ -183,7 +186,8 @@ PyObject* make_array(PyObject*, PyObject* const* arguments, size_t count, PyObje
   return guarded([&] {
     check_call("Array", count, keywords, 5);
     if (Py_TYPE(arguments[0]) != buffer_type)
-      throw_python_error(PyExc_TypeError, message("Array: buffer is ", Py_TYPE(arguments[0])->tp_name, ", expected Buffer"));
+      throw_python_error(PyExc_TypeError,
+                         message("Array: buffer is ", Py_TYPE(arguments[0])->tp_name, ", expected Buffer"));
     const BufferPtr& buffer = reinterpret_cast<PyBuffer*>(arguments[0])->buffer;
     const DType dtype = dtype_from(arguments[1]);
     Dims shape{}, strides{};
@@ -241,7 +245,8 @@ void add_types(py::module_& module) {
                                 {0, nullptr}};
   buffer_type = make_type("needle.backend_ndarray.backend_cpu.Buffer", sizeof(PyBuffer), buffer_slots, make_buffer);
   PyType_Slot array_slots[] = {
-      {Py_tp_doc, const_cast<char*>("Array(buffer, dtype_code, shape, strides, offset): a strided view; counts elements.")},
+      {Py_tp_doc,
+       const_cast<char*>("Array(buffer, dtype_code, shape, strides, offset): a strided view; counts elements.")},
       {Py_tp_dealloc, reinterpret_cast<void*>(&delete_object<PyArray, &PyArray::array>)},
       {0, nullptr}};
   array_type = make_type("needle.backend_ndarray.backend_cpu.Array", sizeof(PyArray), array_slots, make_array);
@@ -266,8 +271,8 @@ class Unlocked {
   PyThreadState* const state_;
 };
 
-// A call whose arrays have no more elements than this is over in a few microseconds and keeps the lock: whoever gives it up
-// may wait 5 milliseconds for it while another thread computes in Python.
+// A call whose arrays have no more elements than this is over in a few microseconds and keeps the lock: whoever gives
+// it up may wait 5 milliseconds for it while another thread computes in Python.
 constexpr int64_t kSmall = 4096;
 
 // One argument of the kernel `op` as the kernel takes it; `wanted` is only for its type.

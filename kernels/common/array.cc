@@ -12,15 +12,18 @@ Array::Array(BufferPtr buffer_, DType dtype, int ndim, const Dims& shape, const 
   if (ndim < 0 || ndim > kMaxDims)
     throw ShapeError(message("array: ", ndim, " dimensions, expected at most ", kMaxDims));
   int64_t first = offset, last = offset;  // the lowest and highest element index that the array reaches
-  bool overflow = false, empty = false;
+  int64_t size = 1;
+  bool overflow = false, empty = false, too_many = false;
   for (int d = 0; d < ndim; ++d) {
     if (shape[d] < 0) throw ShapeError(message("array: negative extent in shape ", shape_string(*this)));
     if (shape[d] == 0) empty = true;
+    else too_many |= __builtin_mul_overflow(size, shape[d], &size);
     int64_t reach;
     overflow |= __builtin_mul_overflow(shape[d] - 1, strides[d], &reach);
     int64_t& end = strides[d] < 0 ? first : last;
     overflow |= __builtin_add_overflow(end, reach, &end);
   }
+  if (too_many) throw ShapeError(message("array: shape ", shape_string(*this), " has more elements than 64 bits count"));
   if (!empty && (overflow || first < 0 || last >= buffer->nbytes() / itemsize(dtype)))
     throw ShapeError(message("array: shape ", shape_string(*this), " of ", name(dtype), " at offset ", offset,
                              " reaches outside its buffer of ", buffer->nbytes(), " bytes"));

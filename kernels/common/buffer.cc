@@ -1,9 +1,9 @@
-// The pool of host memory: blocks that arrays gave back are kept for the next array of about that size, because the system
-// hands out fresh memory page by page, zeroed, several times slower than a kernel writes it.
+// The pool of host memory: blocks that arrays gave back are kept for the next array of about that size, because the
+// system hands out fresh memory page by page, zeroed, several times slower than a kernel writes it.
 //
-// A request is rounded up to a size class: multiples of 64 bytes up to 1 KiB, then eight classes per power of two, so that
-// less than an eighth is wasted. A block serves its class only. Blocks of 1 MiB and more are mapped by themselves, so that
-// giving one back returns its pages at once.
+// A request is rounded up to a size class: multiples of 64 bytes up to 1 KiB, then eight classes per power of two, so
+// that less than an eighth is wasted. A block serves its class only. Blocks of 1 MiB and more are mapped by themselves,
+// so that giving one back returns its pages at once.
 //
 // What is kept is bounded: taking a new block from the system first gives kept ones back, largest first, until
 //   reserved <= 1.25 * (highest number of bytes ever in arrays) + 64 MiB.

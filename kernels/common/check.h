@@ -1,7 +1,7 @@
 // Argument checks of the kernels, and the one place that makes their error messages.
 //
-// A kernel file is compiled once per instruction level, so what its hot loops do not need, and templates of the standard
-// library in particular, is better compiled once: here.
+// A kernel file is compiled once per instruction level, so what its hot loops do not need, and templates of the
+// standard library in particular, is better compiled once: here.
 #pragma once
 
 #include "kernels/common/array.h"

@@ -5,9 +5,9 @@
 
 namespace needle {
 
-// Threads that a kernel may use: OMP_NUM_THREADS or the processors of this process, until set. One setting for all Python
-// threads. A process made by fork() runs on one thread, for libgomp's own threads do not survive a fork and waiting for
-// them would never end; set_num_threads throws there.
+// Threads that a kernel may use: OMP_NUM_THREADS or the processors of this process, until set. One setting for all
+// Python threads. A process made by fork() runs on one thread, for libgomp's own threads do not survive a fork and
+// waiting for them would never end; set_num_threads throws there.
 int num_threads();
 void set_num_threads(int count);
 
@@ -35,7 +35,8 @@ static inline int parallel_parts(int64_t count, int64_t work) {
   return parts < threads ? static_cast<int>(parts) : threads;
 }
 
-// Calls body(part, begin, end) for each part's range. `body` must not throw, for no exception may leave a parallel region.
+// Calls body(part, begin, end) for each part's range. `body` must not throw, for no exception may leave a parallel
+// region.
 template <class Body>
 void parallel_for(int64_t count, int parts, const Body& body) {
   if (parts <= 1) {

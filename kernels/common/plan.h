@@ -1,8 +1,8 @@
 // The order in which a kernel visits the elements of several arrays of one shape.
 //
-// Axes of extent 1 are dropped; the rest are sorted so that the first array's smallest stride is innermost; neighbours that
-// every array steps through as one are merged. Compact arrays of any shape thus become one dimension, a sum over the rows
-// of a matrix two. Dimension 0 of a plan is the innermost one.
+// Axes of extent 1 are dropped; the rest are sorted so that the first array's smallest stride is innermost; neighbours
+// that every array steps through as one are merged. Compact arrays of any shape thus become one dimension, a sum over
+// the rows of a matrix two. Dimension 0 of a plan is the innermost one.
 #pragma once
 
 #include "kernels/common/array.h"

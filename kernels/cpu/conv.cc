@@ -132,7 +132,6 @@ struct Taps {
   Taps(int64_t kernel, int64_t windows, int64_t stride, int64_t padding, int64_t extent) : begin(0), end(kernel) {
     while (begin < end && (windows - 1) * stride - padding + begin < 0) ++begin;
     while (begin < end && end - 1 - padding >= extent) --end;
-    if (windows == 0 || extent == 0) end = begin;
   }
   int64_t count() const { return end - begin; }
 };

@@ -6,8 +6,9 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// An operation is a struct with a function template `apply` for one element. In and Out are C++ types as in dtype.h; loops
-// may write where they read (`ivdep`: an element is read before it is written, and no element depends on another).
+// An operation is a struct with a function template `apply` for one element. In and Out are C++ types as in dtype.h;
+// loops may write where they read (`ivdep`: an element is read before it is written, and no element depends on
+// another).
 template <class Operation, class In, class Out>
 void unary_loop(int64_t n, void* const* operands, const void*) {
   auto* out = static_cast<Stored<Out>*>(operands[0]);

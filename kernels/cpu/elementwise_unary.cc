@@ -83,7 +83,8 @@ void number(const char* op, const Array& a, const Array& out) {
 }
 
 template <class Operation>
-void floating(const char* op, int cost, const Array& a, const Array& out, Loop float_loop = unary_loop<Operation, float, float>) {
+void floating(const char* op, int cost, const Array& a, const Array& out,
+              Loop float_loop = unary_loop<Operation, float, float>) {
   check_floating(op, {"a", a});
   check_same_dtype(op, {"a", a}, {"out", out});
   run_unary(op, a.dtype == DType::float64 ? unary_loop<Operation, double, double> : float_loop, cost, a, out);

@@ -21,10 +21,10 @@ template <class T, int bytes> struct VectorOf { typedef T type __attribute__((ve
 template <class T> using Vector = typename VectorOf<T, kVectorBytes>::type;
 template <class T> inline constexpr int64_t kLanes = kVectorBytes / sizeof(T);
 
-// float32 additions in a row that keep the error of a sum small beside that of one addition's rounding. Longer sums grow
-// from such short ones in float64: as exact as a pairwise sum, at the speed of a plain one.
+// float32 additions in a row that keep the error of a sum small beside that of one addition's rounding. Longer sums
+// grow from such short ones in float64: as exact as a pairwise sum, at the speed of a plain one.
 constexpr int64_t kShortSum = 64;
-constexpr int64_t kRun = 4 * kShortSum * kLanes<float>;  // kShortSum additions in each lane of the four vectors of `fold`
+constexpr int64_t kRun = 4 * kShortSum * kLanes<float>;  // kShortSum in each lane of the four vectors of `fold`
 
 // What a sum of T grows in.
 template <class T> using Longer = std::conditional_t<std::is_same_v<T, float>, double, T>;

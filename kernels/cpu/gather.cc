@@ -32,10 +32,10 @@ void check_rows(const char* op, NamedArray table, const Array& indices, NamedArr
   check_same_dtype(op, table, picked);
   check_ndim(op, table, 2);
   check_leading_shape(op, {"indices", indices}, picked);
-  const int64_t width = table.array.shape[1], expected = picked.array.shape[picked.array.ndim - 1];
-  if (width != expected)
+  const int64_t width = table.array.shape[1], met = last_extent(picked.array);
+  if (width != met)
     throw_shape_error("%s: %s has shape %s and %s has shape %s, expected one width, met %ld and %ld", op, table.name,
-                      ShapeText(table.array).text, picked.name, ShapeText(picked.array).text, width, expected);
+                      ShapeText(table.array).text, picked.name, ShapeText(picked.array).text, width, met);
 }
 
 template <class Word>
@@ -46,8 +46,8 @@ void copy_row(const std::byte* from, int64_t from_stride, std::byte* to, int64_t
     for (int64_t c = 0; c < width; ++c) std::memcpy(to + c * to_stride, from + c * from_stride, sizeof(Word));
 }
 
-// T is the type that sums grow in. Where out holds another, or its rows are strided, they grow in a copy that is stored at
-// the end, so that a half type's sum is rounded once.
+// T is the type that sums grow in. Where out holds another, or its rows are strided, they grow in a copy that is stored
+// at the end, so that a half type's sum is rounded once.
 template <class T>
 void scatter_add_typed(const Array& a, const int64_t* indices, int64_t count, const Array& out) {
   const int64_t rows = out.shape[0], width = out.shape[1];

@@ -1,7 +1,6 @@
 #include "kernels/cpu/loops.h"
 
 #include <cstring>
-#include <new>
 
 #include "kernels/cpu/half.h"
 
@@ -10,7 +9,7 @@ namespace {
 
 // Any type of sizeof(Word) bytes; copied by memcpy, for which the type does not matter.
 template <class Word>
-const void* load(int64_t n, const std::byte* from, int64_t stride, void* chunk) {
+const void* load_words(int64_t n, const std::byte* from, int64_t stride, void* chunk) {
   if (stride == sizeof(Word)) return from;
   std::byte* to = static_cast<std::byte*>(chunk);
   Word first;
@@ -23,7 +22,7 @@ const void* load(int64_t n, const std::byte* from, int64_t stride, void* chunk) 
 }
 
 template <class Half>
-const void* load_half(int64_t n, const std::byte* from, int64_t stride, void* chunk) {
+const void* load_halves(int64_t n, const std::byte* from, int64_t stride, void* chunk) {
   float* to = static_cast<float*>(chunk);
   if (stride == sizeof(Half)) {
     convert(n, reinterpret_cast<const Half*>(from), to);
@@ -37,7 +36,7 @@ const void* load_half(int64_t n, const std::byte* from, int64_t stride, void* ch
 }
 
 template <class Word>
-void store(int64_t n, const void* chunk, std::byte* to, int64_t stride) {
+void store_words(int64_t n, const void* chunk, std::byte* to, int64_t stride) {
   const std::byte* from = static_cast<const std::byte*>(chunk);
   if (stride == sizeof(Word))
     std::memcpy(to, from, n * sizeof(Word));
@@ -46,7 +45,7 @@ void store(int64_t n, const void* chunk, std::byte* to, int64_t stride) {
 }
 
 template <class Half>
-void store_half(int64_t n, const void* chunk, std::byte* to, int64_t stride) {
+void store_halves(int64_t n, const void* chunk, std::byte* to, int64_t stride) {
   const float* from = static_cast<const float*>(chunk);
   if (stride == sizeof(Half))
     convert(n, from, reinterpret_cast<Half*>(to));
@@ -71,7 +70,7 @@ To element(const std::byte* from) {
 }
 
 template <class To, class From>
-void load_block(const Block& block, const std::byte* from, void* chunk) {
+void load_elements(const Block& block, const std::byte* from, void* chunk) {
   To* to = static_cast<To*>(chunk);
   if (block.rows == kTileRows && block.columns == kTileColumns && block.row_stride == sizeof(From)) {
     for (int64_t c = 0; c < kTileColumns; ++c, from += block.column_stride)  // column by column: each lies contiguously
@@ -90,33 +89,33 @@ void load_block(const Block& block, const std::byte* from, void* chunk) {
 
 // How one operand of a call reaches the loop.
 struct Access {
-  bool read, written;
-  bool half;
+  bool read, written, half;
   int64_t size, chunk_size;  // bytes of an element, in memory and in a chunk
   Load load;
   Store store;
-  void (*load_block)(const Block&, const std::byte*, void*);
-
-  template <class Word>
-  void use_word() {
-    load = NEEDLE_LEVEL::load<Word>, store = NEEDLE_LEVEL::store<Word>;
-    load_block = NEEDLE_LEVEL::load_block<Word, Word>;
-  }
-  template <class Half>
-  void use_half() {
-    load = load_half<Half>, store = store_half<Half>;
-    load_block = NEEDLE_LEVEL::load_block<float, Half>;
-  }
-
-  explicit Access(DType dtype, bool read = true, bool written = true)
-      : read(read), written(written), half(is_half_dtype(dtype)), size(itemsize(dtype)), chunk_size(half ? 4 : size) {
-    if (dtype == DType::float16) use_half<float16>();
-    else if (dtype == DType::bfloat16) use_half<bfloat16>();
-    else if (size == 1) use_word<uint8_t>();
-    else if (size == 4) use_word<uint32_t>();
-    else use_word<uint64_t>();
-  }
+  void (*load_block)(const Block& block, const std::byte* from, void* chunk);
 };
+
+template <class Word>
+Access access_words() {
+  return {true, true, false, sizeof(Word), sizeof(Word),
+          load_words<Word>, store_words<Word>, load_elements<Word, Word>};
+}
+template <class Half>
+Access access_halves() {
+  return {true, true, true, sizeof(Half), sizeof(float),
+          load_halves<Half>, store_halves<Half>, load_elements<float, Half>};
+}
+
+Access access_of(DType dtype) {
+  switch (dtype) {
+    case DType::float16: return access_halves<float16>();
+    case DType::bfloat16: return access_halves<bfloat16>();
+    case DType::float32: case DType::int32: return access_words<uint32_t>();
+    case DType::float64: case DType::int64: return access_words<uint64_t>();
+    default: return access_words<uint8_t>();
+  }
+}
 
 // What stays the same for all positions of one elementwise call.
 struct Call {
@@ -130,13 +129,14 @@ struct Call {
 struct Chunks {
   alignas(64) std::byte data[kMaxOperands][kChunk * 8];
   const std::byte* source[kMaxOperands] = {};
-  int64_t count[kMaxOperands] = {};
+  int64_t rows[kMaxOperands] = {}, columns[kMaxOperands] = {};
 
-  // Whether the chunk of input k holds `n` elements from there on already; the answer is yes next time.
-  bool holds(int k, const std::byte* from, int64_t n) {
-    if (source[k] == from && count[k] == n) return true;
+  // Whether the chunk of input k holds that block already; the answer is yes next time.
+  bool holds(int k, const std::byte* from, int64_t block_rows, int64_t block_columns) {
+    if (source[k] == from && rows[k] == block_rows && columns[k] == block_columns) return true;
     source[k] = from;
-    count[k] = n;
+    rows[k] = block_rows;
+    columns[k] = block_columns;
     return false;
   }
 };
@@ -159,7 +159,7 @@ void run_rows(const Call& call, int64_t begin, int64_t end) {
       const Access& access = call.access[k];
       operands[k] = direct[k] ? static_cast<void*>(cursor.pointer(k)) : chunks.data[k];
       if (direct[k] || !access.read) continue;
-      if (!access.written && chunks.holds(k, cursor.pointer(k), n)) continue;
+      if (!access.written && chunks.holds(k, cursor.pointer(k), 1, n)) continue;
       access.load(n, cursor.pointer(k), plan.stride[k][0], chunks.data[k]);
     }
     call.loop(n, operands, call.context);
@@ -171,13 +171,13 @@ void run_rows(const Call& call, int64_t begin, int64_t end) {
   }
 }
 
-// The two innermost dimensions of a plan in blocks of rows x columns <= kChunk elements; `outer` has the other dimensions.
+// The two innermost dimensions of a plan in blocks of rows x columns <= kChunk elements.
 struct Blocks {
   int64_t rows, columns;  // of a block
   int64_t strips;         // of `rows` rows each, which dimension 1 takes
 };
 
-// Strips begin..end-1, counted over dimension 1 and the outer dimensions.
+// Strips begin..end-1, counted over dimension 1 and the plan of the outer dimensions.
 void run_blocks(const Call& call, const Plan& outer, const Blocks& blocks, int64_t begin, int64_t end) {
   const Plan& plan = call.plan;
   Chunks chunks;
@@ -198,7 +198,7 @@ void run_blocks(const Call& call, const Plan& outer, const Blocks& blocks, int64
                     (rows == 1 || block.row_stride == columns * access.size);
         operands[k] = direct[k] ? static_cast<void*>(pointers[k]) : chunks.data[k];
         if (direct[k] || !access.read) continue;
-        if (!access.written && chunks.holds(k, pointers[k], rows * columns)) continue;
+        if (!access.written && chunks.holds(k, pointers[k], rows, columns)) continue;
         access.load_block(block, pointers[k], chunks.data[k]);
       }
       call.loop(rows * columns, operands, call.context);
@@ -233,16 +233,19 @@ bool make_transposed(Plan& plan) {
 
 }  // namespace
 
-Load load_for(DType dtype) { return Access(dtype).load; }
-Store store_for(DType dtype) { return Access(dtype).store; }
+Load load_for(DType dtype) { return access_of(dtype).load; }
+Store store_for(DType dtype) { return access_of(dtype).store; }
 
 void elementwise(Loop loop, const Array* const* arrays, int num_arrays, int cost, int outputs, bool update,
                  const void* context) {
   Plan plan(arrays, num_arrays, kAllAxes);
   if (plan.size == 0) return;
-  alignas(Access) std::byte storage[kMaxOperands * sizeof(Access)];
-  Access* access = reinterpret_cast<Access*>(storage);
-  for (int k = 0; k < num_arrays; ++k) new (access + k) Access(arrays[k]->dtype, k >= outputs || update, k < outputs);
+  Access access[kMaxOperands];
+  for (int k = 0; k < num_arrays; ++k) {
+    access[k] = access_of(arrays[k]->dtype);
+    access[k].written = k < outputs;
+    access[k].read = !access[k].written || update;
+  }
   const Call call{plan, access, loop, context};
 
   const bool transposed = make_transposed(plan);

@@ -1,10 +1,10 @@
 // Strided iteration, once for all kernels.
 //
-// Every kernel's inner loop sees elements that lie one after another, in the type that is computed in. What does not lie so
-// in memory (a strided, flipped or broadcast operand, or a half type, which is computed in float32) passes through a chunk
-// of kChunk elements on the stack, which stays in the first-level cache. So each operation is written and compiled as one
-// loop per type, which the compiler vectorizes, and strides and half types cost one shared copy loop instead of a variant
-// of every operation.
+// Every kernel's inner loop sees elements that lie one after another, in the type that is computed in. What does not
+// lie so in memory (a strided, flipped or broadcast operand, or a half type, which is computed in float32) passes
+// through a chunk of kChunk elements on the stack, which stays in the first-level cache. So each operation is written
+// and compiled as one loop per type, which the compiler vectorizes, and strides and half types cost one shared copy
+// loop instead of a variant of every operation.
 //
 // Files in cpu/ are compiled once per instruction level (NEEDLE_LEVEL), each into a namespace of its own.
 #pragma once

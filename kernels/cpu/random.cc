@@ -75,7 +75,8 @@ struct DropoutMask {
 };
 
 // Writes n values, row-major elements first..first+n-1 of out.
-void store_elements(const Array& out, Store store, int64_t first, int64_t n, const std::byte* values, int64_t value_size) {
+void store_elements(const Array& out, Store store, int64_t first, int64_t n, const std::byte* values,
+                    int64_t value_size) {
   const int64_t size = itemsize(out.dtype);
   if (out.is_compact()) return store(n, values, first_byte(out) + first * size, size);
   const int64_t extent = out.shape[out.ndim - 1], stride = out.strides[out.ndim - 1] * size;

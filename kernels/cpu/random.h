@@ -1,5 +1,5 @@
-// Random numbers that depend on (seed, offset, element number) alone: Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel
-// random numbers: as easy as 1, 2, 3", 2011), a bijection of 128-bit counters under a 64-bit key.
+// Random numbers that depend on (seed, offset, element number) alone: Philox4x32-10 (Salmon, Moraes, Dror and Shaw,
+// "Parallel random numbers: as easy as 1, 2, 3", 2011), a bijection of 128-bit counters under a 64-bit key.
 //
 //   key     = (seed & 0xffffffff, seed >> 32), the seed as an unsigned 64-bit number
 //   counter = (block & 0xffffffff, block >> 32, offset & 0xffffffff, offset >> 32)
@@ -17,7 +17,7 @@
 //
 // normal, by Box and Muller 1958, computed in float32 (float64 for float64) from a pair u in (0, 1], v in [0, 1):
 //   r = sqrt(-2 log u);  even elements are r cos(2 pi v), odd ones r sin(2 pi v)
-//   float32 and the half types: lanes 0 and 1 have u = ((w[0] >> 8) + 1) * 2^-24, v = (w[1] >> 8) * 2^-24; lanes 2 and 3 the
+//   float32 and the half types: lanes 0 and 1 have u = ((w[0] >> 8) + 1) * 2^-24, v = (w[1] >> 8) * 2^-24; 2 and 3 the
 //     same with w[2] and w[3]; the half types round the result
 //   float64: u = (((w[0] | w[1] << 32) >> 11) + 1) * 2^-53, v = ((w[2] | w[3] << 32) >> 11) * 2^-53
 //

@@ -1,9 +1,9 @@
 // Reductions over any set of axes.
 //
-// The axes fall into kept ones and reduced ones, each with a plan of its own. Where a reduced axis lies innermost in memory,
-// consecutive elements fold into one result ("runs"); where a kept axis does, up to kChunk neighbouring results grow
-// together, row by row ("columns"). A long reduction is cut into blocks of a fixed size whose partial results are joined in
-// order, so that the bits of a result depend neither on timing nor on the number of threads.
+// The axes fall into kept ones and reduced ones, each with a plan of its own. Where a reduced axis lies innermost in
+// memory, consecutive elements fold into one result ("runs"); where a kept axis does, up to kChunk neighbouring results
+// grow together, row by row ("columns"). A long reduction is cut into blocks of a fixed size whose partial results are
+// joined in order, so that the bits of a result depend neither on timing nor on the number of threads.
 #include "kernels/cpu/fold.h"
 #include "kernels/cpu/loops.h"
 
@@ -187,7 +187,8 @@ void reduce_columns(const Job& job, Range kept, Range reduced, void* partials) {
     int64_t i = 0;
     if (is_direct(job.dtype, stride))
       for (; i + 4 <= n; i += 4, row += 4 * step)
-        columns.add_four_rows(reinterpret_cast<const Value*>(row), step / static_cast<int64_t>(sizeof(Value)), position + i);
+        columns.add_four_rows(reinterpret_cast<const Value*>(row), step / static_cast<int64_t>(sizeof(Value)),
+                              position + i);
     for (; i < n; ++i, row += step)
       columns.add_row(static_cast<const Value*>(job.load(count, row, stride, chunk)), position + i);
     cursor.advance(n);
@@ -229,7 +230,8 @@ struct Functions {
 template <class Kind>
 Functions functions() {
   static_assert(sizeof(typename Kind::Partial) <= kLargestPartial);
-  return {sizeof(typename Kind::Partial), reduce_runs<Kind>, reduce_columns<Kind>, join_partials<Kind>, store_results<Kind>};
+  return {sizeof(typename Kind::Partial), reduce_runs<Kind>, reduce_columns<Kind>, join_partials<Kind>,
+          store_results<Kind>};
 }
 
 // How the work is shared out: a task makes a group of at most kChunk results out of a block of the reduced positions.
@@ -299,11 +301,13 @@ void reduce(const Functions& functions, const Array& a, const Array& out, unsign
       reduce_task(job, group, tasks.block(block), partials.data() + block * row + group.begin * size);
     }
   });
-  parallel_for(tasks.groups, parallel_parts(tasks.groups, tasks.blocks * job.kept.size), [&](int, int64_t begin, int64_t end) {
+  const int parts = parallel_parts(tasks.groups, tasks.blocks * job.kept.size);
+  parallel_for(tasks.groups, parts, [&](int, int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; ++g) {
       const Range group = tasks.group(g);
       std::byte* first = partials.data() + group.begin * size;
-      for (int64_t block = 1; block < tasks.blocks; ++block) functions.join(group.end - group.begin, first, first + block * row);
+      for (int64_t block = 1; block < tasks.blocks; ++block)
+        functions.join(group.end - group.begin, first, first + block * row);
       functions.store(job, group, first);
     }
   });
@@ -319,15 +323,16 @@ unsigned reduced_axes(const char* op, const Array& a, const Array& out) {
     axes |= 1u << d;
   }
   if (!matches)
-    throw_shape_error("%s: a has shape %s and out %s, expected extent 1 along reduced axes and equal extents elsewhere", op,
-                      ShapeText(a).text, ShapeText(out).text);
+    throw_shape_error("%s: a has shape %s and out %s, expected extent 1 along reduced axes and equal extents elsewhere",
+                      op, ShapeText(a).text, ShapeText(out).text);
   return axes;
 }
 
 // What has no result for no elements.
 void check_not_empty(const char* op, const Array& a, const Array& out) {
   if (a.size() == 0 && out.size() != 0)
-    throw_shape_error("%s: a has shape %s, expected at least one element along the reduced axes", op, ShapeText(a).text);
+    throw_shape_error("%s: a has shape %s, expected at least one element along the reduced axes", op,
+                      ShapeText(a).text);
 }
 
 // The type that a dtype's values are compared in.
@@ -347,7 +352,8 @@ void arg_extremum(const char* op, const Array& a, const Array& out) {
   const unsigned axes = reduced_axes(op, a, out);
   check_not_empty(op, a, out);
   if (axes & (axes - 1))
-    throw_shape_error("%s: a has shape %s and out %s, expected one reduced axis", op, ShapeText(a).text, ShapeText(out).text);
+    throw_shape_error("%s: a has shape %s and out %s, expected one reduced axis", op, ShapeText(a).text,
+                      ShapeText(out).text);
   dispatch(a.dtype, [&](auto zero) { reduce(functions<Arg<Extremum<Ordered<decltype(zero)>>>>(), a, out, axes); });
 }
 

@@ -8,13 +8,18 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
+inline int64_t last_extent(const Array& a) { return a.shape[a.ndim - 1]; }
+
 // Reads and writes parts of rows. T is Compute<> of the array's dtype.
 template <class T>
 class RowAccess {
  public:
   explicit RowAccess(const Array& a)
-      : stride_(a.ndim == 0 || a.shape[a.ndim - 1] == 1 ? itemsize(a.dtype) : a.strides[a.ndim - 1] * itemsize(a.dtype)),
-        direct_(is_direct(a.dtype, stride_)), load_(load_for(a.dtype)), store_(store_for(a.dtype)) {}
+      : stride_(a.ndim == 0 || a.shape[a.ndim - 1] == 1 ? itemsize(a.dtype)
+                                                        : a.strides[a.ndim - 1] * itemsize(a.dtype)),
+        direct_(is_direct(a.dtype, stride_)),
+        load_(load_for(a.dtype)),
+        store_(store_for(a.dtype)) {}
 
   // Whether the elements can be used as they lie.
   bool direct() const { return direct_; }

@@ -1,7 +1,7 @@
 // Softmax and its relatives along the last axis, and softmax cross-entropy.
 //
-// With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  log_sum_exp(x) = m + log(sum(exp(x - m))).
-// Where m is not finite log_sum_exp subtracts nothing, so that of a row of -infinity it is -infinity; its softmax is NaN.
+// With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  log_sum_exp(x) = m + log(sum(exp(x - m))). Where m is
+// not finite log_sum_exp subtracts nothing, so that of a row of -infinity it is -infinity; its softmax is NaN.
 #include <cmath>
 
 #include "kernels/cpu/fold.h"
@@ -14,8 +14,6 @@ namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
 constexpr int kCost = 8;  // of an exponential, in additions
-
-int64_t last_extent(const Array& x) { return x.shape[x.ndim - 1]; }
 
 // Writes exp(x - shift) and returns its sum.
 template <class T>
@@ -39,8 +37,8 @@ LogSum<T> log_sum(int64_t n, const T* x) {
   return {shift, std::log(static_cast<T>(sum))};
 }
 
-// Calls row(cursor, values, classes, scratch) for every row of arrays[0], which is read into `values`; `scratch` has room
-// for another row. The cursor's operands are the arrays.
+// Calls row(cursor, values, classes, scratch) for every row of arrays[0], which is read into `values`; `scratch` has
+// room for another row. The cursor's operands are the arrays.
 template <class T, class Row>
 void for_each_row(const Array* const* arrays, int num_arrays, const Row& row) {
   const Array& x = *arrays[0];

@@ -1,9 +1,9 @@
 // Elementary functions for one number, written without branches so that a loop over them vectorizes.
 //
-// float32: the polynomials are those of S. Moshier's Cephes library (expf, logf, sinf, tanhf), with a reduction that also
-// handles subnormal numbers, infinities and NaN. Largest error met over all of their range (vector_math_test.cc): sin and
-// cos 0.6 ulp, log 0.8, exp 1.0, erf 1.1, tanh 1.3, sigmoid 2.2.
-// float64: the C library's functions, one call per element.
+// float32: the polynomials are those of S. Moshier's Cephes library (expf, logf, sinf, tanhf), with a reduction that
+// also handles subnormal numbers, infinities and NaN. Largest error met over all of their range (vector_math_test.cc):
+// sin and cos 0.6 ulp, log 0.8, exp 1.0, erf 1.1, tanh 1.3, sigmoid 2.2. float64: the C library's functions, one call
+// per element.
 #pragma once
 
 #include <cmath>
@@ -21,7 +21,8 @@ inline To bit_cast(From from) {
   return to;
 }
 
-// The sum with this number, less the number, is x rounded to the nearest integer; the low bits of the sum are that integer.
+// The sum with this number, less the number, is x rounded to the nearest integer; the low bits of the sum are that
+// integer.
 inline constexpr float kRoundFloat = 12582912.0f;            // 1.5 * 2^23
 inline constexpr double kRoundDouble = 6755399441055744.0;   // 1.5 * 2^52
 

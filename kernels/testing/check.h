@@ -42,8 +42,8 @@ inline bool is_near(double met, double expected, double tolerance) {
   return std::fabs(met - expected) <= tolerance;
 }
 
-#define TEST(name)                                                \
-  static void test_##name();                                      \
+#define TEST(name)                                                           \
+  static void test_##name();                                                 \
   static const needle::testing::Test test_object_##name(#name, test_##name); \
   static void test_##name()
 
@@ -63,7 +63,8 @@ inline bool is_near(double met, double expected, double tolerance) {
       if (met_.find(part) != std::string::npos) met_.clear();                                                  \
     }                                                                                                          \
     if (!met_.empty())                                                                                         \
-      needle::testing::fail(__FILE__, __LINE__, std::string(#statement " throws ") + met_ + ", expected " #type ": " + (part)); \
+      needle::testing::fail(__FILE__, __LINE__,                                                                \
+                            std::string(#statement " throws ") + met_ + ", expected " #type ": " + (part));   \
   } while (false)
 
 // Elements that expectations compare, whatever their dtype, in row-major order.

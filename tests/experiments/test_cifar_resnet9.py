@@ -1,16 +1,22 @@
 """The program from its command line: what it prints and writes, how it is resumed, and what a mistake looks like."""
 
+import fcntl
 import json
 import os
+import pty
+import re
 import resource
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
 from safetensors.numpy import load_file
 
 from needle.backend_ndarray import cuda
+from needle.checkpoint import load_state, save_state
 from tests.experiments.program import SMALL, command, environment, error, result, run
 
 
@@ -71,19 +77,40 @@ def test_a_run_in_two_parts_gives_the_same_bits_as_one(tmp_path):
     assert without_times(metrics(tmp_path / "whole")) == without_times(metrics(tmp_path / "parts"))
 
 
-def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
     flags = ["--batch_size=16", "--limit_batches=60", "--epochs=3", "--augment", "--schedule=cosine"]
     result(tmp_path, *flags, "--out=whole")
-    log = tmp_path / "killed" / "metrics.jsonl"
-    process = subprocess.Popen(command(*flags, "--out=killed"), env=environment(tmp_path), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    out = tmp_path / "killed"
+    kill_after_rows(tmp_path, out, 0, *flags, "--out=killed")  # within the first epoch
+    assert metrics(out) == []
+    kill_after_rows(tmp_path, out, 0, "--out=killed", "--resume")
+    kill_after_rows(tmp_path, out, 2, "--out=killed", "--resume")  # within the second
+    assert [row["epoch"] for row in metrics(out)] == [1, 1]
     result(tmp_path, "--out=killed", "--resume")
-    assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
-    assert without_times(metrics(tmp_path / "whole")) == without_times(metrics(tmp_path / "killed"))
+    assert weights(tmp_path / "whole") == weights(out)
+    assert without_times(metrics(tmp_path / "whole")) == without_times(metrics(out))
+    assert not list(out.glob(".*.tmp"))
+
+
+def kill_after_rows(tmp_path, out, rows, *flags):
+    """Runs the program until it has written so many rows of metrics, and kills it a little later."""
+    process = subprocess.Popen(
+        command(*flags), env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while "results:" not in process.stderr.readline():  # it is about to train, or to read the checkpoint
+        assert process.poll() is None
+    wait_until(lambda: (out / "metrics.jsonl").exists() and len(metrics(out)) >= rows)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_a_run_sets_an_earlier_one_aside(tmp_path):
@@ -93,21 +120,50 @@ def test_a_run_sets_an_earlier_one_aside(tmp_path):
     assert weights(tmp_path / "out" / "earlier-1") == before
 
 
+def test_a_terminal_shows_a_live_bar(tmp_path):
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    flags = ["--batch_size=16", "--limit_batches=80", "--epochs=1", "--out=out"]
+    with subprocess.Popen(command(*flags), env=environment(tmp_path), stdout=subprocess.PIPE, stderr=writer) as process:
+        os.close(writer)
+        drawn = b""
+        try:
+            while piece := os.read(reader, 10000):
+                drawn += piece
+        except OSError:  # the other end is closed
+            pass
+        assert json.loads(process.stdout.read())["epochs"] == 1
+    os.close(reader)
+    pattern = (
+        r"\rEpoch 1/1 train: +(\d+)%\|[^\r]*\| (\d+)/80 "
+        r"\[\d+:\d+<\d+:\d+, loss=\d\.\d+, acc=0\.\d+, +[\d.]+batch/s\]"
+    )
+    frames = re.findall(pattern, drawn.decode())
+    assert len(frames) > 2 and frames[-1] == ("100", "80")
+
+
 def test_interrupt_is_one_line(tmp_path):
     flags = ["--batch_size=16", "--epochs=200", "--out=out"]
     process = subprocess.Popen(
         command(*flags), env=environment(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     checkpoint = tmp_path / "out" / "checkpoint.safetensors"
-    deadline = time.monotonic() + 60
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(checkpoint.exists)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in stderr
     assert "interrupted" in stderr.splitlines()[-1] and "--resume" in stderr.splitlines()[-1]
     assert checkpoint.exists()
+
+
+def test_a_standard_output_without_room(tmp_path):
+    with open("/dev/full", "w") as full:
+        finished = subprocess.run(
+            command(*SMALL, "--out=out"), env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert finished.returncode != 0 and "Traceback" not in finished.stderr
+    assert "cifar_resnet9: error: No space left on device" in finished.stderr
 
 
 # Mistakes
@@ -161,8 +217,22 @@ def test_resume_without_or_with_another_checkpoint(tmp_path):
     assert "resnet9_wide" in error(tmp_path, "--resume", "--out=out", "--arch=resnet9_wide", status=1)
     assert weights(tmp_path / "out") == before
     path = tmp_path / "out" / "checkpoint.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    assert "checkpoint.safetensors" in error(tmp_path, "--resume", "--out=out", status=1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    assert f"{path}: truncated: " in error(tmp_path, "--resume", "--out=out", status=1)
+    path.write_bytes(whole)
+    state = load_state(path)
+    for change, text in (
+        ({"config": {"program": "ptb_lstm", "flags": {}}}, "not of a run of cifar_resnet9"),
+        ({"config": {**state["config"], "data": "CIFAR-10"}}, "of a run on CIFAR-10 data, here are synthetic"),
+        ({"config": {**state["config"], "flags": {"epochs": "many"}}}, "of a run with --epochs='many'"),
+        ({"config": {**state["config"], "flags": {"new": 1}}}, "of a run with --new, which this program does not have"),
+        ({"epoch": None}, "of another kind of run"),
+        ({"model": {}}, "of another kind of run"),
+        ({"optimizer": {}}, "of another kind of run"),
+    ):
+        save_state(path, state | change)
+        assert text in error(tmp_path, "--resume", "--out=out", status=1)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path):

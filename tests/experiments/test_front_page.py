@@ -1,5 +1,7 @@
 """The programs on the front page run as written, on whatever device there is."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -48,19 +50,25 @@ def test_gradients_of_parameters():
     assert model.parameters()[0].grad.shape == (3, 2)
 
 
-def test_progress_bars(capsys):
+def test_progress_bars_with_live_metrics(capsys):
     dataloader = [ndl.Tensor(float(i), device=DEVICE) for i in range(3)]
+    losses = []
 
     def train_step(batch):
-        return batch * 2
+        loss = batch * 2
+        ndl.progress.metrics(loss=loss, acc=0.5)
+        return loss
 
-    seen = []
     for epoch in ndl.trange(10, desc="Training"):
         for batch in ndl.tqdm(dataloader, unit="batch"):
             loss = train_step(batch)
-            seen.append(loss.item())
-    assert seen == [0.0, 2.0, 4.0] * 10
-    assert "Training" in capsys.readouterr().err
+            losses.append(loss.item())
+    assert losses == [0.0, 2.0, 4.0] * 10
+    *inner, outer = capsys.readouterr().err.splitlines()
+    assert len(inner) == 10
+    for line in inner:
+        assert re.fullmatch(r"3/3 \[\d+:\d+, loss=4.000, acc=0.500, +[\d.]+batch/s\]", line)
+    assert outer.startswith("Training: 10/10 [")
 
 
 @pytest.fixture

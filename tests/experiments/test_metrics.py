@@ -8,6 +8,7 @@ from experiments.curves import draw_curves
 from experiments.metrics import NonFiniteLoss, RunningMean
 from experiments.run_folder import RunFolder
 from needle.autograd import Tensor
+from needle.checkpoint import load_state
 
 
 def test_the_mean_weighs_by_counts():
@@ -42,8 +43,28 @@ def test_curves_are_a_picture():
     assert draw_curves(rows, "title").startswith(b"\x89PNG")
 
 
-def test_a_folder_belongs_to_one_run(tmp_path):
-    folder = RunFolder(tmp_path)
-    with pytest.raises(OSError, match="another run"):
-        RunFolder(tmp_path)
-    del folder
+def test_a_folder_belongs_to_one_run_at_a_time(tmp_path):
+    with RunFolder(tmp_path):
+        with pytest.raises(OSError, match="another run is writing to this folder"):
+            RunFolder(tmp_path)
+    RunFolder(tmp_path).close()
+
+
+def test_what_killed_runs_were_writing_is_removed(tmp_path):
+    (tmp_path / ".checkpoint.safetensors.0123abcd.tmp").write_bytes(b"half")
+    (tmp_path / ".users.tmp").write_bytes(b"not ours")
+    RunFolder(tmp_path).close()
+    assert [path.name for path in tmp_path.iterdir()] == [".users.tmp"]
+
+
+def test_earlier_runs_are_set_aside_one_by_one(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        assert folder.set_earlier_run_aside() is None
+        for number in (1, 2):
+            folder.save({"number": number})
+            folder.write_history([], "title")
+            assert folder.set_earlier_run_aside() == tmp_path / f"earlier-{number}"
+        assert folder.set_earlier_run_aside() is None
+    for number in (1, 2):
+        assert load_state(tmp_path / f"earlier-{number}" / "checkpoint.safetensors") == {"number": number}
+        assert (tmp_path / f"earlier-{number}" / "metrics.jsonl").exists()

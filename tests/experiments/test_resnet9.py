@@ -17,13 +17,13 @@ def test_the_course_network_has_its_number_of_parameters(device):
 
 
 def test_the_wide_network_has_its_layers():
-    # 3x3 convolutions without bias, 64-128-256-512, two residual blocks of two, and the last linear layer; batch norms.
-    convolutions = 9 * (3 * 64 + 64 * 128 + 2 * 128 * 128 + 128 * 256 + 256 * 512 + 2 * 512 * 512)
-    norms = 2 * (64 + 3 * 128 + 256 + 3 * 512)
-    shapes = [p.shape for p in ResNet9Wide().parameters() if len(p.shape) == 4]
-    assert sum(map(np.prod, shapes)) == convolutions and len(shapes) == 8
-    biases = count(ResNet9Wide()) - convolutions - norms - 5120
-    assert biases in (0, 10)
+    # 3x3 convolutions without bias, 64-128-256-512, two residual blocks of two; batch norms; the last linear layer.
+    network = ResNet9Wide()
+    shapes = [parameter.shape for parameter in network.parameters() if parameter.ndim == 4]
+    channels = [(3, 64), (64, 128), (128, 128), (128, 128), (128, 256), (256, 512), (512, 512), (512, 512)]
+    assert shapes == [(3, 3, *pair) for pair in channels]
+    norms = 2 * sum(out for _, out in channels)
+    assert count(network) == 9 * sum(a * b for a, b in channels) + norms + 512 * 10 == 6_573_120
 
 
 @pytest.mark.parametrize("model", [ResNet9, ResNet9Wide])

@@ -47,9 +47,10 @@ double converted(double value, DType dtype) {
 
 TEST(floats_to_integers_truncate_and_saturate) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const std::vector<double> numbers = {0,    0.9,  -0.9,  1.5,   -1.5,  127.9, 128, -128.9, -129,      255.9,     256,  1000,
-                                       -1e5, 3e9,  -3e9,  0x1p31, -0x1p31, 1e20,  -1e20, 0x1p63, -0x1p63, kInfinity, -kInfinity,
-                                       std::numeric_limits<double>::quiet_NaN()};
+  const std::vector<double> numbers = {
+      0,       0.9,   -0.9,  1.5,    -1.5,    127.9,     128,        -128.9,
+      -129,    255.9, 256,   1000,   -1e5,    3e9,       -3e9,       0x1p31,
+      -0x1p31, 1e20,  -1e20, 0x1p63, -0x1p63, kInfinity, -kInfinity, std::numeric_limits<double>::quiet_NaN()};
   testing::for_each_level([&](const cpu::Kernels& kernels) {
     for (DType from : testing::kFloatingDTypes)
       for (DType to : {DType::int8, DType::uint8, DType::int32, DType::int64, DType::boolean}) {
@@ -67,8 +68,9 @@ TEST(floats_to_integers_truncate_and_saturate) {
 
 TEST(integers_wrap_and_become_floats) {
   testing::for_each_level([](const cpu::Kernels& kernels) {
-    const Array a = compact(DType::int32, {4}), narrow = compact(DType::int8, {4}), unsigned_narrow = compact(DType::uint8, {4}),
-                wide = compact(DType::int64, {4}), real = compact(DType::float64, {4}), half = compact(DType::float16, {4});
+    const Array a = compact(DType::int32, {4}), narrow = compact(DType::int8, {4}),
+                unsigned_narrow = compact(DType::uint8, {4}), wide = compact(DType::int64, {4}),
+                real = compact(DType::float64, {4}), half = compact(DType::float16, {4});
     const int32_t numbers[] = {-1, 300, 128, 2049};
     std::memcpy(a.data<int32_t>(), numbers, sizeof numbers);
     kernels.copy(a, narrow);
@@ -88,7 +90,8 @@ TEST(integers_wrap_and_become_floats) {
 TEST(half_types_survive_float32) {
   testing::for_each_level([](const cpu::Kernels& kernels) {
     for (DType dtype : {DType::float16, DType::bfloat16}) {
-      const Array half = compact(dtype, {65536}), wide = compact(DType::float32, {65536}), back = compact(dtype, {65536});
+      const Array half = compact(dtype, {65536}), wide = compact(DType::float32, {65536}),
+                  back = compact(dtype, {65536});
       for (int i = 0; i < 65536; ++i) half.data<uint16_t>()[i] = static_cast<uint16_t>(i);
       kernels.copy(half, wide);
       kernels.copy(wide, back);
@@ -105,8 +108,8 @@ TEST(half_types_survive_float32) {
 TEST(rounding_is_to_nearest_even) {
   testing::for_each_level([](const cpu::Kernels& kernels) {
     const std::vector<double> numbers = {2049, 2051, 2049.001, 65519, 65520, 0x1p-25, 0x1.8p-25, 1 + 0x1p-11 + 0x1p-40};
-    const Array a = compact(DType::float64, {8}), half = compact(DType::float16, {8}), single = compact(DType::float32, {8}),
-                brain = compact(DType::bfloat16, {8});
+    const Array a = compact(DType::float64, {8}), half = compact(DType::float16, {8}),
+                single = compact(DType::float32, {8}), brain = compact(DType::bfloat16, {8});
     size_t i = 0;
     testing::fill(a, [&] { return numbers[i++]; });
     kernels.copy(a, half);  // the last would round to 1 if it went by way of float32

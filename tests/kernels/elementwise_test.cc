@@ -57,7 +57,8 @@ TEST(one_operand) {
         for (const Shape& shape : kShapes)
           for (Layout layout : testing::kLayouts) {
             const Array a = strided(dtype, shape, layout);
-            testing::fill(a, [&] { return op.positive ? std::fabs(random.number(dtype)) + 0.1 : random.number(dtype); });
+            testing::fill(a,
+                          [&] { return op.positive ? std::fabs(random.number(dtype)) + 0.1 : random.number(dtype); });
             const Array out = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]);
             (kernels.*op.kernel)(a, out);
             std::vector<double> expected = values(a);
@@ -93,7 +94,8 @@ TEST(two_operands) {
         if (dtype == DType::boolean || (op.floating && dtype > DType::bfloat16)) continue;
         for (const Shape& shape : kShapes)
           for (Layout layout : testing::kLayouts) {
-            const Array a = strided(dtype, shape, layout), b = strided(dtype, shape, testing::kLayouts[random.integer(0, 4)]);
+            const Array a = strided(dtype, shape, layout),
+                        b = strided(dtype, shape, testing::kLayouts[random.integer(0, 4)]);
             const Array out = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]);
             random.fill(a);
             random.fill(b);
@@ -148,7 +150,8 @@ TEST(division_by_zero_and_signs) {
 TEST(integers_wrap_around) {
   using K = cpu::Kernels;
   EXPECT_NEAR("add", apply(&K::add, DType::int8, DType::int8, {127, -128}, {1, -1}), {-128, 127}, 0);
-  EXPECT_NEAR("multiply", apply(&K::multiply, DType::int32, DType::int32, {65536, 46341}, {65536, 46341}), {0, -2147479015.0}, 0);
+  EXPECT_NEAR("multiply", apply(&K::multiply, DType::int32, DType::int32, {65536, 46341}, {65536, 46341}),
+              {0, -2147479015.0}, 0);
   EXPECT_NEAR("negate", apply(&K::negate, DType::int8, {-128, 5}), {-128, -5}, 0);
   EXPECT_NEAR("abs", apply(&K::abs, DType::int32, {-2147483648.0, -5}), {-2147483648.0, 5}, 0);
 }
@@ -167,7 +170,8 @@ TEST(nan_and_infinity) {
     EXPECT_NEAR("sigmoid", apply(&K::sigmoid, dtype, {kNaN, kInfinity, -kInfinity}), {kNaN, 1, 0}, 0);
     EXPECT_NEAR("erf", apply(&K::erf, dtype, {kNaN, kInfinity, -kInfinity}), {kNaN, 1, -1}, 0);
     EXPECT_NEAR("sin", apply(&K::sin, dtype, {kNaN, kInfinity, 0}), {kNaN, kNaN, 0}, 0);
-    EXPECT_NEAR("equal", apply(&K::equal, dtype, DType::boolean, {kNaN, 1, kInfinity}, {kNaN, 1, kInfinity}), {0, 1, 1}, 0);
+    EXPECT_NEAR("equal", apply(&K::equal, dtype, DType::boolean, {kNaN, 1, kInfinity}, {kNaN, 1, kInfinity}), {0, 1, 1},
+                0);
     EXPECT_NEAR("not_equal", apply(&K::not_equal, dtype, DType::boolean, {kNaN, 1}, {kNaN, 1}), {1, 0}, 0);
     EXPECT_NEAR("less", apply(&K::less, dtype, DType::boolean, {kNaN, 1, 1}, {1, kNaN, 2}), {0, 0, 1}, 0);
     EXPECT_NEAR("less_equal", apply(&K::less_equal, dtype, DType::boolean, {1, 2}, {1, 1}), {1, 0}, 0);
@@ -179,8 +183,10 @@ TEST(nan_and_infinity) {
 
 TEST(powers) {
   using K = cpu::Kernels;
-  EXPECT_NEAR("int32", apply(&K::power, DType::int32, DType::int32, {2, -3, 0, 5, 2, 1, -1, -1, 0}, {10, 3, 0, 0, -1, -5, -5, -4, -1}),
-              {1024, -27, 1, 1, 0, 1, -1, 1, 0}, 0);
+  EXPECT_NEAR(
+      "int32",
+      apply(&K::power, DType::int32, DType::int32, {2, -3, 0, 5, 2, 1, -1, -1, 0}, {10, 3, 0, 0, -1, -5, -5, -4, -1}),
+      {1024, -27, 1, 1, 0, 1, -1, 1, 0}, 0);
   // A scalar exponent takes a short cut; it must say the same as the general way, for infinities and signed zeros, too.
   const std::vector<double> bases = {2, 0.3, -2, 0, -0.0, 1, kInfinity, -kInfinity, kNaN, 1e-20, 1e20};
   for (DType dtype : {DType::float32, DType::float64})
@@ -192,7 +198,8 @@ TEST(powers) {
       const auto general = apply(&K::power, dtype, dtype, bases, std::vector<double>(bases.size(), exponent));
       const std::vector<double> met = values(out);
       EXPECT_NEAR("power", met, general, 2 * testing::epsilon(dtype));
-      for (size_t j = 0; j < met.size(); ++j) EXPECT(std::signbit(met[j]) == std::signbit(general[j]) || std::isnan(met[j]));
+      for (size_t j = 0; j < met.size(); ++j)
+        EXPECT(std::signbit(met[j]) == std::signbit(general[j]) || std::isnan(met[j]));
     }
 }
 
@@ -265,8 +272,8 @@ TEST(threads_do_not_change_results) {
 
 TEST(mistakes_are_named_and_touch_nothing) {
   const cpu::Kernels& kernels = cpu::kernels(highest_level());
-  const Array f = compact(DType::float32, {2, 3}), g = compact(DType::float32, {3, 2}), i = compact(DType::int32, {2, 3}),
-              b = compact(DType::boolean, {2, 3});
+  const Array f = compact(DType::float32, {2, 3}), g = compact(DType::float32, {3, 2}),
+              i = compact(DType::int32, {2, 3}), b = compact(DType::boolean, {2, 3});
   EXPECT_THROW(ShapeError, "add: b has shape (3, 2) and out has shape (2, 3)", kernels.add(f, g, f));
   EXPECT_THROW(DTypeError, "add: a is float32 and b is int32", kernels.add(f, i, f));
   EXPECT_THROW(DTypeError, "exp: a is int32, expected a floating dtype", kernels.exp(i, i));

@@ -40,7 +40,8 @@ TEST(gather_and_scatter_add) {
             random.fill(picked);
             const Values added = values(picked);
             Values sums = before;
-            for (size_t i = 0; i < added.size(); ++i) sums[static_cast<int64_t>(numbers[i / width]) * width + i % width] += added[i];
+            for (size_t i = 0; i < added.size(); ++i)
+              sums[static_cast<int64_t>(numbers[i / width]) * width + i % width] += added[i];
             if (dtype == DType::int8)
               for (double& sum : sums) sum = static_cast<int8_t>(static_cast<int64_t>(sum));
             if (dtype == DType::uint8)
@@ -64,7 +65,8 @@ TEST(half_type_sums_are_rounded_once) {
 
 TEST(threads_do_not_change_results) {
   Random random(2);
-  const Array a = compact(DType::float32, {3000, 200}), indices = compact(DType::int64, {3000}), out = compact(DType::float32, {10, 200});
+  const Array a = compact(DType::float32, {3000, 200}), indices = compact(DType::int64, {3000}),
+              out = compact(DType::float32, {10, 200});
   random.fill(a);
   testing::fill(indices, [&] { return static_cast<double>(random.integer(0, 9)); });
   Values one;
@@ -79,14 +81,16 @@ TEST(threads_do_not_change_results) {
 
 TEST(mistakes_are_named_before_anything_is_written) {
   const cpu::Kernels& kernels = cpu::kernels(highest_level());
-  const Array table = compact(DType::float32, {4, 2}), picked = compact(DType::float32, {3, 2}), indices = compact(DType::int32, {3}),
-              floats = compact(DType::float32, {3}), wide = compact(DType::float32, {3, 5});
+  const Array table = compact(DType::float32, {4, 2}), picked = compact(DType::float32, {3, 2}),
+              indices = compact(DType::int32, {3}), floats = compact(DType::float32, {3}),
+              wide = compact(DType::float32, {3, 5});
   testing::fill(table, [] { return 1.0; });
   testing::fill(picked, [] { return 2.0; });
   indices.data<int32_t>()[1] = 4;
   EXPECT_THROW(ShapeError, "gather: index 4 at position 1, expected 0 to 3", kernels.gather(table, indices, picked));
   indices.data<int32_t>()[1] = -1;
-  EXPECT_THROW(ShapeError, "scatter_add: index -1 at position 1, expected 0 to 3", kernels.scatter_add(picked, indices, table));
+  EXPECT_THROW(ShapeError, "scatter_add: index -1 at position 1, expected 0 to 3",
+               kernels.scatter_add(picked, indices, table));
   EXPECT_NEAR("table", values(table), Values(8, 1.0), 0);
   EXPECT_NEAR("picked", values(picked), Values(6, 2.0), 0);
   EXPECT_THROW(DTypeError, "indices is float32, expected int32 or int64", kernels.gather(table, floats, picked));

@@ -37,7 +37,8 @@ struct Reference {
   Values variance(const Values& mean) const {
     Values squares = x;
     for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < channels; ++c) squares[r * channels + c] = std::pow(x[r * channels + c] - mean[group(r, c)], 2);
+      for (int64_t c = 0; c < channels; ++c)
+        squares[r * channels + c] = std::pow(x[r * channels + c] - mean[group(r, c)], 2);
     return mean_of(squares);
   }
   Values normalized(const Values& mean, const Values& variance) const {
@@ -79,7 +80,9 @@ Reference reference_of(const Array& x, const Array& weight, const Array& bias, b
   return {x.size() / channels, channels, by_row, values(x), values(weight), values(bias)};
 }
 
-double tolerance(DType dtype) { return dtype == DType::float64 ? 1e-12 : dtype == DType::float32 ? 2e-5 : 4 * testing::epsilon(dtype); }
+double tolerance(DType dtype) {
+  return dtype == DType::float64 ? 1e-12 : dtype == DType::float32 ? 2e-5 : 4 * testing::epsilon(dtype);
+}
 
 // Every floating dtype and layout, both norms, forward and backward. Parameters of a half type may be float32.
 void check_norm(bool by_row) {
@@ -89,7 +92,8 @@ void check_norm(bool by_row) {
       for (const Shape& shape : {Shape{1, 3}, Shape{5, 1}, Shape{40, 17}, Shape{3, 9, 600}, Shape{2, 30, 31, 64}})
         for (Layout layout : testing::kWritableLayouts) {
           const DType stored = dtype > DType::float64 && layout == Layout::permuted ? DType::float32 : dtype;
-          const Array x = strided(dtype, shape, layout), grad = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]),
+          const Array x = strided(dtype, shape, layout),
+                      grad = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]),
                       out = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]);
           const auto parameter = [&] {
             const Array a = strided(stored, {shape.back()}, testing::kWritableLayouts[random.integer(0, 3)]);
@@ -114,8 +118,8 @@ void check_norm(bool by_row) {
             kernels.batch_norm_inference(x, weight, bias, mean, variance, out, kEps);
             EXPECT_NEAR("inference", values(out), reference.out(values(mean), values(variance)), 8 * near, 8 * near);
           }
-          (by_row ? kernels.layer_norm_backward : kernels.batch_norm_backward)(grad, x, weight, mean, variance, out, grad_weight,
-                                                                               grad_bias, kEps);
+          (by_row ? kernels.layer_norm_backward : kernels.batch_norm_backward)(grad, x, weight, mean, variance, out,
+                                                                               grad_weight, grad_bias, kEps);
           Values grad_x, weight_grads, bias_grads;
           reference.backward(values(grad), values(mean), values(variance), grad_x, weight_grads, bias_grads);
           const double rows = static_cast<double>(reference.rows), sums = near * std::sqrt(rows);
@@ -151,7 +155,8 @@ TEST(statistics_survive_a_large_mean) {
 TEST(threads_do_not_change_results) {
   Random random(3);
   const Array x = compact(DType::float32, {3000, 70}), out = compact(DType::float32, {3000, 70}),
-              parameter = compact(DType::float32, {70}), mean = compact(DType::float32, {70}), variance = compact(DType::float32, {70});
+              parameter = compact(DType::float32, {70}), mean = compact(DType::float32, {70}),
+              variance = compact(DType::float32, {70});
   random.fill(x);
   random.fill(parameter);
   Values one;
@@ -166,11 +171,15 @@ TEST(threads_do_not_change_results) {
 TEST(mistakes_are_named) {
   const cpu::Kernels& kernels = cpu::kernels(highest_level());
   const Array x = compact(DType::float32, {4, 3}), c = compact(DType::float32, {3}), r = compact(DType::float32, {4}),
-              wrong = compact(DType::float64, {3}), none = compact(DType::float32, {0, 3}), thin = compact(DType::float32, {4, 0}),
-              zero = compact(DType::float32, {0}), scalar = compact(DType::float32, {});
-  EXPECT_THROW(ShapeError, "batch_norm: bias has shape (4,), expected (3,)", kernels.batch_norm(x, c, r, x, c, c, kEps));
-  EXPECT_THROW(DTypeError, "batch_norm: weight is float64 and x is float32", kernels.batch_norm(x, wrong, c, x, c, c, kEps));
-  EXPECT_THROW(ShapeError, "batch_norm: x has shape (0, 3), expected at least one row", kernels.batch_norm(none, c, c, none, c, c, kEps));
+              wrong = compact(DType::float64, {3}), none = compact(DType::float32, {0, 3}),
+              thin = compact(DType::float32, {4, 0}), zero = compact(DType::float32, {0}),
+              scalar = compact(DType::float32, {});
+  EXPECT_THROW(ShapeError, "batch_norm: bias has shape (4,), expected (3,)",
+               kernels.batch_norm(x, c, r, x, c, c, kEps));
+  EXPECT_THROW(DTypeError, "batch_norm: weight is float64 and x is float32",
+               kernels.batch_norm(x, wrong, c, x, c, c, kEps));
+  EXPECT_THROW(ShapeError, "batch_norm: x has shape (0, 3), expected at least one row",
+               kernels.batch_norm(none, c, c, none, c, c, kEps));
   EXPECT_THROW(ShapeError, "layer_norm: x has shape (4, 0)", kernels.layer_norm(thin, zero, zero, thin, r, r, kEps));
   EXPECT_THROW(ShapeError, "layer_norm: mean has shape (3,)", kernels.layer_norm(x, c, c, x, c, r, kEps));
   EXPECT_THROW(ShapeError, "layer_norm: x has shape ()", kernels.layer_norm(scalar, c, c, scalar, c, c, kEps));

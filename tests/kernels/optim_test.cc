@@ -13,7 +13,9 @@ using testing::strided;
 using testing::values;
 using Values = std::vector<double>;
 
-double tolerance(DType dtype) { return dtype == DType::float64 ? 1e-14 : dtype == DType::float32 ? 1e-6 : 2 * testing::epsilon(dtype); }
+double tolerance(DType dtype) {
+  return dtype == DType::float64 ? 1e-14 : dtype == DType::float32 ? 1e-6 : 2 * testing::epsilon(dtype);
+}
 
 TEST(sgd) {
   testing::for_each_level([](const cpu::Kernels& kernels) {
@@ -42,7 +44,8 @@ TEST(sgd) {
             }
             kernels.sgd_step(parameter, grad, velocity, rate, momentum, dampening, decay, nesterov);
             EXPECT_NEAR("parameter", values(parameter), p, tolerance(dtype), tolerance(dtype));
-            EXPECT_NEAR("velocity", values(velocity), v, momentum == 0 ? 0 : tolerance(dtype), momentum == 0 ? 0 : tolerance(dtype));
+            EXPECT_NEAR("velocity", values(velocity), v, momentum == 0 ? 0 : tolerance(dtype),
+                        momentum == 0 ? 0 : tolerance(dtype));
             EXPECT_NEAR("grad", values(grad), gradients, 0);
           }
   });
@@ -80,10 +83,13 @@ TEST(adam) {
 
 TEST(mistakes_are_named) {
   const cpu::Kernels& kernels = cpu::kernels(highest_level());
-  const Array p = compact(DType::float32, {3}), wrong = compact(DType::float32, {4}), wide = compact(DType::float64, {3});
+  const Array p = compact(DType::float32, {3}), wrong = compact(DType::float32, {4}),
+              wide = compact(DType::float64, {3});
   EXPECT_THROW(ShapeError, "sgd_step: grad has shape (4,)", kernels.sgd_step(p, wrong, p, 0.1, 0, 0, 0, false));
-  EXPECT_THROW(DTypeError, "adam_step: first_moment is float64", kernels.adam_step(p, p, wide, p, 0.1, 0.9, 0.9, 1e-8, 0, false, 1));
-  EXPECT_THROW(ShapeError, "adam_step: step 0, expected 1 or more", kernels.adam_step(p, p, p, p, 0.1, 0.9, 0.9, 1e-8, 0, false, 0));
+  EXPECT_THROW(DTypeError, "adam_step: first_moment is float64",
+               kernels.adam_step(p, p, wide, p, 0.1, 0.9, 0.9, 1e-8, 0, false, 1));
+  EXPECT_THROW(ShapeError, "adam_step: step 0, expected 1 or more",
+               kernels.adam_step(p, p, p, p, 0.1, 0.9, 0.9, 1e-8, 0, false, 0));
   kernels.sgd_step(p, p, wrong, 0.1, 0, 0, 0, false);  // without momentum the velocity may be any array
 }
 

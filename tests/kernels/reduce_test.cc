@@ -89,8 +89,10 @@ TEST(argmax_and_argmin_take_the_first) {
       for (size_t axis = 0; axis < shape.size(); ++axis)
         for (DType dtype : testing::kAllDTypes) {
           const Array a = strided(dtype, shape, testing::kLayouts[random.integer(0, 4)]);
-          testing::fill(a, [&] { return static_cast<double>(random.integer(0, dtype == DType::boolean ? 1 : 20)); });  // with equals
-          const Array out = strided(DType::int64, reduced_shape(shape, 1u << axis), testing::kWritableLayouts[random.integer(0, 3)]);
+          const int64_t most = dtype == DType::boolean ? 1 : 20;  // few numbers, so that there are equals
+          testing::fill(a, [&] { return static_cast<double>(random.integer(0, most)); });
+          const Array out =
+              strided(DType::int64, reduced_shape(shape, 1u << axis), testing::kWritableLayouts[random.integer(0, 3)]);
           std::vector<double> first_largest, first_smallest;
           for (const auto& group : groups_of(a, 1u << axis)) {
             size_t largest = 0, smallest = 0;
@@ -145,7 +147,8 @@ TEST(long_float32_sums_are_exact_to_their_last_digits) {
     testing::fill(a, [&] { return random.integer(0, 1 << 24) * 0x1p-24; });  // a float32 sum loses its digits here
     double exact = 0;
     std::vector<double> exact_columns(columns, 0);
-    for (int64_t i = 0; i < a.size(); ++i) exact += a.data<float>()[i], exact_columns[i % columns] += a.data<float>()[i];
+    for (int64_t i = 0; i < a.size(); ++i)
+      exact += a.data<float>()[i], exact_columns[i % columns] += a.data<float>()[i];
     const Array all = compact(DType::float32, {1, 1}), each = compact(DType::float32, {1, columns});
     kernels.sum(a, all);
     EXPECT_NEAR("sum of all", values(all), {exact}, 2e-7);
@@ -185,12 +188,14 @@ TEST(nothing_sums_to_zero_and_has_no_maximum) {
 
 TEST(mistakes_are_named) {
   const cpu::Kernels& kernels = cpu::kernels(highest_level());
-  const Array a = compact(DType::float32, {2, 3}), wrong = compact(DType::float32, {2, 2}), all = compact(DType::int64, {1, 1}),
-              boolean = compact(DType::boolean, {2});
+  const Array a = compact(DType::float32, {2, 3}), wrong = compact(DType::float32, {2, 2}),
+              all = compact(DType::int64, {1, 1}), boolean = compact(DType::boolean, {2});
   EXPECT_THROW(ShapeError, "sum: a has shape (2, 3) and out (2, 2)", kernels.sum(a, wrong));
-  EXPECT_THROW(ShapeError, "argmax: a has shape (2, 3) and out (1, 1), expected one reduced axis", kernels.argmax(a, all));
+  EXPECT_THROW(ShapeError, "argmax: a has shape (2, 3) and out (1, 1), expected one reduced axis",
+               kernels.argmax(a, all));
   EXPECT_THROW(DTypeError, "sum: a is bool", kernels.sum(boolean, compact(DType::boolean, {1})));
-  EXPECT_THROW(DTypeError, "argmax: out is float32, expected int64", kernels.argmax(a, compact(DType::float32, {1, 3})));
+  EXPECT_THROW(DTypeError, "argmax: out is float32, expected int64",
+               kernels.argmax(a, compact(DType::float32, {1, 3})));
 }
 
 }  // namespace

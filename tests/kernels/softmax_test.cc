@@ -22,7 +22,9 @@ double log_sum_exp(const double* row, int64_t classes) {
   return largest + std::log(sum);
 }
 
-double tolerance(DType dtype) { return dtype == DType::float64 ? 1e-13 : dtype == DType::float32 ? 4e-6 : 2 * testing::epsilon(dtype); }
+double tolerance(DType dtype) {
+  return dtype == DType::float64 ? 1e-13 : dtype == DType::float32 ? 4e-6 : 2 * testing::epsilon(dtype);
+}
 
 TEST(rows_of_all_lengths_and_layouts) {
   testing::for_each_level([](const cpu::Kernels& kernels) {
@@ -31,9 +33,11 @@ TEST(rows_of_all_lengths_and_layouts) {
       for (const Shape& shape : {Shape{1}, Shape{4, 10}, Shape{2, 3, 64}, Shape{3, 5000}, Shape{0, 4}})
         for (Layout layout : testing::kLayouts) {
           const int64_t classes = shape.back();
-          const Array x = strided(dtype, shape, layout), out = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]);
+          const Array x = strided(dtype, shape, layout),
+                      out = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]);
           testing::fill(x, [&] { return 20 * random.normal(); });  // without a shift, float16 would overflow
-          const Array sums = strided(dtype, Shape(shape.begin(), shape.end() - 1), testing::kWritableLayouts[random.integer(0, 3)]);
+          const Array sums =
+              strided(dtype, Shape(shape.begin(), shape.end() - 1), testing::kWritableLayouts[random.integer(0, 3)]);
           const Values a = values(x);
           Values log_sums, probabilities(a.size()), logs(a.size());
           for (size_t r = 0; r < a.size() / classes; ++r) log_sums.push_back(log_sum_exp(&a[r * classes], classes));
@@ -71,7 +75,8 @@ TEST(cross_entropy_and_its_gradient) {
             for (int64_t r = 0; r < rows; ++r) {
               const double log_sum = log_sum_exp(&a[r * classes], classes);
               losses.push_back(log_sum - a[r * classes + static_cast<int64_t>(y[r])]);
-              for (int64_t c = 0; c < classes; ++c) grads.push_back((std::exp(a[r * classes + c] - log_sum) - (c == y[r])) * g[r]);
+              for (int64_t c = 0; c < classes; ++c)
+                grads.push_back((std::exp(a[r * classes + c] - log_sum) - (c == y[r])) * g[r]);
             }
             const double near = tolerance(dtype);
             kernels.softmax_cross_entropy(x, labels, loss);
@@ -84,7 +89,8 @@ TEST(cross_entropy_and_its_gradient) {
 
 TEST(infinities) {
   testing::for_each_level([](const cpu::Kernels& kernels) {
-    const Array x = compact(DType::float32, {3, 2}), sums = compact(DType::float32, {3}), out = compact(DType::float32, {3, 2});
+    const Array x = compact(DType::float32, {3, 2}), sums = compact(DType::float32, {3}),
+                out = compact(DType::float32, {3, 2});
     const Values numbers = {-INFINITY, -INFINITY, -INFINITY, 1, INFINITY, 1};
     size_t i = 0;
     testing::fill(x, [&] { return numbers[i++]; });
@@ -97,15 +103,18 @@ TEST(infinities) {
 
 TEST(mistakes_are_named_before_anything_is_written) {
   const cpu::Kernels& kernels = cpu::kernels(highest_level());
-  const Array x = compact(DType::float32, {3, 4}), labels = compact(DType::int64, {3}), loss = compact(DType::float32, {3}),
-              none = compact(DType::float32, {3, 0}), floats = compact(DType::float32, {3});
+  const Array x = compact(DType::float32, {3, 4}), labels = compact(DType::int64, {3}),
+              loss = compact(DType::float32, {3}), none = compact(DType::float32, {3, 0}),
+              floats = compact(DType::float32, {3});
   testing::fill(loss, [] { return 9.0; });
   labels.data<int64_t>()[2] = 4;
-  EXPECT_THROW(ShapeError, "softmax_cross_entropy: label 4 at position 2, expected 0 to 3", kernels.softmax_cross_entropy(x, labels, loss));
+  EXPECT_THROW(ShapeError, "softmax_cross_entropy: label 4 at position 2, expected 0 to 3",
+               kernels.softmax_cross_entropy(x, labels, loss));
   labels.data<int64_t>()[2] = -1;
   EXPECT_THROW(ShapeError, "label -1", kernels.softmax_cross_entropy_backward(x, labels, loss, x));
   EXPECT_NEAR("loss", values(loss), {9, 9, 9}, 0);
-  EXPECT_THROW(DTypeError, "labels is float32, expected int32 or int64", kernels.softmax_cross_entropy(x, floats, loss));
+  EXPECT_THROW(DTypeError, "labels is float32, expected int32 or int64",
+               kernels.softmax_cross_entropy(x, floats, loss));
   EXPECT_THROW(ShapeError, "softmax: x has shape (3, 0)", kernels.softmax(none, none));
   EXPECT_THROW(ShapeError, "log_sum_exp: out has shape (3, 4)", kernels.log_sum_exp(x, x));
 }

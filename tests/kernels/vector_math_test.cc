@@ -51,8 +51,9 @@ TEST(a_few_ulps_everywhere) {
       }
       std::cerr << "  " << function.name << ": at most " << worst << " ulp" << std::endl;
       if (worst > function.most)
-        testing::fail(__FILE__, __LINE__, std::string(function.name) + " of " + std::to_string(x.data<float>()[where]) + " is " +
-                      std::to_string(y.data<float>()[where]) + ", off by " + std::to_string(worst) + " ulp");
+        testing::fail(__FILE__, __LINE__,
+                      std::string(function.name) + " of " + std::to_string(x.data<float>()[where]) + " is " +
+                          std::to_string(y.data<float>()[where]) + ", off by " + std::to_string(worst) + " ulp");
     });
   }
 }

@@ -1,29 +1,26 @@
-// Batch normalization (Ioffe and Szegedy 2015) over the rows of x (..., C) and layer normalization (Ba, Kiros and Hinton
-// 2016) along its last axis.
+// Batch normalization over the rows of x (..., C): Ioffe and Szegedy 2015.
 //
 // Mean and variance of a channel over many rows come from blocks of kShortBlock rows. Within a block
 //     d = x - x_first,   mean = x_first + sum(d) / n,   M2 = sum(d^2) - sum(d)^2 / n
-// in x's compute type: since x_first is one of the n values, (x_first - mean)^2 <= M2, so the subtraction loses at most a
-// factor n of the type's precision, however large the mean is. Blocks are joined in float64 (Chan, Golub and LeVeque 1979):
+// in x's compute type: since x_first is one of the n values, (x_first - mean)^2 <= M2, so the subtraction loses at most
+// a factor n of the type's precision, however large the mean is. Blocks are joined in float64 (Chan, Golub and LeVeque
+// 1979):
 //     delta = mean_b - mean_a,   mean = mean_a + delta n_b / n,   M2 = M2_a + M2_b + delta^2 n_a n_b / n
 // in an order that depends on the shape alone.
 #include <cmath>
 
-#include "kernels/cpu/fold.h"
-#include "kernels/cpu/loops.h"
-#include "kernels/cpu/rows.h"
+#include "kernels/cpu/norm.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
 constexpr int64_t kShortBlock = 32;
-constexpr int64_t kTaskSize = 65536;  // elements that one task reduces, about
 
 // Rows of up to three arrays of one shape (..., C): which columns and rows each task takes.
 struct Tasks {
   int64_t channels, rows;
-  int64_t tile, tiles;      // channels that a task takes, at most kChunk
-  int64_t length, blocks;   // rows that a task takes
+  int64_t tile, tiles;     // channels that a task takes, at most kChunk
+  int64_t length, blocks;  // rows that a task takes
   int64_t count;
 
   Tasks(int64_t channels, int64_t rows) : channels(channels), rows(rows) {
@@ -42,13 +39,6 @@ struct Tasks {
     return {index * each, (index + 1) * each < total ? (index + 1) * each : total};
   }
 };
-
-int64_t last_extent(const Array& x) { return x.shape[x.ndim - 1]; }
-int64_t row_count(const Array& x) {
-  int64_t rows = 1;
-  for (int d = 0; d + 1 < x.ndim; ++d) rows *= x.shape[d];
-  return rows;
-}
 
 // Mean and M2 (the sum of squared distances from it) of channels.begin.. over the rows of one task.
 template <class T>
@@ -88,7 +78,8 @@ void channel_statistics(const Plan& plan, const Array& x, double* mean, double* 
   const Tasks tasks(last_extent(x), row_count(x));
   const Scratch<double> means(tasks.blocks * tasks.channels), m2s(tasks.blocks * tasks.channels);
   const RowAccess<T> access(x);
-  parallel_for(tasks.count, parallel_parts(tasks.count, tasks.rows * tasks.channels), [&](int, int64_t begin, int64_t end) {
+  const int parts = parallel_parts(tasks.count, tasks.rows * tasks.channels);
+  parallel_for(tasks.count, parts, [&](int, int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const Range rows = tasks.task_rows(task), channels = tasks.task_channels(task);
       const int64_t at = task / tasks.tiles * tasks.channels + channels.begin;
@@ -115,7 +106,8 @@ void channel_statistics(const Plan& plan, const Array& x, double* mean, double* 
 
 // out = (x - mean) * scale + bias, all (C,). The plan's operands are x and out.
 template <class T>
-void normalize_channels(const Plan& plan, const Array& x, const Array& out, const T* mean, const T* scale, const T* bias) {
+void normalize_channels(const Plan& plan, const Array& x, const Array& out, const T* mean, const T* scale,
+                        const T* bias) {
   const int64_t channels = last_extent(x);
   const RowAccess<T> read(x), write(out);
   parallel_for(plan.size, parallel_parts(plan.size, plan.size * channels), [&](int, int64_t begin, int64_t end) {
@@ -131,32 +123,6 @@ void normalize_channels(const Plan& plan, const Array& x, const Array& out, cons
         write.finish(cursor.pointer(1), c, n, to);
       }
   });
-}
-
-// A vector (C,) of x's dtype, or of float32 where x is of a half type.
-void check_parameter(const char* op, NamedArray parameter, const Array& x) {
-  if (parameter.array.dtype != DType::float32 || !is_half_dtype(x.dtype)) check_same_dtype(op, parameter, {"x", x});
-  check_vector(op, parameter, last_extent(x));
-}
-
-void check_rows(const char* op, const Array& x) {
-  check_floating(op, {"x", x});
-  if (x.ndim == 0) throw_shape_error("%s: x has shape (), expected at least one axis", op);
-}
-
-void check_like(const char* op, NamedArray a, const Array& x) {
-  check_same_dtype(op, a, {"x", x});
-  check_same_shape(op, a, {"x", x});
-}
-
-void check_not_empty_rows(const char* op, const Array& x) {
-  if (last_extent(x) == 0)
-    throw_shape_error("%s: x has shape %s, expected at least one element along the last axis", op, ShapeText(x).text);
-}
-
-void check_statistics(const char* op, NamedArray a, const Array& x) {
-  if (a.array.dtype != DType::float32 || !is_half_dtype(x.dtype)) check_same_dtype(op, a, {"x", x});
-  check_leading_shape(op, a, {"x", x});
 }
 
 void check_any_rows(const char* op, const Array& x) {
@@ -284,138 +250,6 @@ void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
   write_vector(bias_grads.data(), grad_bias);
 }
 
-// Sum of (a[i] - mean)^2.
-template <class T>
-Longer<T> squared_distances(int64_t n, const T* a, T mean) {
-  Longer<T> sum = 0;
-  for (int64_t i = 0; i < n; i += kRun) {
-    const T* part = a + i;
-    sum += fold<Add<T>>(n - i < kRun ? n - i : kRun,
-                        [&](int64_t j) { return (part[j] - mean) * (part[j] - mean); },
-                        [&](int64_t j, Vector<T>& to) {
-                          std::memcpy(&to, part + j, sizeof to);
-                          to -= mean;
-                          to *= to;
-                        });
-  }
-  return sum;
-}
-
-template <class T>
-void layer_norm_typed(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
-                      const Array& variance, double eps) {
-  const int64_t channels = last_extent(x);
-  const Array* arrays[] = {&x, &out, &mean, &variance};
-  const Plan plan(arrays, 4, leading_axes(x));
-  const RowAccess<T> read(x), write(out);
-  const Store store_mean = store_for(mean.dtype), store_variance = store_for(variance.dtype);
-  const Scratch<T> weights(channels), biases(channels);
-  read_vector(weight, weights.data());
-  read_vector(bias, biases.data());
-  const int parts = parallel_parts(plan.size, 2 * plan.size * channels);
-  const Scratch<T> scratch(2 * parts * channels);
-  parallel_for(plan.size, parts, [&](int part, int64_t begin, int64_t end) {
-    T* read_scratch = &scratch[2 * part * channels];
-    T* write_scratch = read_scratch + channels;
-    Cursor cursor(plan, begin);
-    for (int64_t row = begin; row < end; ++row, cursor.advance(1)) {
-      const T* values = read.read(cursor.pointer(0), 0, channels, read_scratch);
-      const T row_mean = static_cast<T>(long_sum(channels, values) / channels);
-      const double row_variance = squared_distances(channels, values, row_mean) / channels;
-      const T scale = static_cast<T>(1 / std::sqrt(row_variance + eps)), stored_variance = static_cast<T>(row_variance);
-      T* to = write.target(cursor.pointer(1), 0, write_scratch);
-#pragma GCC ivdep
-      for (int64_t c = 0; c < channels; ++c) to[c] = (values[c] - row_mean) * scale * weights[c] + biases[c];
-      write.finish(cursor.pointer(1), 0, channels, to);
-      store_mean(1, &row_mean, cursor.pointer(2), 0);
-      store_variance(1, &stored_variance, cursor.pointer(3), 0);
-    }
-  });
-}
-
-// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out weight, and means taken along the row:
-//     grad_x = (g - mean(g) - x_hat mean(g x_hat)) / sqrt(variance + eps)
-//     grad_weight = sum over rows (grad_out x_hat),   grad_bias = sum over rows (grad_out)
-template <class T>
-void layer_norm_backward_typed(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
-                               const Array& variance, const Array& grad_x, const Array& grad_weight,
-                               const Array& grad_bias, double eps) {
-  const int64_t channels = last_extent(x), rows = row_count(x);
-  const Array* arrays[] = {&x, &grad_out, &mean, &variance, &grad_x};
-  const Plan plan(arrays, 5, leading_axes(x));
-  const RowAccess<T> access_x(x), access_grad(grad_out), access_out(grad_x);
-  const Load load_mean = load_for(mean.dtype), load_variance = load_for(variance.dtype);
-  const Scratch<T> weights(channels);
-  read_vector(weight, weights.data());
-
-  // A block of rows adds its part of grad_weight and grad_bias to sums of its own.
-  const int64_t length = kTaskSize / channels > kShortSum ? kTaskSize / channels : kShortSum;
-  const int64_t blocks = (rows + length - 1) / length;
-  const Scratch<Longer<T>> weight_sums(blocks * channels), bias_sums(blocks * channels);
-  const int parts = parallel_parts(blocks, 4 * rows * channels);
-  // Rows of scratch memory are not a power of two apart: a load right after a store to an address that differs by a multiple
-  // of 4096 waits for it.
-  const int64_t pitch = (channels / 64 + 1) * 64 + 48;
-  const Scratch<T> scratch(6 * parts * pitch);
-  parallel_for(blocks, parts, [&](int part, int64_t begin, int64_t end) {
-    T* x_hat = &scratch[6 * part * pitch];
-    T *g = x_hat + pitch, *weight_sum = g + pitch, *bias_sum = weight_sum + pitch;
-    T *grad_scratch = bias_sum + pitch, *out_scratch = grad_scratch + pitch;
-    for (int64_t block = begin; block < end; ++block) {
-      Longer<T>*weight_total = &weight_sums[block * channels], *bias_total = &bias_sums[block * channels];
-      for (int64_t c = 0; c < channels; ++c) weight_total[c] = bias_total[c] = 0;
-      const int64_t stop = (block + 1) * length < rows ? (block + 1) * length : rows;
-      Cursor cursor(plan, block * length);
-      for (int64_t row = block * length; row < stop;) {
-        const int64_t short_stop = row + kShortSum < stop ? row + kShortSum : stop;
-        for (int64_t c = 0; c < channels; ++c) weight_sum[c] = bias_sum[c] = 0;
-        for (; row < short_stop; ++row, cursor.advance(1)) {
-          T mean_chunk, variance_chunk;
-          const T row_mean = *static_cast<const T*>(load_mean(1, cursor.pointer(2), 0, &mean_chunk));
-          const T row_variance = *static_cast<const T*>(load_variance(1, cursor.pointer(3), 0, &variance_chunk));
-          const T inverse_std = static_cast<T>(1 / std::sqrt(row_variance + eps));
-          const T* values = access_x.read(cursor.pointer(0), 0, channels, out_scratch);
-          const T* grads = access_grad.read(cursor.pointer(1), 0, channels, grad_scratch);
-#pragma GCC ivdep
-          for (int64_t c = 0; c < channels; ++c) {
-            x_hat[c] = (values[c] - row_mean) * inverse_std;
-            g[c] = grads[c] * weights[c];
-            weight_sum[c] += grads[c] * x_hat[c];
-            bias_sum[c] += grads[c];
-          }
-          const T mean_g = static_cast<T>(long_sum(channels, g) / channels);
-          for (int64_t c = 0; c < channels; ++c) g[c] -= mean_g;
-          // mean(g x_hat) as mean((g - mean(g)) x_hat): x_hat has mean 0
-          T* products = out_scratch;
-#pragma GCC ivdep
-          for (int64_t c = 0; c < channels; ++c) products[c] = g[c] * x_hat[c];
-          const T mean_product = static_cast<T>(long_sum(channels, products) / channels);
-          T* to = access_out.target(cursor.pointer(4), 0, out_scratch);
-#pragma GCC ivdep
-          for (int64_t c = 0; c < channels; ++c) to[c] = (g[c] - x_hat[c] * mean_product) * inverse_std;
-          access_out.finish(cursor.pointer(4), 0, channels, to);
-        }
-        for (int64_t c = 0; c < channels; ++c) {
-          weight_total[c] += weight_sum[c];
-          bias_total[c] += bias_sum[c];
-        }
-      }
-    }
-  });
-  const Scratch<T> weight_grads(channels), bias_grads(channels);
-  for (int64_t c = 0; c < channels; ++c) {
-    Longer<T> weight_total = 0, bias_total = 0;
-    for (int64_t block = 0; block < blocks; ++block) {
-      weight_total += weight_sums[block * channels + c];
-      bias_total += bias_sums[block * channels + c];
-    }
-    weight_grads[c] = static_cast<T>(weight_total);
-    bias_grads[c] = static_cast<T>(bias_total);
-  }
-  write_vector(weight_grads.data(), grad_weight);
-  write_vector(bias_grads.data(), grad_bias);
-}
-
 }  // namespace
 
 void batch_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
@@ -453,36 +287,6 @@ void batch_norm_backward(const Array& grad_out, const Array& x, const Array& wei
     check_parameter(op, p, x);
   check_any_rows(op, x);
   (x.dtype == DType::float64 ? batch_norm_backward_typed<double> : batch_norm_backward_typed<float>)(
-      grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps);
-}
-
-void layer_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
-                const Array& variance, double eps) {
-  constexpr const char* op = "layer_norm";
-  check_rows(op, x);
-  check_like(op, {"out", out}, x);
-  check_parameter(op, {"weight", weight}, x);
-  check_parameter(op, {"bias", bias}, x);
-  check_not_empty_rows(op, x);
-  check_statistics(op, {"mean", mean}, x);
-  check_statistics(op, {"variance", variance}, x);
-  (x.dtype == DType::float64 ? layer_norm_typed<double> : layer_norm_typed<float>)(x, weight, bias, out, mean, variance,
-                                                                                    eps);
-}
-
-void layer_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
-                         const Array& variance, const Array& grad_x, const Array& grad_weight, const Array& grad_bias,
-                         double eps) {
-  constexpr const char* op = "layer_norm_backward";
-  check_rows(op, x);
-  check_like(op, {"grad_out", grad_out}, x);
-  check_like(op, {"grad_x", grad_x}, x);
-  for (NamedArray p : {NamedArray{"weight", weight}, {"grad_weight", grad_weight}, {"grad_bias", grad_bias}})
-    check_parameter(op, p, x);
-  check_not_empty_rows(op, x);
-  check_statistics(op, {"mean", mean}, x);
-  check_statistics(op, {"variance", variance}, x);
-  (x.dtype == DType::float64 ? layer_norm_backward_typed<double> : layer_norm_backward_typed<float>)(
       grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps);
 }
 

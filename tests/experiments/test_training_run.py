@@ -1,0 +1,163 @@
+"""Runs of a small model: what is saved and when, and what stops a run."""
+
+import errno
+import json
+import math
+
+import numpy as np
+import pytest
+
+from experiments.metrics import NonFiniteLoss
+from experiments.run_folder import RunFolder
+from experiments.training_run import Interrupted, TrainingRun
+from needle import nn, optim
+from needle.errors import CheckpointError
+
+
+class Run:
+    """A run whose training adds 1 to the bias, and whose losses are given."""
+
+    def __init__(self, folder, losses, test_losses=None, features=2):
+        self.model = nn.Linear(features, 1)
+        self.model.bias.data *= 0
+        self.losses, self.test_losses = losses, test_losses or [0.5] * len(losses)
+        optimizer = optim.SGD(self.model.parameters(), lr=0.1)
+        self.run = TrainingRun(RunFolder(folder), self.model, optimizer, None, {"seed": 3}, "title")
+
+    def fit(self, epochs=None, **options):
+        self.run.fit(epochs or len(self.losses), self.train, {"test": self.test}, **options)
+        return self
+
+    def close(self):
+        self.run.folder.close()
+
+    def train(self, epoch):
+        loss = self.losses[epoch - 1]
+        if isinstance(loss, BaseException):
+            raise loss
+        self.model.bias.data += 1
+        return {"loss": loss, "accuracy": 0.5, "samples": 10}
+
+    def test(self, epoch):
+        return {"loss": self.test_losses[epoch - 1], "accuracy": 0.25, "samples": 5}
+
+    @property
+    def bias(self):
+        return self.model.bias.numpy().item()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "out"
+
+
+def saved(folder):
+    """What the files in the folder say: the epoch and the bias of the checkpoint, the epochs of the metrics."""
+    run_folder = object.__new__(RunFolder)  # without taking the lock
+    run_folder.checkpoint = folder / "checkpoint.safetensors"
+    state = run_folder.load()
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert rows == state["history"]
+    return state["epoch"], state["model"]["bias"].item(), [row["epoch"] for row in rows if row["split"] == "train"]
+
+
+def test_a_run_saves_its_state_before_training_and_after_each_epoch(folder):
+    states = []
+    run = Run(folder, [3.0, 2.0])
+    train = run.train
+    run.train = lambda epoch: states.append(saved(folder)) or train(epoch)
+    run.run.start()
+    run.fit()
+    assert states == [(0, 0.0, []), (1, 1.0, [1])]
+    assert saved(folder) == (2, 2.0, [1, 2])
+    row = run.run.history[0]
+    assert row.keys() == {"epoch", "split", "loss", "accuracy", "samples_per_second", "seconds"}
+    assert (row["epoch"], row["split"], row["loss"], row["accuracy"]) == (1, "train", 3.0, 0.5)
+
+
+def resumed(folder, losses):
+    run = Run(folder, losses)
+    state = run.run.folder.load()
+    assert state["config"] == {"seed": 3}
+    run.run.resume(state)
+    return run
+
+
+def test_a_resumed_run_goes_on_after_the_last_epoch_saved(folder):
+    run = Run(folder, [3.0])
+    run.run.start()
+    run.fit()
+    drawn = np.random.rand()
+    run.close()
+    run = resumed(folder, [None, 2.0, 1.0])  # the first epoch's loss is not asked for
+    assert run.bias == 1.0 and np.random.rand() == drawn
+    run.fit()
+    assert saved(folder) == (3, 3.0, [1, 2, 3])
+
+
+def test_metrics_that_a_kill_left_behind_the_checkpoint_are_mended(folder):
+    run = Run(folder, [3.0, 2.0])
+    run.run.start()
+    run.fit()
+    run.close()
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(lines[:2]))
+    resumed(folder, [])
+    assert (folder / "metrics.jsonl").read_text() == "".join(lines)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, NonFiniteLoss("the loss is nan at step 57")])
+def test_a_training_loss_that_is_not_finite_keeps_the_last_good_state(folder, loss):
+    run = Run(folder, [3.0, loss, 1.0])
+    run.run.start()
+    with pytest.raises(NonFiniteLoss, match="the state after epoch 1 is in .*; --allow_nan goes on") as caught:
+        run.fit()
+    assert isinstance(loss, float) or "nan at step 57" in str(caught.value)
+    assert saved(folder) == (1, 1.0, [1])
+
+
+def test_weights_that_went_bad_in_the_last_step_show_in_the_test_loss(folder):
+    run = Run(folder, [3.0, 2.0], test_losses=[2.0, math.nan])
+    run.run.start()
+    with pytest.raises(NonFiniteLoss, match="the loss on the test split is not finite after epoch 2"):
+        run.fit()
+    assert saved(folder) == (1, 1.0, [1])
+
+
+def test_allow_nan_goes_on(folder):
+    run = Run(folder, [3.0, math.nan])
+    run.run.start()
+    run.fit(allow_nan=True)
+    assert saved(folder) == (2, 2.0, [1, 2])
+    assert run.run.history[2]["loss"] is None
+
+
+def test_an_interrupt_says_where_the_run_stands(folder):
+    run = Run(folder, [3.0, KeyboardInterrupt()])
+    run.run.start()
+    with pytest.raises(Interrupted, match="the state after epoch 1 is in .*; --resume goes on from there"):
+        run.fit()
+    assert saved(folder) == (1, 1.0, [1])
+
+
+def test_a_full_disk_says_where_the_run_stands(folder, monkeypatch):
+    run = Run(folder, [3.0, 2.0])
+    run.run.start()
+    run.fit(epochs=1)
+
+    def no_room(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("needle.checkpoint.write_atomically", no_room)
+    with pytest.raises(OSError, match="No space left on device; the state after epoch 1 is in"):
+        run.fit()
+    assert saved(folder) == (1, 1.0, [1])
+
+
+def test_a_state_of_another_model(folder):
+    run = Run(folder, [3.0])
+    run.run.start()
+    run.close()
+    other = Run(folder, [3.0], features=5)
+    with pytest.raises(CheckpointError, match="checkpoint.safetensors: of another kind of run: .*shape"):
+        other.run.resume(other.run.folder.load())
