@@ -9,7 +9,7 @@ What goes around it, with metrics, curves and checkpoints, is training_run.py.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 
 from experiments.metrics import RunningMean
 from needle import nn, ops, optim

@@ -1,6 +1,5 @@
 """What all tests share."""
 
-import numpy as np
 import pytest
 
 from needle.backend_ndarray import all_devices, random

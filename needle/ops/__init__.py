@@ -1,11 +1,17 @@
 """Every differentiable operation, by topic. The functions are also in `needle` itself."""
 
+from needle.ops.arithmetic import (
+    AddScalar, DivScalar, EWiseAdd, EWiseDiv, EWiseMul, EWisePow, EWiseSub, MulScalar, PowerScalar,
+    add, add_scalar, divide, divide_scalar, ewise_pow, mul_scalar, multiply, power, power_scalar, subtract,
+)  # fmt: skip
+from needle.ops.broadcast import ones_like, zeros_like
 from needle.ops.elementwise import (
-    AddScalar, Cast, DivScalar, Erf, EWiseAdd, EWiseDiv, EWiseMul, EWisePow, EWiseSub, Exp, Log, Maximum, Minimum,
-    MulScalar, Negate, PowerScalar, ReLU, Sigmoid, Sqrt, Tanh, Where,
-    abs, add, add_scalar, cast, cos, divide, divide_scalar, equal, erf, ewise_pow, exp, gelu, greater, greater_equal,
-    less, less_equal, log, maximum, minimum, mul_scalar, multiply, negate, not_equal, ones_like, power, power_scalar,
-    relu, sigmoid, sign, sin, sqrt, subtract, tanh, where, zeros_like,
+    Cast, Erf, Exp, Log, Negate, ReLU, Sigmoid, Sqrt, Tanh,
+    abs, cast, cos, erf, exp, gelu, log, negate, relu, sigmoid, sign, sin, sqrt, tanh,
+)  # fmt: skip
+from needle.ops.select import (
+    Maximum, Minimum, Where,
+    equal, greater, greater_equal, less, less_equal, maximum, minimum, not_equal, where,
 )  # fmt: skip
 from needle.ops.reduce import Max, Min, Summation, max, mean, min, summation
 from needle.ops.shape import (

@@ -6,7 +6,8 @@ import math
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import matmul as array_api
-from needle.ops.elementwise import multiply, unbroadcast
+from needle.ops.arithmetic import multiply
+from needle.ops.broadcast import unbroadcast
 from needle.ops.shape import reshape, transpose
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import norm as array_api
-from needle.ops.elementwise import power_scalar
+from needle.ops.arithmetic import power_scalar
 from needle.ops.reduce import expand_reduced, mean
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from needle.autograd import FusedOp, Tensor
 from needle.backend_ndarray import pool as array_api
-from needle.ops.elementwise import add, maximum
+from needle.ops.arithmetic import add
+from needle.ops.select import maximum
 from needle.ops.shape import getitem, pad
 
 

@@ -93,7 +93,7 @@ class BroadcastTo(Op):
         return a.broadcast_to(self.shape)
 
     def gradient(self, out_grad, node):
-        from needle.ops.elementwise import unbroadcast
+        from needle.ops.broadcast import unbroadcast
 
         return unbroadcast(out_grad, node.inputs[0])
 

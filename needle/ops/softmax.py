@@ -5,10 +5,10 @@ from __future__ import annotations
 from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import softmax as array_api
 from needle.backend_ndarray.dtype import int64
-from needle.backend_ndarray import ndarray
 from needle.errors import DTypeError
-from needle.ops.elementwise import cast, equal, exp
+from needle.ops.elementwise import cast, exp
 from needle.ops.reduce import expand_reduced, summation
+from needle.ops.select import equal
 from needle.ops.shape import broadcast_to, reshape
 
 
