@@ -201,53 +201,44 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
   });
 }
 
-void avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
-  const Geometry geometry("avg_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
-  dispatch_floating("avg_pool2d", x.dtype, [&](auto zero) {
+namespace {
+
+// `to`, each pixel of it: the sum of those pixels of `from` that `meets` gives for its row and its column, divided by the
+// area of a window. Forward `from` is x and a window meets its pixels; backward it is grad_out and a pixel meets its windows.
+void average(const char* op, const Geometry& geometry, const Array& from, const Array& to, int64_t kernel,
+             Range (Axis::*meets)(int64_t) const) {
+  dispatch_floating(op, to.dtype, [&](auto zero) {
     using E = decltype(zero);
     const Compute<E> area = static_cast<Compute<E>>(kernel) * static_cast<Compute<E>>(kernel);
-    for_each_pixel(out, window_size(geometry), [&](int64_t n, int64_t i, int64_t j, int64_t c, int64_t count) {
+    for_each_pixel(to, window_size(geometry), [&](int64_t n, int64_t y, int64_t x, int64_t c, int64_t count) {
       Compute<E> result_buffer[kChunk], buffer[kChunk];
-      E* const to = pixel<E>(out, n, i, j, c);
-      Compute<E>* const sum = result_channels(to, out.strides[3], result_buffer);
+      E* const result = pixel<E>(to, n, y, x, c);
+      Compute<E>* const sum = result_channels(result, to.strides[3], result_buffer);
       for (int64_t k = 0; k < count; ++k) sum[k] = 0;
-      const Range rows = geometry.rows.pixels(i), columns = geometry.columns.pixels(j);
-      for (int64_t h = rows.begin; h < rows.end; ++h) {
-        for (int64_t w = columns.begin; w < columns.end; ++w) {
-          const Compute<E>* values = read_channels(pixel<E>(x, n, h, w, c), x.strides[3], count, buffer);
+      const Range rows = (geometry.rows.*meets)(y), columns = (geometry.columns.*meets)(x);
+      for (int64_t i = rows.begin; i < rows.end; ++i) {
+        for (int64_t j = columns.begin; j < columns.end; ++j) {
+          const Compute<E>* values = read_channels(pixel<E>(from, n, i, j, c), from.strides[3], count, buffer);
 #pragma GCC ivdep
           for (int64_t k = 0; k < count; ++k) sum[k] += values[k];
         }
       }
       for (int64_t k = 0; k < count; ++k) sum[k] /= area;
-      write_channels(sum, count, to, out.strides[3]);
+      write_channels(sum, count, result, to.strides[3]);
     });
   });
 }
 
+}  // namespace
+
+void avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
+  const Geometry geometry("avg_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
+  average("avg_pool2d", geometry, x, out, kernel, &Axis::pixels);
+}
+
 void avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding) {
   const Geometry geometry("avg_pool2d_backward", {"grad_x", grad_x}, {"grad_out", grad_out}, kernel, stride, padding);
-  dispatch_floating("avg_pool2d_backward", grad_x.dtype, [&](auto zero) {
-    using E = decltype(zero);
-    const Compute<E> area = static_cast<Compute<E>>(kernel) * static_cast<Compute<E>>(kernel);
-    for_each_pixel(grad_x, window_size(geometry), [&](int64_t n, int64_t y, int64_t x, int64_t c, int64_t count) {
-      Compute<E> result_buffer[kChunk], buffer[kChunk];
-      E* const to = pixel<E>(grad_x, n, y, x, c);
-      Compute<E>* const sum = result_channels(to, grad_x.strides[3], result_buffer);
-      for (int64_t k = 0; k < count; ++k) sum[k] = 0;
-      const Range rows = geometry.rows.windows_over(y), columns = geometry.columns.windows_over(x);
-      for (int64_t i = rows.begin; i < rows.end; ++i) {
-        for (int64_t j = columns.begin; j < columns.end; ++j) {
-          const Compute<E>* gradients =
-              read_channels(pixel<E>(grad_out, n, i, j, c), grad_out.strides[3], count, buffer);
-#pragma GCC ivdep
-          for (int64_t k = 0; k < count; ++k) sum[k] += gradients[k];
-        }
-      }
-      for (int64_t k = 0; k < count; ++k) sum[k] /= area;
-      write_channels(sum, count, to, grad_x.strides[3]);
-    });
-  });
+  average("avg_pool2d_backward", geometry, grad_out, grad_x, kernel, &Axis::windows_over);
 }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

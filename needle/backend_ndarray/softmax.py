@@ -19,11 +19,10 @@ def infer_softmax(op: str, x, axis: int) -> Spec:
 
 
 def _along_axis(op: str, x, axis: int):
-    spec = infer_softmax(op, x, axis)
+    infer_softmax(op, x, axis)
     out = ndarray.empty_like(x)
     order = [i for i in range(x.ndim) if i != axis % x.ndim] + [axis % x.ndim]
     call(x.device, op, x.permute(order), out.permute(order))
-    assert out.shape == spec.shape
     return out
 
 
