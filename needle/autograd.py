@@ -88,8 +88,8 @@ class FusedOp(Op):
     `spelled` is the same in small ops: the version to read, to test against, and to differentiate twice.
     """
 
-    def spelled(self, *inputs: Tensor) -> Tensor:
-        """The result from `inputs`, by other Ops."""
+    def spelled(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The result, or results, from `inputs`, by other Ops."""
         raise NotImplementedError
 
     def fused_gradient(self, out_grad, node):
@@ -254,9 +254,12 @@ class Tensor(Value):
         order = find_topo_sort([self])
         if create_graph is None:
             create_graph = not any(isinstance(node, Parameter) for node in order)
+        taken = {id(out_grad.cached_data.buffer)}
         with _recording(create_graph):
-            for node, adjoint in _sweep(order, out_grad, keep_graph=create_graph):
-                if node.op is None or (create_graph and isinstance(node, Tensor)):
+            for node, adjoint in _sweep(order, {id(self): out_grad}, keep_graph=create_graph):
+                if node.op is None:
+                    node.grad = _own(adjoint, taken)
+                elif create_graph and isinstance(node, Tensor):
                     node.grad = adjoint
 
     # Operators
@@ -444,10 +447,12 @@ def find_topo_sort(outputs: Sequence[Value], stop_at: frozenset[int] = frozenset
 
 
 def _sweep(
-    order: list[Value], out_grad: Tensor, keep_graph: bool, stop_at: frozenset[int] = frozenset()
+    order: list[Value], adjoints: dict[int, Tensor], keep_graph: bool, stop_at: frozenset[int] = frozenset()
 ) -> Iterator[tuple[Value, Tensor]]:
-    """Yields every node of a topological order with its adjoint, from the output to the leaves; empties `order`."""
-    adjoints = {id(order[-1]): out_grad}
+    """Yields every node of a topological order with its adjoint, from the outputs to the leaves.
+
+    `adjoints` are those of the outputs, by id. Empties both.
+    """
     owned: set[int] = set()  # nodes whose adjoint is a sum made here, which may be added to in place
     while order:
         node = order.pop()
@@ -482,15 +487,36 @@ def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:
             owned.add(key)
 
 
-def gradients(output: Tensor, inputs: Sequence[Tensor], out_grad: Tensor | None = None) -> list[Tensor | None]:
+def _own(grad: Tensor, taken: set[int]) -> Tensor:
+    """The gradient of a leaf, in memory of its own, so that an optimizer may change it in place.
+
+    A sum, for one, hands one array on to both operands. `taken` are the ids of buffers that are in use. A gradient that
+    has a graph stays as it is.
+    """
+    data = grad.cached_data
+    overlaps = any(stride == 0 and extent > 1 for stride, extent in zip(data.strides, data.shape))
+    if grad.op is None and (overlaps or id(data.buffer) in taken):
+        grad = Tensor.make_const(data.copy())
+    taken.add(id(grad.cached_data.buffer))
+    return grad
+
+
+def gradients(
+    output: Tensor | tuple[Tensor, ...], inputs: Sequence[Tensor], out_grad: Tensor | Sequence[Tensor] | None = None
+) -> list[Tensor | None]:
     """d output / d input for each of `inputs`, without touching anyone's `grad`; None where there is no dependence.
 
+    `out_grad` is the adjoint of the output, by default ones. Of several outputs, with an adjoint each, it is the sum.
     The results have a graph of their own where operations are recorded.
     """
-    out_grad = ops.ones_like(output) if out_grad is None else out_grad
+    outputs, out_grads = (output, out_grad) if isinstance(output, tuple) else ((output,), (out_grad,))
+    adjoints: dict[int, Tensor] = {}
+    for value, adjoint in zip(outputs, out_grads or [None] * len(outputs)):
+        if value.requires_grad:
+            _accumulate(adjoints, set(), value, ops.ones_like(value) if adjoint is None else adjoint)
     stop_at = frozenset(map(id, inputs))
-    order = find_topo_sort([output], stop_at) if output.requires_grad else []
-    found = {id(node): adjoint for node, adjoint in _sweep(order, out_grad, True, stop_at)} if order else {}
+    order = find_topo_sort([value for value in outputs if value.requires_grad], stop_at)
+    found = {id(node): adjoint for node, adjoint in _sweep(order, adjoints, True, stop_at)}
     return [found.get(id(value)) for value in inputs]
 
 

@@ -29,6 +29,16 @@ Array::Array(BufferPtr buffer_, DType dtype, int ndim, const Dims& shape, const 
                              " reaches outside its buffer of ", buffer->nbytes(), " bytes"));
 }
 
+Array Array::compact(DType dtype, int ndim, const Dims& shape) {
+  Dims strides{};
+  int64_t size = 1;
+  for (int d = ndim - 1; d >= 0; --d) {
+    strides[d] = size;
+    size *= shape[d];
+  }
+  return Array(std::make_shared<Buffer>(size * itemsize(dtype)), dtype, ndim, shape, strides, 0);
+}
+
 template <class Value>
 static void store_immediate(Array& array, Value value) {
   dispatch(array.dtype, [&](auto zero) {

@@ -29,6 +29,9 @@ struct Array {
   // Throws ShapeError where any element would lie outside the buffer or there are more than kMaxDims dimensions.
   Array(BufferPtr buffer, DType dtype, int ndim, const Dims& shape, const Dims& strides, int64_t offset);
 
+  // A row-major array in a buffer of its own, whose elements are whatever was there.
+  static Array compact(DType dtype, int ndim, const Dims& shape);
+
   // A 0-d operand that carries its value along; element-wise kernels broadcast it.
   static Array scalar(double value, DType dtype);
   static Array scalar(int64_t value, DType dtype);

@@ -214,13 +214,21 @@ struct StridedResult {
 // ---------------------------------------------------------------------------------------------------------------------
 // The micro-kernel
 
-// Adds A's panel (M_R x depth) times B's panel (depth x N_R) to the tile of C whose row i begins at c + row_offsets[i],
-// or sets the tile where not `add`. Of the N_R columns only the first `vectors` vectors are computed. Every sum[i][j]
-// is a register: the loops over i and j unroll completely. Each step also asks for a piece of the panel of B that comes
-// next, from `ahead` on, so that it has arrived in L2 by the time it is needed.
+// What sums begin with, in rows like those of C: C itself, to add to it; one row for all, a bias; or, without data, zero.
+template <class T>
+struct Start {
+  const T* data = nullptr;
+  const int64_t* row_offsets = nullptr;  // of the same rows as those of C
+  int64_t column_stride = 1;
+};
+
+// Sets the tile of C whose row i begins at c + row_offsets[i] to `start` plus A's panel (M_R x depth) times B's panel
+// (depth x N_R). Of the N_R columns only the first `vectors` vectors are computed. Every sum[i][j] is a register: the
+// loops over i and j unroll completely. Each step also asks for a piece of the panel of B that comes next, from `ahead`
+// on, so that it has arrived in L2 by the time it is needed.
 template <int vectors, class T>
 void multiply_panels(int64_t depth, const T* __restrict a, const T* __restrict b, const char* ahead, int64_t ahead_step,
-                     T* __restrict c, const int64_t* row_offsets, bool add) {
+                     T* c, const int64_t* row_offsets, const T* start, const int64_t* start_offsets) {
   Vector<T> sum[kTileRows][vectors] = {};
   for (int64_t p = 0; p < depth; ++p, ++a, b += kTileColumns<T>, ahead += ahead_step) {
     __builtin_prefetch(ahead, 0, 2);
@@ -232,11 +240,11 @@ void multiply_panels(int64_t depth, const T* __restrict a, const T* __restrict b
 #pragma GCC unroll 2
       for (int j = 0; j < vectors; ++j) sum[i][j] += a[i * kPanelStride<T>] * b_row[j];
   }
-  if (add) {
+  if (start) {
 #pragma GCC unroll 16
     for (int i = 0; i < kTileRows; ++i)
 #pragma GCC unroll 2
-      for (int j = 0; j < vectors; ++j) sum[i][j] += reinterpret_cast<const Vector<T>*>(c + row_offsets[i])[j];
+      for (int j = 0; j < vectors; ++j) sum[i][j] += reinterpret_cast<const Vector<T>*>(start + start_offsets[i])[j];
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kTileRows; ++i)
@@ -316,12 +324,12 @@ void pack_a(const A& a, int64_t row, int64_t rows, int64_t p, int64_t depth, T* 
     std::memset(panels + r * kPanelStride<T>, 0, depth * sizeof(T));
 }
 
-// Adds a block of packed A (rows x depth) times panels of packed B (depth x columns) to the block of C whose row i
-// begins at c + row_offsets[i], or sets it. Tiles over the edge of C, or of a C whose columns are not side by side, are
+// Sets the block of C whose row i begins at c + row_offsets[i] to `start` plus a block of packed A (rows x depth) times
+// panels of packed B (depth x columns). Tiles over the edge of C, or of a C whose columns are not side by side, are
 // computed in `tile` and copied.
 template <class T>
 void multiply_block(int64_t rows, int64_t columns, int64_t depth, const T* panels_a, const T* panels_b, T* c,
-                    const int64_t* row_offsets, int64_t column_stride, bool add) {
+                    const int64_t* row_offsets, int64_t column_stride, const Start<T>& start) {
   alignas(kAlignment) T tile[kTileRows * kTileColumns<T>];
   int64_t tile_offsets[kTileRows];
   for (int i = 0; i < kTileRows; ++i) tile_offsets[i] = i * kTileColumns<T>;
@@ -335,40 +343,46 @@ void multiply_block(int64_t rows, int64_t columns, int64_t depth, const T* panel
       const T* panel_a = panels_a + i * kPanelStride<T>;
       const int64_t height = smaller(kTileRows, rows - i);
       if (height == kTileRows && width % kLanes<T> == 0 && column_stride == 1) {
-        multiply(depth, panel_a, panels_b, ahead, ahead_step, c + j, row_offsets + i, add);
+        multiply(depth, panel_a, panels_b, ahead, ahead_step, c + j, row_offsets + i,
+                 start.data ? start.data + j : nullptr, start.row_offsets + i);
       } else {
-        multiply(depth, panel_a, panels_b, ahead, ahead_step, tile, tile_offsets, false);
+        multiply(depth, panel_a, panels_b, ahead, ahead_step, tile, tile_offsets, nullptr, nullptr);
         for (int64_t r = 0; r < height; ++r) {
           T* row = c + row_offsets[i + r] + j * column_stride;
+          const T* begin = start.data ? start.data + start.row_offsets[i + r] + j * start.column_stride : nullptr;
           for (int64_t q = 0; q < width; ++q)
-            row[q * column_stride] = tile[r * kTileColumns<T> + q] + (add ? row[q * column_stride] : 0);
+            row[q * column_stride] = tile[r * kTileColumns<T> + q] + (begin ? begin[q * start.column_stride] : 0);
         }
       }
     }
   }
 }
 
-// The block of C with rows i0 .. i0 + rows - 1 and the columns of panels q0 .. q1 - 1 of a piece of B: set to the
-// product with that piece or, from the second piece on, added to. `scratch` holds a block of A and, where C does not
-// hold the sums itself, the block of C, which is rounded once it is complete.
+// The block of C with rows i0 .. i0 + rows - 1 and the columns of panels q0 .. q1 - 1 of a piece of B: set to the bias,
+// if any, plus the product with that piece or, from the second piece on, added to. `scratch` holds a block of A and,
+// where C does not hold the sums itself, the block of C, which is rounded once it is complete.
 template <class T, class A, class C>
-void compute_block(const A& a, const PackedB<T>& b, const C& c, int64_t i0, int64_t rows, int64_t q0, int64_t q1,
-                   T* scratch, int64_t packed_a_size) {
+void compute_block(const A& a, const PackedB<T>& b, const C& c, const T* bias, int64_t i0, int64_t rows, int64_t q0,
+                   int64_t q1, T* scratch, int64_t packed_a_size) {
   using Element = typename C::Element;
   const int64_t j = b.j0 + q0 * kTileColumns<T>, columns = smaller(b.j0 + q1 * kTileColumns<T>, b.j1) - j;
   T* const packed_a = scratch;
   T* const block_c = scratch + packed_a_size;
   Element* const corner = c.data + j * c.column_stride;
   int64_t offsets[kBlockRows], block_offsets[kBlockRows];
+  static constexpr int64_t kSameRow[kBlockRows] = {};
+  const Start<T> first = bias ? Start<T>{bias + j, kSameRow, 1} : Start<T>{};
   c.row_offsets(i0, rows, offsets);
   for (int64_t i = 0; i < rows; ++i) block_offsets[i] = i * columns;
 
   for (int64_t p = b.k0; p == 0 || p < b.k1; p += kBlockDepth) {  // once for k = 0, which sets C to zero
     pack_a(a, i0, rows, p, b.depth(p), packed_a);
     if constexpr (std::is_same_v<Element, T>)
-      multiply_block(rows, columns, b.depth(p), packed_a, b.panel(p, q0), corner, offsets, c.column_stride, p > 0);
+      multiply_block(rows, columns, b.depth(p), packed_a, b.panel(p, q0), corner, offsets, c.column_stride,
+                     p > 0 ? Start<T>{corner, offsets, c.column_stride} : first);
     else
-      multiply_block(rows, columns, b.depth(p), packed_a, b.panel(p, q0), block_c, block_offsets, 1, p > 0);
+      multiply_block(rows, columns, b.depth(p), packed_a, b.panel(p, q0), block_c, block_offsets, 1,
+                     p > 0 ? Start<T>{block_c, block_offsets, 1} : first);
   }
   if constexpr (!std::is_same_v<Element, T>)
     for (int64_t i = 0; i < rows; ++i)
@@ -376,10 +390,10 @@ void compute_block(const A& a, const PackedB<T>& b, const C& c, int64_t i0, int6
         corner[offsets[i] + q * c.column_stride] = static_cast<Element>(block_c[block_offsets[i] + q]);
 }
 
-// C (m x n) = A (m x k) B (k x n) by a team of threads, each of which calls this.
+// C (m x n) = A (m x k) B (k x n) + bias by a team of threads, each of which calls this.
 template <class T, class A, class B, class C>
 void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int64_t k, const A& a, const B& b,
-                       const C& c) {
+                       const C& c, const T* bias) {
   const Blocking<T> blocking(m, n, k, std::is_same_v<typename C::Element, T>);
   T* const scratch = workspace + blocking.packed_b + team.rank * blocking.per_thread();
 
@@ -401,7 +415,7 @@ void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int
         const int64_t block = task / strips, strip = task % strips;
         const int64_t i0 = row_panels * block / row_blocks * kTileRows;
         const int64_t i1 = smaller(row_panels * (block + 1) / row_blocks * kTileRows, m);
-        compute_block(a, piece, c, i0, i1 - i0, panels * strip / strips, panels * (strip + 1) / strips, scratch,
+        compute_block(a, piece, c, bias, i0, i1 - i0, panels * strip / strips, panels * (strip + 1) / strips, scratch,
                       blocking.packed_a);
       }
       team.barrier();  // nobody packs the next piece of B over panels that somebody still reads
@@ -409,10 +423,11 @@ void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int
   }
 }
 
-// C_i = A_i B_i for i = 0 .. batch - 1; `a`, `b` and `c` give the operands and the result of product i.
+// C_i = A_i B_i for i = 0 .. batch - 1; `a`, `b` and `c` give the operands and the result of product i. Each row of
+// the results begins with `bias`, n numbers, or, where that is null, with zeros.
 // Many small products are dealt out to the threads whole; few or large ones are computed one by one by all threads.
 template <class T, class OperandA, class OperandB, class Result>
-void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b, Result c) {
+void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b, Result c, const T* bias = nullptr) {
   if (batch == 0 || m == 0 || n == 0) return;
   using Element = typename decltype(c(0))::Element;
   constexpr double kWorthAThread = 1 << 19;  // multiply-adds; starting a thread's work takes some microseconds
@@ -428,9 +443,10 @@ void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b
     if (whole) {
       const Range products = team.share(batch);
       for (int64_t i = products.begin; i < products.end; ++i)
-        multiply_together<T>(Team{0, 1}, memory + team.rank * workspace, m, n, k, a(i), b(i), c(i));
+        multiply_together<T>(Team{0, 1}, memory + team.rank * workspace, m, n, k, a(i), b(i), c(i),
+                             bias);
     } else {
-      for (int64_t i = 0; i < batch; ++i) multiply_together<T>(team, memory, m, n, k, a(i), b(i), c(i));
+      for (int64_t i = 0; i < batch; ++i) multiply_together<T>(team, memory, m, n, k, a(i), b(i), c(i), bias);
     }
   };
   if (threads == 1) return run(Team{0, 1});

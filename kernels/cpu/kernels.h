@@ -63,12 +63,16 @@
   /* reductions; sum of nothing is 0, max and min of nothing are a ShapeError and hand on NaN; sum of integers wraps,  \
      bool is not summed; argmax and argmin reduce one axis, write int64, take the first of equals and of NaN */        \
   KERNEL(sum, (const Array& a, const Array& out))                                                                      \
+  /* the sum of a * a, for floating a; out is float64 if a is, else float32 */                                         \
+  KERNEL(sum_of_squares, (const Array& a, const Array& out))                                                           \
   KERNEL(max, (const Array& a, const Array& out))                                                                      \
   KERNEL(min, (const Array& a, const Array& out))                                                                      \
   KERNEL(argmax, (const Array& a, const Array& out))                                                                   \
   KERNEL(argmin, (const Array& a, const Array& out))                                                                   \
   /* out (..., m, n) = a (..., m, k) @ b (..., k, n), the leading axes equal; any dtype; k = 0 gives zeros */          \
   KERNEL(matmul, (const Array& a, const Array& b, const Array& out))                                                   \
+  /* out (m, n) = x (m, k) @ weight (k, n) + bias (n,); floating */                                                    \
+  KERNEL(linear, (const Array& x, const Array& weight, const Array& bias, const Array& out))                           \
   /* out[n, i, j, f] = sum over (h, w, c) of x[n, i*stride+h-padding, j*stride+w-padding, c] * weight[h, w, c, f] */    \
   KERNEL(conv2d, (const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding))             \
   KERNEL(conv2d_backward_data,                                                                                         \
@@ -109,6 +113,20 @@
   KERNEL(softmax_cross_entropy, (const Array& logits, const Array& labels, const Array& loss))                         \
   KERNEL(softmax_cross_entropy_backward,                                                                               \
          (const Array& logits, const Array& labels, const Array& grad_loss, const Array& grad_logits))                 \
+  /* recurrent layers over T steps of B rows and H units; W_hh (H, G*H), bias (G*H,), hidden and cells (T + 1, B, H),  \
+     of which the first is given and the rest written. G = 1: gates (T, B, H) are the products with the inputs;        \
+     hidden[t+1] = tanh(gates[t] + hidden[t] W_hh + bias), or relu of it */                                            \
+  KERNEL(rnn, (const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden, bool relu))              \
+  /* grad_hidden (T, B, H) is of hidden[1:], grad_gates of what the nonlinearity was applied to */                     \
+  KERNEL(rnn_backward, (const Array& grad_hidden, const Array& hidden, const Array& W_hh, const Array& grad_gates,     \
+                        const Array& grad_h0, bool relu))                                                              \
+  /* G = 4, in the order i, f, g, o: gates (T, B, 4H) are the products with the inputs, and the gates on return:       \
+     i, f, o = sigmoid and g = tanh of gates[t] + hidden[t] W_hh + bias; cells[t+1] = f cells[t] + i g;                \
+     hidden[t+1] = o tanh(cells[t+1]) */                                                                               \
+  KERNEL(lstm, (const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden, const Array& cells))    \
+  /* grad_cell (B, H) is of cells[T] */                                                                                \
+  KERNEL(lstm_backward, (const Array& grad_hidden, const Array& grad_cell, const Array& gates, const Array& cells,     \
+                         const Array& W_hh, const Array& grad_gates, const Array& grad_h0, const Array& grad_c0))      \
   /* out[i..., :] = a[indices[i...], :] for a (rows, width), indices int32 or int64 of any shape, out (*i, width) */   \
   KERNEL(gather, (const Array& a, const Array& indices, const Array& out))                                             \
   /* out[indices[i...], :] += a[i..., :], in the order of i; adds to what out holds */                                 \

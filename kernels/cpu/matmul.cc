@@ -1,8 +1,10 @@
-// out (..., m, n) = a (..., m, k) @ b (..., k, n): matrices of any strides, by the loop nest of gemm.h.
+// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias: matrices of any strides, by the loop
+// nest of gemm.h.
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/rows.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
@@ -139,6 +141,38 @@ void matmul(const Array& a, const Array& b, const Array& out) {
           multiply_vector<Sum>(left, row, count, k, right.data, right.row_stride, to.data, to.row_stride);
       }
     });
+  });
+}
+
+void linear(const Array& x, const Array& weight, const Array& bias, const Array& out) {
+  check_floating("linear", {"x", x});
+  check_same_dtype("linear", {"weight", weight}, {"x", x});
+  check_same_dtype("linear", {"bias", bias}, {"x", x});
+  check_same_dtype("linear", {"out", out}, {"x", x});
+  check_ndim("linear", {"x", x}, 2);
+  check_ndim("linear", {"weight", weight}, 2);
+  const int64_t m = x.shape[0], k = x.shape[1], n = weight.shape[1];
+  if (weight.shape[0] != k || !out.has_shape({m, n}))
+    throw_shape_error("linear: x has shape %s, weight %s and out %s, expected (m, k), (k, n) and (m, n)",
+                      ShapeText(x).text, ShapeText(weight).text, ShapeText(out).text);
+  check_vector("linear", {"bias", bias}, n);
+
+  if ((m == 1 || n == 1) && !is_half_dtype(x.dtype)) {  // memory sets the pace, see multiply_vector
+    matmul(x, weight, out);
+    return add(out, Array(bias.buffer, bias.dtype, 2, {m, n}, {0, bias.strides[0]}, bias.offset), out);
+  }
+  dispatch_floating("linear", x.dtype, [&](auto zero) {
+    using Element = decltype(zero);
+    using Sum = Compute<Element>;
+    const Scratch<Sum> biases(n);
+    read_vector(bias, biases.data());
+    gemm<Sum>(1, m, n, k,
+              [&](int64_t) { return StridedMatrix<Element>{x.data<Element>(), x.strides[0], x.strides[1]}; },
+              [&](int64_t) {
+                return StridedMatrix<Element>{weight.data<Element>(), weight.strides[0], weight.strides[1]};
+              },
+              [&](int64_t) { return StridedResult<Element>{out.data<Element>(), out.strides[0], out.strides[1]}; },
+              biases.data());
   });
 }
 

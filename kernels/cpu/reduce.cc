@@ -80,6 +80,36 @@ struct Fold {
   };
 };
 
+// The sum of squares: as above, of values that are squared on the way.
+template <class T>
+struct FoldSquares : Fold<Add<T>> {
+  using Sum = Fold<Add<T>>;
+
+  static void fold_run(typename Sum::Partial& partial, int64_t n, const T* a, int64_t /*index*/) {
+    partial += fold<Add<T>>(n, [a](int64_t i) { return a[i] * a[i]; },
+                            [a](int64_t i, Vector<T>& to) {
+                              std::memcpy(&to, a + i, sizeof to);
+                              to *= to;
+                            });
+  }
+
+  class Columns : public Sum::Columns {
+   public:
+    explicit Columns(int64_t n) : Sum::Columns(n), n_(n) {}
+    void add_row(const T* a, int64_t index) {
+      T squares[kChunk];
+      for (int64_t j = 0; j < n_; ++j) squares[j] = a[j] * a[j];
+      Sum::Columns::add_row(squares, index);
+    }
+    void add_four_rows(const T* a, int64_t step, int64_t index) {
+      for (int row = 0; row < 4; ++row) add_row(a + row * step, index + row);
+    }
+
+   private:
+    const int64_t n_;
+  };
+};
+
 // The place of the first largest (or smallest) element, or of the first NaN.
 template <class Extremum>
 struct Arg {
@@ -370,6 +400,13 @@ void sum(const Array& a, const Array& out) {
     else if constexpr (!std::is_same_v<T, bool>)
       reduce(functions<Fold<Add<std::make_unsigned_t<T>>>>(), a, out, axes);  // wraps around
   });
+}
+
+void sum_of_squares(const Array& a, const Array& out) {
+  check_floating("sum_of_squares", {"a", a});
+  check_dtype("sum_of_squares", {"out", out}, a.dtype == DType::float64 ? DType::float64 : DType::float32);
+  const unsigned axes = reduced_axes("sum_of_squares", a, out);
+  reduce(a.dtype == DType::float64 ? functions<FoldSquares<double>>() : functions<FoldSquares<float>>(), a, out, axes);
 }
 
 void max(const Array& a, const Array& out) { extremum<Max>("max", a, out); }

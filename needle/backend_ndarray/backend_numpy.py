@@ -132,6 +132,7 @@ def _arg_reduction(function):
 
 
 sum = _reduction(lambda a, axis, keepdims: np.sum(a, axis, keepdims=keepdims, dtype=a.dtype))
+sum_of_squares = _reduction(lambda a, axis, keepdims: np.sum(a * a, axis, keepdims=keepdims))
 max = _reduction(np.max)
 min = _reduction(np.min)
 argmax = _arg_reduction(np.argmax)
@@ -141,6 +142,11 @@ argmin = _arg_reduction(np.argmin)
 def matmul(a, b, out):
     with np.errstate(all="ignore"):
         out[...] = np.matmul(_wide(a), _wide(b))
+
+
+@_elementwise
+def linear(x, weight, bias):
+    return x @ weight + bias
 
 
 def _windows(x, kernel: tuple[int, int], stride: int, padding: int, fill: float = 0.0):
@@ -264,6 +270,58 @@ def log_softmax(x):
 @_elementwise
 def log_sum_exp(x):
     return _log_sum_exp(x)[..., 0]
+
+
+def rnn(gates, W_hh, bias, hidden, relu):
+    steps, W_hh, bias, h = _wide(gates), _wide(W_hh), _wide(bias), _wide(hidden[0])
+    for t, a in enumerate(steps):
+        a = a + h @ W_hh + bias
+        h = np.maximum(a, 0) if relu else np.tanh(a)
+        hidden[t + 1] = h
+
+
+def rnn_backward(grad_hidden, hidden, W_hh, grad_gates, grad_h0, relu):
+    h, W_hh = _wide(hidden), _wide(W_hh)
+    grad_h = np.zeros_like(h[0])
+    for t in reversed(range(len(grad_hidden))):
+        grad_h = grad_h + _wide(grad_hidden[t])
+        grad_a = grad_h * ((h[t + 1] > 0) if relu else 1 - h[t + 1] ** 2)
+        grad_gates[t] = grad_a
+        grad_h = grad_a @ W_hh.T
+    grad_h0[...] = grad_h
+
+
+def lstm(gates, W_hh, bias, hidden, cells):
+    W_hh, bias, h, c = map(_wide, (W_hh, bias, hidden[0], cells[0]))
+    for t, x in enumerate(gates):
+        a_i, a_f, a_g, a_o = np.split(_wide(x) + h @ W_hh + bias, 4, axis=1)
+        i, f, g, o = _sigmoid(a_i), _sigmoid(a_f), np.tanh(a_g), _sigmoid(a_o)
+        c = f * c + i * g
+        h = o * np.tanh(c)
+        gates[t], hidden[t + 1], cells[t + 1] = np.concatenate([i, f, g, o], axis=1), h, c
+
+
+def lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0):
+    W_hh, grad_c = _wide(W_hh), _wide(grad_cell)
+    grad_h = np.zeros_like(grad_c)
+    for t in reversed(range(len(gates))):
+        i, f, g, o = np.split(_wide(gates[t]), 4, axis=1)
+        tanh_c = np.tanh(_wide(cells[t + 1]))
+        grad_h = grad_h + _wide(grad_hidden[t])
+        grad_c = grad_c + grad_h * o * (1 - tanh_c**2)
+        grad_a = np.concatenate(
+            [
+                grad_c * g * i * (1 - i),
+                grad_c * _wide(cells[t]) * f * (1 - f),
+                grad_c * i * (1 - g**2),
+                grad_h * tanh_c * o * (1 - o),
+            ],
+            axis=1,
+        )
+        grad_gates[t] = grad_a
+        grad_c = grad_c * f
+        grad_h = grad_a @ W_hh.T
+    grad_h0[...], grad_c0[...] = grad_h, grad_c
 
 
 def _check_indices(op: str, indices, extent: int) -> None:

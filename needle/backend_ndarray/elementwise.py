@@ -174,6 +174,11 @@ def where(condition, a, b):
     return out
 
 
+def multiply_by(a, b) -> None:
+    """a *= b, in place; b broadcasts to the shape of a, which keeps its dtype."""
+    call(a.device, "multiply", a, _prepare("multiply_by", b, a.dtype, a), a)
+
+
 def add_to(a, b) -> None:
     """a += b, in place; b broadcasts to the shape of a, which keeps its dtype."""
     call(a.device, "add", a, _prepare("add_to", b, a.dtype, a), a)

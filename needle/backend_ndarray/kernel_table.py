@@ -59,12 +59,14 @@ KERNELS = {
     "logical_not": "(a, out): not a; operands are bool",
     # Reductions; any dtype but bool
     "sum": "(a, out): 0 of nothing",
+    "sum_of_squares": "(a, out): sum of a * a; a is floating, out float64 if a is, else float32",
     "max": "(a, out): NaN if there is one; of one element or more",
     "min": "(a, out): NaN if there is one; of one element or more",
     "argmax": "(a, out): along one axis, the first of the largest, or of the NaNs; out is int64",
     "argmin": "(a, out): along one axis, the first of the smallest, or of the NaNs; out is int64",
     # Matrix products, any dtype
     "matmul": "(a, b, out): (..., m, k) @ (..., k, n), the leading axes equal",
+    "linear": "(x, weight, bias, out): x (m, k) @ weight (k, n) + bias (n,); floating",
     # Convolution; floating
     "conv2d": "(x, weight, out, stride, padding): see conv.py",
     "conv2d_backward_data": "(grad_out, weight, grad_x, stride, padding)",
@@ -86,6 +88,14 @@ KERNELS = {
     "log_sum_exp": "(x, out): log(sum(e^x)), without the last axis",
     "softmax_cross_entropy": "(logits, labels, loss): -log(softmax(logits)[label]) of each row; labels int32 or int64",
     "softmax_cross_entropy_backward": "(logits, labels, grad_loss, grad_logits): (softmax - one_hot) * grad_loss",
+    # Recurrent layers over T steps of B vectors; W_hh (H, G*H), bias (G*H,), hidden and cells (T + 1, B, H), of which
+    # the first is given; grad_hidden is of hidden[1:], grad_gates of the gates before their nonlinearities; floating
+    "rnn": "(gates, W_hh, bias, hidden, relu): G = 1, gates (T, B, H): h[t+1] = tanh(gates[t] + h[t] W_hh + bias), or relu",
+    "rnn_backward": "(grad_hidden, hidden, W_hh, grad_gates, grad_h0, relu)",
+    "lstm": "(gates, W_hh, bias, hidden, cells): G = 4, gates (T, B, 4H) are x W_ih and become i, f, g, o: "
+    "a = gates[t] + h[t] W_hh + bias; i, f, o = sigmoid of its 1st, 2nd, 4th part, g = tanh of its 3rd; "
+    "c[t+1] = f c[t] + i g; h[t+1] = o tanh(c[t+1])",
+    "lstm_backward": "(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0): grad_cell is of c[T]",
     # Rows by number (int32 or int64, of any shape, checked); any dtype
     "gather": "(a, indices, out): out[i..., :] = a[indices[i...], :]",
     "scatter_add": "(a, indices, out): out[indices[i...], :] += a[i..., :], in the order of i",

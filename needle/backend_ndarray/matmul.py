@@ -9,7 +9,7 @@ from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import promote_types
 from needle.backend_ndarray.shape import broadcast_shapes
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.spec import Spec, require_floating
 from needle.errors import ShapeError
 
 
@@ -45,4 +45,23 @@ def matmul(a, b):
     batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
     out = ndarray.empty((*batch, a.shape[-2], b.shape[-1]), spec.dtype, a.device)
     call(a.device, "matmul", a.broadcast_to((*batch, *a.shape[-2:])), b.broadcast_to((*batch, *b.shape[-2:])), out)
+    return out.reshape(spec.shape)
+
+
+def infer_linear(x, weight, bias) -> Spec:
+    """(..., n) from x (..., k), weight (k, n) and bias (n,), of one floating dtype."""
+    if not x.shape or len(weight.shape) != 2 or x.shape[-1] != weight.shape[0] or bias.shape != weight.shape[1:]:
+        raise ShapeError(
+            f"linear: x {x.shape}, weight {weight.shape}, bias {bias.shape}: expected (..., k), (k, n) and (n,)"
+        )
+    return Spec((*x.shape[:-1], weight.shape[1]), require_floating("linear", x, weight, bias))
+
+
+def linear(x, weight, bias):
+    """x @ weight + bias, in one pass over the result."""
+    same_device("linear", x, weight, bias)
+    spec = infer_linear(x, weight, bias)
+    rows = math.prod(x.shape[:-1])
+    out = ndarray.empty((rows, weight.shape[1]), spec.dtype, x.device)
+    call(x.device, "linear", x.reshape(rows, weight.shape[0]), weight, bias, out)
     return out.reshape(spec.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.dtype import bool_, int64
+from needle.backend_ndarray.dtype import bool_, float32, float64, int64
 from needle.backend_ndarray.shape import normalize_axes, normalize_axis, reduced_shape
 from needle.backend_ndarray.spec import Spec
 from needle.errors import DTypeError, ShapeError
@@ -32,6 +32,14 @@ def _reduce(op: str, a, axis, keepdims: bool):
 def sum(a, axis=None, keepdims: bool = False):
     """The sum; 0 of nothing. Half-precision floats are summed in float32."""
     return _reduce("sum", a, axis, keepdims)
+
+
+def sum_of_squares(a):
+    """The sum of the squares of all elements of a floating array: 0-d, float64 if a is, else float32."""
+    dtype = float64 if a.dtype is float64 else float32
+    out = ndarray.empty((1,) * a.ndim, dtype, a.device)
+    call(a.device, "sum_of_squares", a, out)
+    return out.reshape(())
 
 
 def max(a, axis=None, keepdims: bool = False):

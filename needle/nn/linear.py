@@ -38,5 +38,6 @@ class Linear(Module):
         shape = x.shape
         if len(shape) < 2 or shape[-1] != self.in_features:
             raise ShapeError(f"{self}: an input of shape {shape}: expected (N, {self.in_features})")
-        out = ops.matmul(x, self.weight)
-        return out if self.bias is None else ops.add(out, self.bias)
+        if self.bias is None:
+            return ops.matmul(x, self.weight)
+        return ops.linear(x, self.weight, ops.reshape(self.bias, self.out_features))

@@ -18,7 +18,7 @@ from needle.ops.shape import (
     BroadcastTo, Concatenate, Dilate, Flip, GetItem, Pad, Permute, Reshape, Split, Stack, Transpose, UnDilate,
     broadcast_to, concatenate, dilate, flip, getitem, pad, permute, reshape, split, stack, transpose, undilate,
 )  # fmt: skip
-from needle.ops.matmul import MatMul, matmul
+from needle.ops.matmul import Linear, MatMul, linear, matmul
 from needle.ops.conv import Conv, conv
 from needle.ops.pool import AvgPool2d, MaxPool2d, avg_pool2d, max_pool2d
 from needle.ops.norm import BatchNorm, LayerNorm, batch_norm, batch_norm_inference, layer_norm
@@ -27,4 +27,5 @@ from needle.ops.softmax import (
     logsoftmax, logsumexp, softmax, softmax_cross_entropy,
 )  # fmt: skip
 from needle.ops.gather import Gather, embedding, gather
+from needle.ops.rnn import LSTM, RNN, lstm, lstm_cell, rnn, rnn_cell
 from needle.ops.dropout import dropout

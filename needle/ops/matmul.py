@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from needle.autograd import Op, Tensor
+from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import matmul as array_api
 from needle.ops.arithmetic import multiply
 from needle.ops.broadcast import unbroadcast
@@ -47,6 +47,34 @@ class MatMul(Op):
         return matmul(grad, transpose(column)), reshape(unbroadcast(matmul(transpose(a), grad), column), b.shape)
 
 
+class Linear(FusedOp):
+    """out = x @ weight + bias in one kernel; grad_x = g @ weight^T, grad_weight = x^T @ g, grad_bias = sum(g) over rows"""
+
+    def infer(self, x, weight, bias):
+        return array_api.infer_linear(x, weight, bias)
+
+    def compute(self, x, weight, bias):
+        return array_api.linear(x, weight, bias)
+
+    def spelled(self, x, weight, bias):
+        return matmul(x, weight) + bias
+
+    def fused_gradient(self, out_grad, node):
+        x, weight, _ = (value.cached_data for value in node.inputs)
+        rows = math.prod(x.shape[:-1])
+        grad = out_grad.cached_data
+        grad_rows = grad.reshape(rows, weight.shape[1])
+        grad_x = Tensor.make_const(grad @ weight.T) if node.inputs[0].requires_grad else None
+        grad_weight = x.reshape(rows, weight.shape[0]).T @ grad_rows
+        return grad_x, Tensor.make_const(grad_weight), Tensor.make_const(grad_rows.sum(0))
+
+
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """a @ b: (..., m, k) @ (..., k, n) gives (..., m, n), the axes in front broadcast; 1-d operands as in NumPy."""
     return MatMul()(a, b)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x @ weight + bias: x (..., k), weight (k, n), bias (n,). Operands of several dtypes are promoted."""
+    one_dtype = x.dtype is weight.dtype is bias.dtype and x.dtype.kind == "floating"
+    return Linear()(x, weight, bias) if one_dtype else matmul(x, weight) + bias

@@ -8,8 +8,8 @@ import numpy as np
 
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import NDArray, array, zeros
-from needle.backend_ndarray.dtype import float32, float64
-from needle.backend_ndarray.elementwise import minimum, sqrt
+from needle.backend_ndarray.elementwise import minimum, multiply_by, sqrt
+from needle.backend_ndarray.reduce import sum_of_squares
 from needle.errors import CheckpointError, DeviceError, DTypeError, ShapeError
 
 
@@ -49,29 +49,29 @@ class Optimizer:
 
     zero_grad = reset_grad
 
-    def clip_grad_norm(self, max_norm: float) -> float:
-        """Scales all gradients alike so that their norm is at most max_norm; returns what it was (Pascanu et al. 2013).
+    def clip_grad_norm(self, max_norm: float) -> Tensor:
+        """Scales all gradients, in place, so that their norm is at most max_norm (Pascanu et al. 2013).
 
             grad = grad * min(1, max_norm / (norm + 1e-6)), norm = sqrt(sum of the squares of all gradients' elements)
 
-        A norm that is not finite is returned as such, and the gradients are not finite either then.
+        Returns the norm that they had, as a Tensor of one element: `float(norm)` waits for it, nothing else does. Where
+        it is not finite the gradients are not finite afterwards.
         """
         max_norm = self._checked("max_norm", max_norm)
         owners = [parameter for parameter in self.params if parameter.grad is not None]
         if not owners:
-            return 0.0
-        total = None
-        for parameter in owners:
-            grad = parameter.grad.cached_data
-            grad = grad.astype(float64 if grad.dtype is float64 else float32)
-            total = (grad * grad).sum() if total is None else total + (grad * grad).sum()
-        norm = sqrt(total)
+            return Tensor(0.0, device=self.params[0].device, requires_grad=False)
+        squares = [sum_of_squares(parameter.grad.cached_data) for parameter in owners]
+        norm = sqrt(sum(squares[1:], squares[0]))
         scale = minimum(max_norm / (norm + 1e-6), 1.0)
         for parameter in owners:
-            # A new array each: a gradient may be a broadcast view, or one array that several parameters share.
-            grad = parameter.grad.cached_data
-            parameter.grad = Tensor.make_const(grad * scale.astype(grad.dtype))
-        return norm.item()
+            if not parameter.grad.is_leaf():  # whoever differentiates it needs it as it is
+                parameter.grad = Tensor.make_const(parameter.grad.cached_data.copy())
+        # Each array once: somebody may have given two parameters the same gradient.
+        grads = [parameter.grad.cached_data for parameter in owners]
+        for grad in {id(grad.buffer): grad for grad in grads}.values():
+            multiply_by(grad, scale)
+        return Tensor.make_const(norm)
 
     def state_dict(self) -> dict[str, float | list[int] | np.ndarray]:
         """`lr`, `steps` and copies of the moments as NumPy arrays, "velocity.0" being that of params[0]."""

@@ -198,6 +198,14 @@ def reduction(draw: Draw, dtype: DType, min_extent: int, specials: bool) -> Case
     return Case([a, draw.layout(out_shape, dtype)], exact=dtype.kind != "floating", scale=16 + 8 * np.sqrt(a.base.size))
 
 
+def sum_of_squares(draw: Draw, dtype: DType) -> Case:
+    case = reduction(draw, dtype, 0, specials=False)
+    out_shape = case.operands[1].shape
+    case.operands[1] = draw.layout(out_shape, dtype if dtype == "float64" else float32)
+    case.scale *= 30  # squares are that much larger than the values that the tolerance is scaled by
+    return case
+
+
 def arg_reduction(draw: Draw, dtype: DType) -> Case:
     shape = draw.shape(min_dims=1, min_extent=1)
     axis = draw.integer(0, len(shape) - 1, "axis")
@@ -212,6 +220,12 @@ def matmul(draw: Draw, dtype: DType) -> Case:
     m, k, n = (draw.integer(0, 9, name) if draw.boolean("small") else draw.integer(0, 70, name) for name in "mkn")
     inputs = [draw.input((*batch, m, k), dtype), draw.input((*batch, k, n), dtype)]
     return Case([*inputs, draw.layout((*batch, m, n), dtype)], exact=dtype.kind != "floating", scale=16 + 40 * k)
+
+
+def linear(draw: Draw, dtype: DType) -> Case:
+    m, k, n = (draw.integer(0, 9, name) if draw.boolean("small") else draw.integer(0, 70, name) for name in "mkn")
+    inputs = [draw.input((m, k), dtype), draw.input((k, n), dtype), draw.input((n,), dtype)]
+    return Case([*inputs, draw.layout((m, n), dtype)], scale=16 + 40 * k)
 
 
 def _images(draw: Draw, kernel: int) -> tuple[int, int, int, int]:
@@ -350,6 +364,48 @@ def softmax_cross_entropy_backward(draw: Draw, dtype: DType) -> Case:
     return Case([*inputs, draw.layout((rows, classes), dtype)], scale=500)
 
 
+def _recurrent(draw: Draw, dtype: DType, gates: int) -> tuple[int, int, int, Operand]:
+    """Steps, rows, units, and W_hh (units, gates * units), small enough that rounding errors do not grow."""
+    steps, rows, units = draw.integer(1, 4, "steps"), draw.integer(0, 14, "rows"), draw.integer(1, 40, "units")
+    weights = draw.numbers((units, gates * units), dtype)
+    return steps, rows, units, draw.layout(weights.shape, dtype, (weights * 0.03).astype(weights.dtype))
+
+
+def rnn(draw: Draw, dtype: DType) -> Case:
+    steps, rows, units, W_hh = _recurrent(draw, dtype, 1)
+    inputs = [draw.input((steps, rows, units), dtype), W_hh, draw.input((units,), dtype)]
+    return Case([*inputs, draw.state((steps + 1, rows, units), dtype), draw.boolean("relu")], scale=500)
+
+
+def rnn_backward(draw: Draw, dtype: DType) -> Case:
+    steps, rows, units, W_hh = _recurrent(draw, dtype, 1)
+    hidden = draw.numbers((steps + 1, rows, units), dtype) / 16
+    inputs = [draw.input((steps, rows, units), dtype), draw.layout(hidden.shape, dtype, hidden.astype(dtype.numpy)), W_hh]
+    outputs = [draw.layout((steps, rows, units), dtype), draw.layout((rows, units), dtype)]
+    return Case([*inputs, *outputs, draw.boolean("relu")], scale=500)
+
+
+def lstm(draw: Draw, dtype: DType) -> Case:
+    steps, rows, units, W_hh = _recurrent(draw, dtype, 4)
+    gates, bias = draw.state((steps, rows, 4 * units), dtype), draw.input((4 * units,), dtype)
+    states = [draw.state((steps + 1, rows, units), dtype) for _ in ("hidden", "cells")]
+    return Case([gates, W_hh, bias, *states], scale=500)
+
+
+def lstm_backward(draw: Draw, dtype: DType) -> Case:
+    steps, rows, units, W_hh = _recurrent(draw, dtype, 4)
+    gates = 1 / (1 + np.exp(-draw.numbers((steps, rows, 4 * units), dtype).astype(np.float64)))
+    inputs = [
+        draw.input((steps, rows, units), dtype),
+        draw.input((rows, units), dtype),
+        draw.layout(gates.shape, dtype, gates.astype(dtype.numpy)),
+        draw.input((steps + 1, rows, units), dtype),
+        W_hh,
+    ]
+    outputs = [draw.layout(shape, dtype) for shape in ((steps, rows, 4 * units), (rows, units), (rows, units))]
+    return Case([*inputs, *outputs], scale=1000)
+
+
 def gather(draw: Draw, dtype: DType) -> Case:
     rows, width, shape = draw.integer(1, 9, "rows"), draw.integer(0, 40, "width"), draw.shape(max_dims=3)
     inputs = [draw.input((rows, width), dtype), _labels(draw, shape, rows)]
@@ -403,9 +459,11 @@ CASES = {
     **_each("logical_and logical_or logical_xor", (bool_,), binary),
     **_each("logical_not", (bool_,), unary),
     **_each("sum", NUMBERS, lambda draw, dtype: reduction(draw, dtype, 0, specials=False)),
+    **_each("sum_of_squares", FLOATING, sum_of_squares),
     **_each("max min", NUMBERS, lambda draw, dtype: reduction(draw, dtype, 1, specials=True)),
     **_each("argmax argmin", NUMBERS, arg_reduction),
     **_each("matmul", DTYPES, matmul),
+    **_each("linear", FLOATING, linear),
     **_each("conv2d", FLOATING, conv2d),
     **_each("conv2d_backward_data", FLOATING, conv2d_backward_data),
     **_each("conv2d_backward_weight", FLOATING, conv2d_backward_weight),
@@ -422,6 +480,10 @@ CASES = {
     **_each("log_sum_exp", FLOATING, log_sum_exp),
     **_each("softmax_cross_entropy", FLOATING, softmax_cross_entropy),
     **_each("softmax_cross_entropy_backward", FLOATING, softmax_cross_entropy_backward),
+    **_each("rnn", FLOATING, rnn),
+    **_each("rnn_backward", FLOATING, rnn_backward),
+    **_each("lstm", FLOATING, lstm),
+    **_each("lstm_backward", FLOATING, lstm_backward),
     **_each("gather", DTYPES, gather),
     **_each("scatter_add", NUMBERS, scatter_add),
     **_each("random_uniform random_normal", FLOATING, random),

@@ -1,4 +1,5 @@
 // matmul against the triple loop of its definition, at every instruction level.
+#include <array>
 #include <limits>
 
 #include "kernels/common/check.h"
@@ -70,6 +71,35 @@ void expect_matmul(DType dtype, const Shape& leading, int64_t m, int64_t k, int6
 
 std::string bits(const Array& a) {
   return std::string(reinterpret_cast<const char*>(a.buffer->data()), a.buffer->nbytes());
+}
+
+TEST(linear_is_a_product_and_a_bias) {
+  for_each_level([](const cpu::Kernels& kernels) {
+    Random random(5);
+    for (DType dtype : kFloatingDTypes)
+      // tiles at the edge, one row, one column, nothing to sum, more depth and rows than a block
+      for (const auto& [m, k, n] : std::vector<std::array<int64_t, 3>>{
+               {5, 7, 9}, {1, 40, 70}, {33, 20, 1}, {13, 0, 40}, {0, 3, 4}, {200, 300, 50}, {24, 600, 64}})
+        for (Layout layout : kLayouts) {
+          const Array x = strided(dtype, {m, k}, layout), weight = strided(dtype, {k, n}, layout),
+                      bias = strided(dtype, {n}, layout),
+                      out = strided(dtype, {m, n}, kWritableLayouts[random.integer(0, 3)]);
+          random.fill(x);
+          random.fill(weight);
+          random.fill(bias);
+          std::vector<double> expected = reference(x, weight);
+          const std::vector<double> b = values(bias);
+          for (size_t i = 0; i < expected.size(); ++i) expected[i] += b[i % n];
+          kernels.linear(x, weight, bias, out);
+          expect_product("linear", out, expected, k);
+        }
+  });
+  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Array x = compact(DType::float32, {2, 3}), weight = compact(DType::float32, {3, 4}),
+              out = compact(DType::float32, {2, 4});
+  EXPECT_THROW(ShapeError, "linear: bias", kernels.linear(x, weight, compact(DType::float32, {3}), out));
+  EXPECT_THROW(ShapeError, "linear: x has shape (2, 3), weight (3, 4) and out (3, 4)",
+               kernels.linear(x, weight, compact(DType::float32, {4}), weight));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/common/check.h"
 #include "kernels/common/error.h"
 #include "kernels/common/parallel.h"
 #include "kernels/testing/check.h"
@@ -75,8 +76,21 @@ TEST(sum_max_and_min) {
           kernels.min(a, out);
           EXPECT_NEAR("min", values(out), minima, 0);
           if (dtype == DType::boolean) continue;
+          if (is_floating_dtype(dtype)) {
+            std::vector<double> squares;
+            for (const auto& group : groups) {
+              double sum = 0;
+              for (double value : group) sum += value * value;
+              squares.push_back(sum);
+            }
+            const Array sum = strided(dtype == DType::float64 ? DType::float64 : DType::float32,
+                                      reduced_shape(shape, axes), testing::kWritableLayouts[random.integer(0, 3)]);
+            kernels.sum_of_squares(a, sum);
+            EXPECT_NEAR("sum_of_squares", values(sum), squares, dtype == DType::float64 ? 1e-13 : 1e-6);
+          }
           kernels.sum(a, out);
-          const double rounding = dtype == DType::float64 ? 1e-14 : 1e-7;
+          // float32 grows by 64 additions in a row, which all round the same way where a broadcast repeats one element
+          const double rounding = dtype == DType::float64 ? 1e-14 : 2e-6;
           EXPECT_NEAR("sum", values(out), sums, testing::epsilon(dtype), rounding * magnitude);
         }
   });

@@ -56,7 +56,7 @@ def test_inputs_of_a_wrong_shape(shape):
 
 
 def test_an_input_of_another_device():
-    with pytest.raises(DeviceError, match=r"matmul: operands on cpu_numpy\(\) and cpu\(\): expected one device"):
+    with pytest.raises(DeviceError, match=r"linear: operands on cpu_numpy\(\) and cpu\(\): expected one device"):
         nn.Linear(3, 2, device=cpu())(Tensor(np.zeros((1, 3)), device=cpu_numpy()))
 
 

@@ -91,6 +91,8 @@ CASES = {
     "matmul, row": (ops.matmul, normal(3), normal(2, 3, 2)),
     "matmul, column": (ops.matmul, normal(2, 2, 3), normal(3)),
     "matmul, inner product": (ops.matmul, normal(3), normal(3)),
+    "linear": (ops.linear, normal(2, 3), normal(3, 4), normal(4)),
+    "linear, leading axes": (lambda *inputs: ops.linear(*inputs) ** 2, normal(2, 2, 3), normal(3, 2), normal(2)),
     "conv": (lambda x, w: ops.conv(x, w, 1, 1), normal(2, 4, 4, 2), normal(3, 3, 2, 2)),
     "conv, strided": (lambda x, w: ops.conv(x, w, 2, 1), normal(1, 5, 4, 2), normal(3, 2, 2, 3)),
     "conv, no padding": (lambda x, w: ops.conv(x, w, 3, 0), normal(1, 7, 7, 1), normal(2, 2, 1, 2)),
@@ -109,6 +111,24 @@ CASES = {
     "logsumexp": (lambda x: ops.logsumexp(x, (0, 2)) ** 2, normal(2, 3, 2)),
     "softmax_cross_entropy": (
         lambda x: ops.softmax_cross_entropy(x, labels(1, 0, 3).to(x.device)), normal(3, 4),
+    ),
+    "rnn_cell": (ops.rnn_cell, normal(2, 3), normal(2, 2), normal(3, 2), normal(2, 2), normal(2)),
+    "lstm_cell": (
+        lambda *inputs: ops.concatenate(ops.lstm_cell(*inputs), 1) ** 2,
+        normal(2, 3), normal(2, 2), normal(2, 2), normal(3, 8), normal(2, 8), normal(8),
+    ),
+    "rnn": (ops.rnn, normal(3, 2, 3), normal(3, 2), normal(2, 2), normal(2), normal(2, 2)),
+    "rnn, relu": (
+        lambda *inputs: ops.rnn(*inputs, nonlinearity="relu") ** 2,
+        distinct(3, 2, 2), normal(2, 2), normal(2, 2) / 4, normal(2), normal(2, 2),
+    ),
+    "lstm": (
+        lambda *inputs: ops.reshape(ops.lstm(*inputs)[0], -1) ** 2,
+        normal(3, 2, 3), normal(3, 8), normal(2, 8), normal(8), normal(2, 2), normal(2, 2),
+    ),
+    "lstm, last cell": (
+        lambda *inputs: ops.lstm(*inputs)[0][-1] * ops.lstm(*inputs)[1],
+        normal(3, 2, 3), normal(3, 8), normal(2, 8), normal(8), normal(2, 2), normal(2, 2),
     ),
     "gather": (lambda a: ops.gather(a, Tensor([[2, 0], [2, 2]], device=a.device)) ** 2, normal(3, 2)),
     "embedding": (lambda w: ops.embedding(Tensor([1, 1, 0], device=w.device), w) ** 2, normal(3, 2)),

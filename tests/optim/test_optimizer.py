@@ -139,8 +139,8 @@ def test_clip_grad_norm(max_norm, dtype, tolerance, device):
     grads = [params[i].grad.numpy().astype(np.float64) for i in (0, 2)]
     norm = np.sqrt(sum((grad**2).sum() for grad in grads))
     met = SGD(params).clip_grad_norm(max_norm)
-    assert isinstance(met, float) and params[1].grad is None
-    np.testing.assert_allclose(met, norm, rtol=tolerance)
+    assert met.shape == () and not met.requires_grad and params[1].grad is None
+    np.testing.assert_allclose(float(met), norm, rtol=tolerance)
     for i, grad in zip((0, 2), grads):
         assert params[i].grad.dtype == dtype
         np.testing.assert_allclose(
@@ -155,20 +155,43 @@ def test_clip_grad_norm_of_gradients_that_share_memory(device):
     """The gradients of a sum are one array for both operands, and that one is a broadcast view of a single 1."""
     a, b = Parameter(np.zeros((3, 4)), device=device), Parameter(np.zeros((3, 4)), device=device)
     (a + b).sum().backward()
-    assert SGD([a, b]).clip_grad_norm(1.0) == pytest.approx(np.sqrt(24), rel=1e-6)
+    assert float(SGD([a, b]).clip_grad_norm(1.0)) == pytest.approx(np.sqrt(24), rel=1e-6)
     for parameter in (a, b):
         np.testing.assert_allclose(parameter.grad.numpy(), np.full((3, 4), 1 / np.sqrt(24)), rtol=1e-5)
+
+
+def test_clip_grad_norm_changes_no_other_gradient(device):
+    """Not that of a parameter which another optimizer has, nor one that is still to be differentiated."""
+    a, b = Parameter(np.zeros(4), device=device), Parameter(np.zeros(4), device=device)
+    x = Tensor(np.array([1.0, 2.0, 3.0, 4.0]), device=device, requires_grad=False)
+    ((a + b) * x).sum().backward()
+    SGD([a]).clip_grad_norm(1.0)
+    np.testing.assert_array_equal(b.grad.numpy(), x.numpy())
+
+    c = Parameter([2.0, 3.0], device=device)
+    (c * c * c).sum().backward(create_graph=True)
+    grad = c.grad
+    SGD([c]).clip_grad_norm(1.0)
+    np.testing.assert_array_equal(grad.numpy(), [12.0, 27.0])
+    np.testing.assert_allclose(np.linalg.norm(c.grad.numpy()), 1.0, rtol=1e-5)
+
+
+def test_clip_grad_norm_of_one_gradient_that_two_parameters_were_given(device):
+    a, b = Parameter(np.zeros(2), device=device), Parameter(np.zeros(2), device=device)
+    a.grad = b.grad = Tensor([3.0, 4.0], device=device)
+    assert float(SGD([a, b]).clip_grad_norm(1.0)) == pytest.approx(np.sqrt(50), rel=1e-6)
+    np.testing.assert_allclose(a.grad.numpy(), np.array([3.0, 4.0]) / np.sqrt(50), rtol=1e-5)
 
 
 def test_clip_grad_norm_of_half_precision_does_not_overflow(device):
     x = Parameter(np.zeros(100), device=device, dtype="float16")
     x.grad = Tensor(np.full(100, 1000.0), device=device, dtype="float16")
-    assert SGD([x]).clip_grad_norm(1.0) == pytest.approx(1e4)
+    assert float(SGD([x]).clip_grad_norm(1.0)) == pytest.approx(1e4)
     np.testing.assert_allclose(x.grad.numpy(), np.full(100, 0.1), rtol=1e-3)
 
 
 def test_clip_grad_norm_without_gradients():
-    assert SGD([Parameter([1.0])]).clip_grad_norm(1.0) == 0.0
+    assert float(SGD([Parameter([1.0])]).clip_grad_norm(1.0)) == 0.0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -176,7 +199,7 @@ def test_clip_grad_norm_shows_what_is_not_finite(bad, device):
     x = Parameter([1.0, 2.0], device=device)
     x.grad = Tensor([bad, 1.0], device=device)
     norm = SGD([x]).clip_grad_norm(1.0)
-    np.testing.assert_equal(norm, bad)
+    np.testing.assert_equal(float(norm), bad)
     assert not np.isfinite(x.grad.numpy()).all()
 
 

@@ -1,0 +1,82 @@
+"""Recurrent layers over whole sequences (T, B, I), forward and backward. Formulas: kernel_table.py.
+
+What does not depend on the step before is one matrix product for all steps, by the matmul kernel; the kernels of this
+topic do the rest, step after step. They see the states before the first step in front of those after each step, as
+(T + 1, B, H), so that all states, or all but the last, are one array.
+"""
+
+from __future__ import annotations
+
+from needle.backend_ndarray import matmul, ndarray
+from needle.backend_ndarray.device import same_device
+from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.spec import Spec, require_floating
+from needle.errors import ShapeError
+
+
+def infer_recurrent(op: str, gates: int, x, W_ih, W_hh, bias, *states) -> Spec:
+    """(T, B, H) from x (T, B, I), W_ih (I, gates*H), W_hh (H, gates*H), bias (gates*H,) and states (B, H)."""
+    width = W_hh.shape[0] if len(W_hh.shape) == 2 else 0
+    fits = (
+        len(x.shape) == 3
+        and x.shape[0] > 0
+        and W_hh.shape == (width, gates * width)
+        and W_ih.shape == (x.shape[2], gates * width)
+        and bias.shape == (gates * width,)
+        and all(state.shape == (x.shape[1], width) for state in states)
+    )
+    if not fits:
+        met = ", ".join(str(operand.shape) for operand in (x, W_ih, W_hh, bias, *states))
+        blocks = "H" if gates == 1 else f"{gates}H"
+        raise ShapeError(
+            f"{op}: shapes {met}: expected x (T, B, I) with T of 1 or more, W_ih (I, {blocks}), W_hh (H, {blocks}), "
+            f"bias ({blocks},) and states (B, H)"
+        )
+    return Spec((x.shape[0], x.shape[1], width), require_floating(op, x, W_ih, W_hh, bias, *states))
+
+
+def rnn(x, W_ih, W_hh, bias, h0, nonlinearity: str):
+    """The states (T + 1, B, H): h0, and the one after each step."""
+    spec = infer_recurrent("rnn", 1, x, W_ih, W_hh, bias, h0)
+    same_device("rnn", x, W_ih, W_hh, bias, h0)
+    gates = matmul.matmul(x, W_ih)
+    hidden = _states(h0, spec)
+    call(x.device, "rnn", gates, W_hh, bias, hidden, nonlinearity == "relu")
+    return hidden
+
+
+def rnn_backward(grad_hidden, hidden, W_hh, nonlinearity: str):
+    """(grad_gates (T, B, H), grad_h0) from the adjoints of the states after each step; `hidden` as `rnn` gave it."""
+    grad_gates = ndarray.empty(grad_hidden.shape, hidden.dtype, hidden.device)
+    grad_h0 = ndarray.empty(hidden.shape[1:], hidden.dtype, hidden.device)
+    call(hidden.device, "rnn_backward", grad_hidden, hidden, W_hh, grad_gates, grad_h0, nonlinearity == "relu")
+    return grad_gates, grad_h0
+
+
+def lstm(x, W_ih, W_hh, bias, h0, c0):
+    """(gates (T, B, 4H) after their nonlinearities, hidden (T + 1, B, H), cells (T + 1, B, H))."""
+    spec = infer_recurrent("lstm", 4, x, W_ih, W_hh, bias, h0, c0)
+    same_device("lstm", x, W_ih, W_hh, bias, h0, c0)
+    gates = matmul.matmul(x, W_ih)
+    hidden, cells = _states(h0, spec), _states(c0, spec)
+    call(x.device, "lstm", gates, W_hh, bias, hidden, cells)
+    return gates, hidden, cells
+
+
+def lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh):
+    """(grad_gates (T, B, 4H), grad_h0, grad_c0) from the adjoints of h after each step and of the last c.
+
+    `gates` and `cells` as `lstm` gave them; grad_gates is with respect to the gates before their nonlinearities.
+    """
+    grad_gates = ndarray.empty(gates.shape, gates.dtype, gates.device)
+    grad_h0, grad_c0 = (ndarray.empty(grad_cell.shape, gates.dtype, gates.device) for _ in range(2))
+    operands = (grad_hidden, grad_cell, gates, cells, W_hh)
+    call(gates.device, "lstm_backward", *operands, grad_gates, grad_h0, grad_c0)
+    return grad_gates, grad_h0, grad_c0
+
+
+def _states(first, spec: Spec):
+    """Room for the states before and after every step of `spec` (T, B, H), the first one given."""
+    states = ndarray.empty((spec.shape[0] + 1, *spec.shape[1:]), spec.dtype, first.device)
+    states[0] = first
+    return states

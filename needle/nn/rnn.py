@@ -1,0 +1,117 @@
+"""Recurrent layers over whole sequences: what rnn_cell.py does at every step, as one operation per layer."""
+
+from __future__ import annotations
+
+from needle import ops
+from needle.autograd import Tensor
+from needle.backend_ndarray import Device, DType
+from needle.errors import ShapeError
+from needle.nn.checks import check_counts
+from needle.nn.dropout import Dropout
+from needle.nn.module import Module
+from needle.nn.rnn_cell import LSTMCell, RNNCell
+
+
+class _Recurrent(Module):
+    """Layers on top of each other: the states of one, (T, B, hidden_size), are the input of the next."""
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int, dropout: float) -> None:
+        name = type(self).__name__
+        check_counts(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.dropout = Dropout(dropout)
+
+    def _input_sizes(self) -> list[int]:
+        return [self.input_size] + [self.hidden_size] * (self.num_layers - 1)
+
+    def _check_input(self, X: Tensor) -> None:
+        if X.ndim != 3 or X.shape[0] == 0 or X.shape[2] != self.input_size:
+            expected = f"(T, B, {self.input_size}) with T of 1 or more"
+            raise ShapeError(f"{self}: an input of shape {X.shape}: expected {expected}")
+
+    def _states(self, name: str, given: Tensor | None, batch: int) -> list[Tensor | None]:
+        """The initial state of each layer, from (num_layers, batch, hidden_size)."""
+        if given is None:
+            return [None] * self.num_layers
+        shape = (self.num_layers, batch, self.hidden_size)
+        if given.shape != shape:
+            raise ShapeError(f"{self}: {name} of shape {given.shape}: expected {shape}")
+        return list(ops.split(given))
+
+
+class RNN(_Recurrent):
+    """Layers of RNNCell, which are in `rnn_cells`, over a sequence (T, B, input_size).
+
+    dropout: the probability with which, in training mode, an output of every layer but the last is 0.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        dropout: float = 0.0,
+        device: Device | None = None,
+        dtype: str | DType = "float32",
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, dropout)
+        options = {"device": device, "dtype": dtype}
+        self.rnn_cells = [RNNCell(size, hidden_size, bias, nonlinearity, **options) for size in self._input_sizes()]
+
+    def forward(self, X: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(outputs, h_n): the last layer's states (T, B, hidden_size), and every layer's last one.
+
+        h0 and h_n are (num_layers, B, hidden_size); h0 is zeros where it is None.
+        """
+        self._check_input(X)
+        batch, last = X.shape[1], []
+        for cell, h in zip(self.rnn_cells, self._states("h0", h0, batch)):
+            X = self.dropout(X) if last else X
+            h = cell.state("h0", h, batch)
+            X = ops.rnn(X, cell.W_ih, cell.W_hh, cell.bias(), h, cell.nonlinearity)
+            last.append(X[-1])
+        return X, ops.stack(last)
+
+
+class LSTM(_Recurrent):
+    """Layers of LSTMCell, which are in `lstm_cells`, over a sequence (T, B, input_size).
+
+    dropout: the probability with which, in training mode, an output of every layer but the last is 0.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        dropout: float = 0.0,
+        device: Device | None = None,
+        dtype: str | DType = "float32",
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, dropout)
+        options = {"device": device, "dtype": dtype}
+        self.lstm_cells = [LSTMCell(size, hidden_size, bias, **options) for size in self._input_sizes()]
+
+    def forward(
+        self, X: Tensor, h: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """(outputs, (h_n, c_n)): the last layer's h (T, B, hidden_size), and every layer's last h and c.
+
+        `h` is the pair (h0, c0); h0, c0, h_n and c_n are (num_layers, B, hidden_size); zeros where `h` is None.
+        """
+        self._check_input(X)
+        h0, c0 = (None, None) if h is None else h
+        batch, last_h, last_c = X.shape[1], [], []
+        states = zip(self._states("h0", h0, batch), self._states("c0", c0, batch))
+        for cell, (h, c) in zip(self.lstm_cells, states):
+            X = self.dropout(X) if last_h else X
+            h, c = cell.state("h0", h, batch), cell.state("c0", c, batch)
+            X, c = ops.lstm(X, cell.W_ih, cell.W_hh, cell.bias(), h, c)
+            last_h.append(X[-1])
+            last_c.append(c)
+        return X, (ops.stack(last_h), ops.stack(last_c))

@@ -1,0 +1,106 @@
+"""One step of a recurrent layer, in small operations: the version to read. rnn.py runs whole sequences."""
+
+from __future__ import annotations
+
+import math
+
+from needle import init, ops
+from needle.autograd import Parameter, Tensor
+from needle.backend_ndarray import Device, DType
+from needle.errors import ShapeError
+from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.module import Module
+
+
+class _Cell(Module):
+    """The weights of one step, drawn in this order from the uniform distribution on +-sqrt(1 / hidden_size):
+
+    W_ih (input_size, gates * hidden_size), W_hh (hidden_size, gates * hidden_size), and, unless bias is False, bias_ih
+    and bias_hh (gates * hidden_size,).
+    """
+
+    gates: int  # how many blocks of hidden_size columns the weights have
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Device | None = None,
+        dtype: str | DType = "float32",
+    ) -> None:
+        name = type(self).__name__
+        check_counts(name, input_size=input_size, hidden_size=hidden_size)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        bound, width = math.sqrt(1 / hidden_size), self.gates * hidden_size
+        options = {"low": -bound, "high": bound, "device": device, "dtype": floating_dtype(name, dtype)}
+        self.W_ih = Parameter(init.rand(input_size, width, **options))
+        self.W_hh = Parameter(init.rand(hidden_size, width, **options))
+        self.bias_ih = Parameter(init.rand(width, **options)) if bias else None
+        self.bias_hh = Parameter(init.rand(width, **options)) if bias else None
+
+    def bias(self) -> Tensor:
+        """bias_ih + bias_hh, or zeros: (gates * hidden_size,)."""
+        if self.bias_ih is None:
+            return init.zeros(self.gates * self.hidden_size, device=self.W_hh.device, dtype=self.W_hh.dtype)
+        return self.bias_ih + self.bias_hh
+
+    def state(self, name: str, given: Tensor | None, batch: int) -> Tensor:
+        """The given state (batch, hidden_size), or zeros. Raises ShapeError where it has another shape."""
+        shape = (batch, self.hidden_size)
+        if given is None:
+            return init.zeros(*shape, device=self.W_hh.device, dtype=self.W_hh.dtype)
+        if given.shape != shape:
+            raise ShapeError(f"{self}: {name} of shape {given.shape}: expected {shape}")
+        return given
+
+    def check_input(self, X: Tensor) -> None:
+        """Raises ShapeError unless X is (B, input_size)."""
+        if X.ndim != 2 or X.shape[1] != self.input_size:
+            raise ShapeError(f"{self}: an input of shape {X.shape}: expected (B, {self.input_size})")
+
+
+class RNNCell(_Cell):
+    """A step of the recurrent layer of Elman 1990: h' = tanh(x W_ih + bias_ih + h W_hh + bias_hh), or relu of it."""
+
+    gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Device | None = None,
+        dtype: str | DType = "float32",
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"RNNCell: nonlinearity {nonlinearity!r}: expected 'tanh' or 'relu'")
+        super().__init__(input_size, hidden_size, bias, device, dtype)
+        self.nonlinearity = nonlinearity
+
+    def forward(self, X: Tensor, h: Tensor | None = None) -> Tensor:
+        """h' (B, hidden_size) from X (B, input_size) and h (B, hidden_size), zeros where it is None."""
+        self.check_input(X)
+        h = self.state("h", h, X.shape[0])
+        return ops.rnn_cell(X, h, self.W_ih, self.W_hh, self.bias(), self.nonlinearity)
+
+
+class LSTMCell(_Cell):
+    """A step of long short-term memory (Hochreiter and Schmidhuber 1997; forget gate of Gers et al. 2000).
+
+    The gates i, f, g, o are, in this order, the blocks of hidden_size columns of x W_ih + bias_ih + h W_hh + bias_hh:
+
+        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h' = sigmoid(o) * tanh(c')
+    """
+
+    gates = 4
+
+    def forward(self, X: Tensor, h: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """(h', c') from X (B, input_size) and h, the pair (h, c); all states (B, hidden_size), zeros where None."""
+        self.check_input(X)
+        h0, c0 = (None, None) if h is None else h
+        h0, c0 = self.state("h", h0, X.shape[0]), self.state("c", c0, X.shape[0])
+        return ops.lstm_cell(X, h0, c0, self.W_ih, self.W_hh, self.bias())

@@ -1,0 +1,124 @@
+"""Recurrent layers: one step in small operations, and a whole sequence as one.
+
+A sequence is (T, B, C): T steps of a batch of B vectors. G = 1 gate for the layer of Elman 1990, G = 4 for long
+short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000), in the order i, f, g, o.
+W_ih (I, G*H), W_hh (H, G*H), bias (G*H,); states (B, H).
+"""
+
+from __future__ import annotations
+
+from needle.autograd import FusedOp, Tensor
+from needle.backend_ndarray import rnn as array_api
+from needle.ops.elementwise import relu, sigmoid, tanh
+from needle.ops.matmul import matmul
+from needle.ops.shape import reshape, split, stack
+
+
+def rnn_cell(x: Tensor, h: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, nonlinearity: str = "tanh") -> Tensor:
+    """One step: h' = tanh(x W_ih + h W_hh + bias), or relu of it. x (B, I), h and h' (B, H)."""
+    a = matmul(x, W_ih) + matmul(h, W_hh) + bias
+    return relu(a) if nonlinearity == "relu" else tanh(a)
+
+
+def lstm_cell(
+    x: Tensor, h: Tensor, c: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step of long short-term memory: (h', c'), (B, H) each, from x (B, I), h and c.
+
+    With a_i, a_f, a_g, a_o the four parts of x W_ih + h W_hh + bias:
+
+        c' = sigmoid(a_f) * c + sigmoid(a_i) * tanh(a_g)
+        h' = sigmoid(a_o) * tanh(c')
+    """
+    a = matmul(x, W_ih) + matmul(h, W_hh) + bias
+    i, f, g, o = split(reshape(a, (x.shape[0], 4, -1)), axis=1)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
+
+
+class _Recurrent(FusedOp):
+    """A whole sequence; the states that the forward pass left (NDArrays) are kept for the backward pass."""
+
+    def _weight_gradients(self, grad_gates, node):
+        """The adjoints of x, W_ih, W_hh and bias from those of all steps' gates before their nonlinearities.
+
+        Of x W_ih and h W_hh, all steps together: one product each.
+        """
+        x, W_ih, W_hh, _ = (value.cached_data for value in node.inputs[:4])
+        rows = x.shape[0] * x.shape[1]
+        before = self.hidden[:-1].reshape(rows, W_hh.shape[0])
+        gates = grad_gates.reshape(rows, W_hh.shape[1])
+        grad_x = grad_gates @ W_ih.T if node.inputs[0].requires_grad else None
+        return grad_x, x.reshape(rows, W_ih.shape[0]).T @ gates, before.T @ gates, gates.sum(0)
+
+
+class RNN(_Recurrent):
+    """`rnn_cell` at every step: (T, B, H)"""
+
+    def __init__(self, nonlinearity: str = "tanh") -> None:
+        self.nonlinearity = nonlinearity
+
+    def infer(self, x, W_ih, W_hh, bias, h0):
+        return array_api.infer_recurrent("rnn", 1, x, W_ih, W_hh, bias, h0)
+
+    def compute(self, x, W_ih, W_hh, bias, h0):
+        self.hidden = array_api.rnn(x, W_ih, W_hh, bias, h0, self.nonlinearity)
+        return self.hidden[1:]
+
+    def spelled(self, x, W_ih, W_hh, bias, h):
+        steps = []
+        for x_t in split(x):
+            h = rnn_cell(x_t, h, W_ih, W_hh, bias, self.nonlinearity)
+            steps.append(h)
+        return stack(steps)
+
+    def fused_gradient(self, out_grad, node):
+        W_hh = node.inputs[2].cached_data
+        grad_gates, grad_h0 = array_api.rnn_backward(out_grad.cached_data, self.hidden, W_hh, self.nonlinearity)
+        return _tensors(*self._weight_gradients(grad_gates, node), grad_h0)
+
+
+class LSTM(_Recurrent):
+    """`lstm_cell` at every step: h of all steps (T, B, H), and the last c (B, H)"""
+
+    def infer(self, x, W_ih, W_hh, bias, h0, c0):
+        hidden = array_api.infer_recurrent("lstm", 4, x, W_ih, W_hh, bias, h0, c0)
+        return hidden, hidden._replace(shape=hidden.shape[1:])
+
+    def compute(self, x, W_ih, W_hh, bias, h0, c0):
+        self.gates, self.hidden, self.cells = array_api.lstm(x, W_ih, W_hh, bias, h0, c0)
+        return self.hidden[1:], self.cells[-1]
+
+    def spelled(self, x, W_ih, W_hh, bias, h, c):
+        steps = []
+        for x_t in split(x):
+            h, c = lstm_cell(x_t, h, c, W_ih, W_hh, bias)
+            steps.append(h)
+        return stack(steps), c
+
+    def fused_gradient(self, out_grad, node):
+        grad_hidden, grad_cell = (grad.cached_data for grad in out_grad)
+        W_hh = node.inputs[2].cached_data
+        grad_gates, *grad_states = array_api.lstm_backward(grad_hidden, grad_cell, self.gates, self.cells, W_hh)
+        return _tensors(*self._weight_gradients(grad_gates, node), *grad_states)
+
+
+def _tensors(*grads) -> tuple[Tensor | None, ...]:
+    return tuple(None if grad is None else Tensor.make_const(grad) for grad in grads)
+
+
+def rnn(
+    x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, nonlinearity: str = "tanh"
+) -> Tensor:
+    """`rnn_cell` along x (T, B, I) from the state h0 (B, H): the state after every step, (T, B, H)."""
+    if nonlinearity not in ("tanh", "relu"):
+        raise ValueError(f"rnn: nonlinearity {nonlinearity!r}: expected 'tanh' or 'relu'")
+    return RNN(nonlinearity)(x, W_ih, W_hh, bias, h0)
+
+
+def lstm(
+    x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, c0: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`lstm_cell` along x (T, B, I) from the states h0 and c0 (B, H): h after every step, (T, B, H), and the last c."""
+    hidden, cell = LSTM()(x, W_ih, W_hh, bias, h0, c0)
+    return hidden, cell
