@@ -202,10 +202,9 @@ void lstm_backward_row(int64_t n, const T* grad_hidden, const Gates<const T>& ga
 // ---------------------------------------------------------------------------------------------------------------------
 // All steps
 
-// Calls body(offset of the row in an array (rows, width), of the same row in one (rows, 4 * width)).
 struct Sizes {
   int64_t steps, rows, units;
-  int64_t states() const { return rows * units; }  // numbers of a step
+  int64_t states() const { return rows * units; }  // numbers in the states of one step
 };
 
 template <class T>

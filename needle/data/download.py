@@ -53,7 +53,7 @@ def download(
         raise ValueError(f"download: expected an http or https address, met {url!r}")
     destination = Path(destination)
     part = destination.with_name(destination.name + ".part")
-    with _disk_errors_of(destination):
+    with disk_errors_of(destination):
         if destination.exists():
             verify(destination, md5=md5, sha256=sha256)
             return destination
@@ -77,7 +77,7 @@ def verify(path: Path, *, md5: str | None = None, sha256: str | None = None) -> 
         if expected is None:
             continue
         digest = hashlib.new(name, usedforsecurity=False)
-        with _disk_errors_of(path), open(path, "rb") as file:
+        with disk_errors_of(path), open(path, "rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
         if digest.hexdigest() != expected.lower():
@@ -87,7 +87,7 @@ def verify(path: Path, *, md5: str | None = None, sha256: str | None = None) -> 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make `folder` if need be, and hold its lock: of several processes that fetch the same data, one does."""
-    with _disk_errors_of(folder):
+    with disk_errors_of(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -99,7 +99,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _disk_errors_of(path: Path) -> Iterator[None]:
+def disk_errors_of(path: Path) -> Iterator[None]:
+    """Turn an OSError into a DataError that names the file, or `path` where the OSError has none."""
     try:
         yield
     except OSError as error:
@@ -205,7 +206,7 @@ def unpack_tar_gz(
     archive, destination = Path(archive), Path(destination)
     temporary = destination.with_name(f".{destination.name}.unpacking")
     missing = set(members)
-    with _disk_errors_of(destination):
+    with disk_errors_of(destination):
         shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed here
         try:
             temporary.mkdir()

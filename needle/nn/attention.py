@@ -33,7 +33,7 @@ class MultiHeadAttention(Module):
 
         probs = dropout(softmax(q k^T / sqrt(D) + mask)), result = probs v
 
-    causal: a query sees no key ahead of it; the last query stands at the last key (PyTorch's first at the first).
+    causal: a query sees no key ahead of it. Where T_q and T_k differ, the last query stands at the last key.
     The inputs decide device and dtype; the arguments are those of every layer.
     """
 
@@ -64,13 +64,14 @@ class MultiHeadAttention(Module):
         return ops.matmul(probs, v), probs
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
-        met = f"{self}: q {q.shape}, k {k.shape}, v {v.shape}"
         fit = q.ndim == v.ndim == 4 and q.shape[:2] == v.shape[:2] and k.shape == (*v.shape[:3], q.shape[3])
         if not fit or 0 in q.shape + v.shape:
-            shapes = "(B, heads, T_q, D), (B, heads, T_k, D) and (B, heads, T_k, D_v)"
-            raise ShapeError(f"{met}: expected {shapes}, no extent 0")
-        if self.causal and q.shape[2] > k.shape[2]:
-            raise ShapeError(f"{met}: expected no more causal queries than keys, or the first see no key")
+            expected = "(B, heads, T_q, D), (B, heads, T_k, D) and (B, heads, T_k, D_v), no extent 0"
+        elif self.causal and q.shape[2] > k.shape[2]:
+            expected = "no more causal queries than keys, as the first would see no key"
+        else:
+            return
+        raise ShapeError(f"{self}: q {q.shape}, k {k.shape}, v {v.shape}: expected {expected}")
 
 
 class AttentionLayer(Module):
@@ -97,23 +98,27 @@ class AttentionLayer(Module):
         device: Device | None = None,
         dtype: str | DType = "float32",
     ) -> None:
+        k_features, v_features, out_features = (
+            q_features if features is None else features for features in (k_features, v_features, out_features)
+        )
+        check_counts("AttentionLayer", q_features=q_features, num_head=num_head, dim_head=dim_head)
+        check_counts("AttentionLayer", k_features=k_features, v_features=v_features, out_features=out_features)
         self.q_features = q_features
-        self.k_features = q_features if k_features is None else k_features
-        self.v_features = q_features if v_features is None else v_features
-        self.out_features = q_features if out_features is None else out_features
+        self.k_features = k_features
+        self.v_features = v_features
+        self.out_features = out_features
         self.num_head = num_head
         self.dim_head = dim_head
-        check_counts("AttentionLayer", **vars(self))
         options = {"device": device, "dtype": floating_dtype("AttentionLayer", dtype)}
-        self.prenorm_q = LayerNorm1d(self.q_features, **options)
-        self.prenorm_k = LayerNorm1d(self.k_features, **options)
-        self.prenorm_v = LayerNorm1d(self.v_features, **options)
+        self.prenorm_q = LayerNorm1d(q_features, **options)
+        self.prenorm_k = LayerNorm1d(k_features, **options)
+        self.prenorm_v = LayerNorm1d(v_features, **options)
         inner = num_head * dim_head
-        self.q_projection = Linear(self.q_features, inner, bias=False, **options)
-        self.k_projection = Linear(self.k_features, inner, bias=False, **options)
-        self.v_projection = Linear(self.v_features, inner, bias=False, **options)
+        self.q_projection = Linear(q_features, inner, bias=False, **options)
+        self.k_projection = Linear(k_features, inner, bias=False, **options)
+        self.v_projection = Linear(v_features, inner, bias=False, **options)
         self.attn = MultiHeadAttention(dropout=dropout, causal=causal, **options)
-        self.out_projection = Linear(inner, self.out_features, bias=False, **options)
+        self.out_projection = Linear(inner, out_features, bias=False, **options)
 
     def forward(self, q: Tensor, k: Tensor | None = None, v: Tensor | None = None) -> Tensor:
         """(B, T_q, out_features) from q (B, T_q, q_features), k (B, T_k, k_features) and v (B, T_k, v_features).

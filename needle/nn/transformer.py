@@ -51,7 +51,7 @@ class TransformerLayer(Module):
         if x.ndim != 3 or x.shape[2] != self.q_features or 0 in x.shape:
             expected = f"expected (B, T, {self.q_features}), no extent 0"
             raise ShapeError(f"{self}: an input of shape {x.shape}: {expected}")
-        x = self.dropout(self.attention(x)) + x
+        x = self.dropout(self.attention(x)) + x  # laid out like the first: contiguous, where x may be a transpose
         hidden = self.dropout(ops.relu(self.linear1(self.prenorm(x))))
         return self.dropout(self.linear2(hidden)) + x
 
@@ -85,9 +85,7 @@ class Transformer(Module):
         self.batch_first = batch_first
         self.position_embedding = Embedding(sequence_len, embedding_size, **options)
         sizes = (embedding_size, num_head, dim_head, hidden_size)
-        self.layers = [
-            TransformerLayer(*sizes, dropout=dropout, causal=causal, **options) for _ in range(num_layers)
-        ]
+        self.layers = [TransformerLayer(*sizes, dropout=dropout, causal=causal, **options) for _ in range(num_layers)]
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """(outputs, h), outputs of the shape of x. h, the state that a recurrent layer has here, goes through as it is.
@@ -102,8 +100,8 @@ class Transformer(Module):
         return (x if self.batch_first else ops.transpose(x, (0, 1))), h
 
     def _check(self, x: Tensor) -> None:
-        order = "B, T" if self.batch_first else "T, B"
-        expected = f"expected ({order}, {self.embedding_size}), no extent 0, T at most {self.sequence_len}"
         fit = x.ndim == 3 and x.shape[2] == self.embedding_size and 0 not in x.shape
         if not fit or x.shape[1 if self.batch_first else 0] > self.sequence_len:
+            order = "B, T" if self.batch_first else "T, B"
+            expected = f"expected ({order}, {self.embedding_size}), no extent 0, T at most {self.sequence_len}"
             raise ShapeError(f"{self}: an input of shape {x.shape}: {expected}")

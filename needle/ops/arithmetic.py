@@ -22,7 +22,10 @@ class EWiseAdd(Op):
 
     def gradient(self, out_grad, node):
         a, b = node.inputs
-        return unbroadcast(out_grad, a), unbroadcast(out_grad, b)
+        return (
+            unbroadcast(out_grad, a) if a.requires_grad else None,
+            unbroadcast(out_grad, b) if b.requires_grad else None,
+        )
 
 
 class EWiseSub(Op):
@@ -36,7 +39,10 @@ class EWiseSub(Op):
 
     def gradient(self, out_grad, node):
         a, b = node.inputs
-        return unbroadcast(out_grad, a), unbroadcast(-out_grad, b) if b.requires_grad else None
+        return (
+            unbroadcast(out_grad, a) if a.requires_grad else None,
+            unbroadcast(-out_grad, b) if b.requires_grad else None,
+        )
 
 
 class EWiseMul(Op):

@@ -33,8 +33,10 @@ def layer_norm(state, name, x):
 
 def attention_layer(state, q, k, v, num_head, causal):
     """nn.AttentionLayer with the parameters `state` on (B, T, C): head h has columns h * D to (h + 1) * D."""
-    projected = (layer_norm(state, f"prenorm_{n}", x) @ state[f"{n}_projection.weight"] for n, x in zip("qkv", (q, k, v)))
-    heads = (np.stack(np.split(x, num_head, axis=2), axis=1) for x in projected)
+    heads = []
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        projected = layer_norm(state, f"prenorm_{name}", x) @ state[f"{name}_projection.weight"]
+        heads.append(np.stack(np.split(projected, num_head, axis=2), axis=1))
     result, _ = attention(*heads, causal)
     return np.concatenate([result[:, h] for h in range(num_head)], axis=2) @ state["out_projection.weight"]
 

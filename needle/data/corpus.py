@@ -1,0 +1,182 @@
+"""Text as word numbers for language models: a dictionary, a corpus of three files, and batches for truncated
+backpropagation through time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from needle.autograd import Tensor
+from needle.backend_ndarray.dtype import as_dtype
+from needle.errors import DataError, DTypeError, ShapeError
+
+EOS = "<eos>"  # the word at the end of each line
+FILES = ("train.txt", "valid.txt", "test.txt")
+FOLDER = "ptb"
+
+
+class Dictionary:
+    """Words and their numbers, 0, 1, 2, ... in the order in which the words were added.
+
+    Attributes: `word2idx`, the number of each word, and `idx2word`, the list of words.
+    """
+
+    def __init__(self) -> None:
+        self.word2idx: dict[str, int] = {}
+        self.idx2word: list[str] = []
+
+    def add_word(self, word: str) -> int:
+        """The word's number: a new one if the word is new."""
+        number = self.word2idx.setdefault(word, len(self.idx2word))
+        if number == len(self.idx2word):
+            self.idx2word.append(word)
+        return number
+
+    def ids(self, words: Iterable[str]) -> np.ndarray:
+        """The numbers of `words`, int32 (N,). Raises DataError for a word that was never added."""
+        try:
+            return np.array([self.word2idx[word] for word in words], np.int32)
+        except KeyError as error:
+            raise DataError(f"the word {error.args[0]!r} is not among the {len(self)} of the dictionary") from None
+
+    def __len__(self) -> int:
+        return len(self.idx2word)
+
+
+class Corpus:
+    """The words of train.txt, valid.txt and test.txt, separated by white space, with "<eos>" after those of each line.
+
+    Attributes: `dictionary`, the words of train.txt in order of first appearance, and `train`, `valid` and `test`, the
+    numbers of the words of each text as int32 (N,).
+    """
+
+    def __init__(self, base_dir: str | os.PathLike, max_lines: int | None = None) -> None:
+        """`base_dir` is the folder with the files, or holds it under the name `ptb`.
+
+        `max_lines` cuts each text after so many lines. It leaves the dictionary as it is, of the whole train.txt: a
+        word has the same number, and a model the same size, whatever it is.
+        Raises DataError for a file that is missing, empty or no UTF-8 text, and for a word of valid.txt or test.txt
+        that is not in train.txt.
+        """
+        if max_lines is not None and max_lines < 1:
+            raise ValueError(f"Corpus: max_lines must be 1 or more, met {max_lines}")
+        folder = find_corpus(Path(base_dir))
+        if folder is None:
+            raise DataError(f"{base_dir}: holds no {', '.join(FILES)}, and no folder {FOLDER}")
+        paths = [folder / name for name in FILES]
+        texts = [_read_lines(path) for path in paths]
+        self.dictionary = Dictionary()
+        for word in dict.fromkeys(_words(texts[0])):
+            self.dictionary.add_word(word)
+        self.train, self.valid, self.test = (
+            _ids(self.dictionary, path, lines[:max_lines]) for path, lines in zip(paths, texts)
+        )
+
+
+def find_corpus(folder: Path) -> Path | None:
+    """The folder of a corpus's files that `folder` is, or holds."""
+    if os.path.isdir(folder / FOLDER) and not os.path.exists(folder / "train.txt"):
+        return folder / FOLDER
+    return folder if any(os.path.exists(folder / name) for name in FILES) else None
+
+
+def batchify(data: Sequence[int], batch_size: int, device: Any = None, dtype: str | None = None) -> np.ndarray:
+    """Lay the words `data` (N,) out as an array (N // batch_size, batch_size), each column a stretch of the text.
+
+    Column j holds the j-th of `batch_size` stretches of equal length; what is left of the text is dropped. With
+    batch_size = 4 the letters a to z become
+
+        a g m s
+        b h n t
+        c i o u
+        d j p v
+        e k q w
+        f l r x
+
+    The array has `dtype`, or the one of `data`. `device` is not looked at: the array is NumPy's, and `get_batch` puts
+    a few rows at a time on a device. A stretch has at least two words, one to see and one to predict.
+    """
+    data = np.asarray(data)
+    if data.ndim != 1:
+        raise ShapeError(f"batchify: expected the words of a text, of shape (N,), met shape {data.shape}")
+    if not 1 <= batch_size <= len(data) // 2:
+        raise ValueError(
+            f"batchify: batch_size {batch_size} does not fit a text of {len(data)} words: "
+            f"expected 1 to {len(data) // 2}, which leaves 2 words or more to a column"
+        )
+    rows = len(data) // batch_size
+    columns = data[: rows * batch_size].reshape(batch_size, rows)
+    return np.ascontiguousarray(_cast("batchify", columns.T, dtype))
+
+
+def get_batch(
+    batches: np.ndarray, i: int, bptt: int, device: Any = None, dtype: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Rows i to i + bptt of what `batchify` made, (nbatch, B), and as targets the word that follows each.
+
+    Returns X, (T, B), and y, (T * B,), where y.reshape((T, B)) is the rows one further on. T is `bptt`, or in the last
+    batch what is left: min(bptt, nbatch - 1 - i). So `for i in range(0, nbatch - 1, bptt)` walks the whole text.
+    Both have `dtype`, or the one of `batches`.
+    """
+    if batches.ndim != 2:
+        raise ShapeError(f"get_batch: expected batches of shape (nbatch, batch_size), met shape {batches.shape}")
+    if bptt < 1:
+        raise ValueError(f"get_batch: bptt must be 1 or more, met {bptt}")
+    if not 0 <= i < len(batches) - 1:
+        raise ShapeError(f"get_batch: row {i} of {len(batches)}: expected 0 to {len(batches) - 2}, that has a next one")
+    rows = _cast("get_batch", batches[i : i + bptt + 1], dtype)
+    inputs, targets = rows[:-1], rows[1:].reshape(-1)
+    dtype = as_dtype(rows.dtype)
+    return (
+        Tensor(inputs, device=device, dtype=dtype, requires_grad=False),
+        Tensor(targets, device=device, dtype=dtype, requires_grad=False),
+    )
+
+
+def _cast(function: str, ids: np.ndarray, dtype: str | None) -> np.ndarray:
+    """`ids` as `dtype`, an array of its own or not; a number that the dtype cannot hold is an error."""
+    if dtype is None:
+        return ids
+    cast = ids.astype(as_dtype(dtype).numpy)
+    if not np.array_equal(cast, ids):
+        raise DTypeError(f"{function}: the word numbers, up to {ids.max()}, are not exact as {dtype}")
+    return cast
+
+
+def _read_lines(path: Path) -> list[str]:
+    """The lines of a text file, without their ends."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    if b"\0" in content:
+        raise DataError(f"{path}: line {_line_at(content, content.index(0))}: not text: a zero byte")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line, byte = _line_at(content, error.start), content[error.start]
+        raise DataError(f"{path}: line {line}: not UTF-8 text: byte {byte:#04x}") from error
+    if not text or text.isspace():
+        raise DataError(f"{path}: no words in it, {len(content)} bytes")
+    return text.removesuffix("\n").split("\n")
+
+
+def _line_at(content: bytes, position: int) -> int:
+    return content.count(b"\n", 0, position) + 1
+
+
+def _words(lines: Sequence[str]) -> list[str]:
+    return f" {EOS} ".join(lines).split() + [EOS]
+
+
+def _ids(dictionary: Dictionary, path: Path, lines: Sequence[str]) -> np.ndarray:
+    try:
+        return dictionary.ids(_words(lines))
+    except DataError as error:
+        is_known = dictionary.word2idx.__contains__
+        number = next(number for number, line in enumerate(lines, 1) if not all(map(is_known, line.split())))
+        raise DataError(f"{path}: line {number}: {error}") from error
