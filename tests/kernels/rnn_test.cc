@@ -51,9 +51,10 @@ TEST(rnn_follows_its_formula) {
       for (const auto& [steps, rows, units] : kSizes)
         for (bool relu : {false, true}) {
           const Layout layout = testing::kLayouts[random.integer(0, 4)];
-          const Array gates = strided(dtype, {steps, rows, units}, layout), W_hh = strided(dtype, {units, units}, layout),
-                      bias = strided(dtype, {units}, layout),
-                      hidden = strided(dtype, {steps + 1, rows, units}, testing::kWritableLayouts[random.integer(0, 3)]);
+          const Layout written = testing::kWritableLayouts[random.integer(0, 3)];
+          const Array gates = strided(dtype, {steps, rows, units}, layout),
+                      W_hh = strided(dtype, {units, units}, layout), bias = strided(dtype, {units}, layout),
+                      hidden = strided(dtype, {steps + 1, rows, units}, written);
           fill_small(gates, random, 1);
           fill_small(W_hh, random, 0.5 / std::sqrt(units));
           fill_small(bias, random, 1);
@@ -61,9 +62,10 @@ TEST(rnn_follows_its_formula) {
           const Values x = values(gates), w = values(W_hh), b = values(bias);
           Values expected = values(hidden);
           for (int64_t t = 0; t < steps; ++t) {
-            const Values a = step_sums(&x[t * rows * units], &expected[t * rows * units], w, b, rows, units, units);
-            for (int64_t i = 0; i < rows * units; ++i)
-              expected[(t + 1) * rows * units + i] = relu ? std::fmax(a[i], 0) : std::tanh(a[i]);
+            const int64_t size = rows * units;
+            const Values a = step_sums(x.data() + t * size, expected.data() + t * size, w, b, rows, units, units);
+            for (int64_t i = 0; i < size; ++i)
+              expected[(t + 1) * size + i] = relu ? std::fmax(a[i], 0) : std::tanh(a[i]);
           }
           kernels.rnn(gates, W_hh, bias, hidden, relu);
           EXPECT_NEAR("hidden", values(hidden), expected, tolerance(dtype), tolerance(dtype));
@@ -79,8 +81,9 @@ TEST(lstm_follows_its_formula) {
         const Layout layout = testing::kLayouts[random.integer(0, 4)];
         const Layout written = testing::kWritableLayouts[random.integer(0, 3)];
         const int64_t width = 4 * units, size = rows * units;
-        const Array gates = strided(dtype, {steps, rows, width}, written), W_hh = strided(dtype, {units, width}, layout),
-                    bias = strided(dtype, {width}, layout), hidden = strided(dtype, {steps + 1, rows, units}, written),
+        const Array gates = strided(dtype, {steps, rows, width}, written),
+                    W_hh = strided(dtype, {units, width}, layout), bias = strided(dtype, {width}, layout),
+                    hidden = strided(dtype, {steps + 1, rows, units}, written),
                     cells = strided(dtype, {steps + 1, rows, units}, written);
         fill_small(gates, random, 1);
         fill_small(W_hh, random, 0.5 / std::sqrt(units));
@@ -90,14 +93,15 @@ TEST(lstm_follows_its_formula) {
         const Values w = values(W_hh), b = values(bias);
         Values gate = values(gates), h = values(hidden), c = values(cells);
         for (int64_t t = 0; t < steps; ++t) {
-          double* const step = &gate[t * rows * width];
-          const Values a = step_sums(step, &h[t * size], w, b, rows, units, width);
+          double* const step = gate.data() + t * rows * width;
+          const Values a = step_sums(step, h.data() + t * size, w, b, rows, units, width);
           for (int64_t i = 0; i < size; ++i) {
             const int64_t at = i / units * width + i % units;
-            const double input = sigmoid(a[at]), forget = sigmoid(a[at + units]), candidate = std::tanh(a[at + 2 * units]),
-                         output = sigmoid(a[at + 3 * units]);
+            const double input = sigmoid(a[at]), forget = sigmoid(a[at + units]),
+                         candidate = std::tanh(a[at + 2 * units]), output = sigmoid(a[at + 3 * units]);
             const double cell = forget * c[t * size + i] + input * candidate;
-            step[at] = input, step[at + units] = forget, step[at + 2 * units] = candidate, step[at + 3 * units] = output;
+            step[at] = input, step[at + units] = forget;
+            step[at + 2 * units] = candidate, step[at + 3 * units] = output;
             c[(t + 1) * size + i] = cell;
             h[(t + 1) * size + i] = output * std::tanh(cell);
           }
@@ -111,7 +115,7 @@ TEST(lstm_follows_its_formula) {
   });
 }
 
-// The backward kernels against central differences of the forward kernels, in float64: of the sum of weights[i] * result.
+// The backward kernels against central differences, in float64, of a weighted sum of what the forward kernels write.
 TEST(backward_kernels_are_the_derivatives) {
   constexpr int64_t kSteps = 3, kRows = 2, kUnits = 5;
   constexpr double kStep = 1e-5;
@@ -190,7 +194,8 @@ TEST(threads_do_not_change_a_bit) {
       };
       const Array gates = random_array({kSteps, kRows, 4 * kUnits}), W_hh = random_array({kUnits, 4 * kUnits}),
                   bias = random_array({4 * kUnits}), hidden = random_array({kSteps + 1, kRows, kUnits}),
-                  cells = random_array({kSteps + 1, kRows, kUnits}), grad_hidden = random_array({kSteps, kRows, kUnits}),
+                  cells = random_array({kSteps + 1, kRows, kUnits}),
+                  grad_hidden = random_array({kSteps, kRows, kUnits}),
                   grad_cell = random_array({kRows, kUnits}), grad_gates = random_array({kSteps, kRows, 4 * kUnits}),
                   grad_h0 = random_array({kRows, kUnits}), grad_c0 = random_array({kRows, kUnits});
       kernels.lstm(gates, W_hh, bias, hidden, cells);
