@@ -9,21 +9,20 @@ last line on standard output is a JSON object with the final figures.
 from __future__ import annotations
 
 import math
-import resource
 from typing import Any
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, training_program
 from experiments.command_line import FLAGS, notice, user_path
+from experiments.epoch import FirstBatches
 from experiments.models.resnet9 import ResNet9, ResNet9Wide
 from experiments.run_folder import RunFolder
-from experiments.trainer import FirstBatches, evaluate, train_epoch
+from experiments.trainer import evaluate, train_epoch
 from experiments.training_run import Figures, TrainingRun
 from needle import optim
 from needle.backend_ndarray import random
 from needle.data import DataLoader, Normalize, RandomCrop, RandomFlipHorizontal, cifar10, load_cifar10
-from needle.errors import CheckpointError
 
 PROGRAM = "cifar_resnet9"
 ARCHITECTURES = {"resnet9": ResNet9, "resnet9_wide": ResNet9Wide}
@@ -51,9 +50,7 @@ def main() -> dict[str, Any]:
 
 def _train(folder: RunFolder) -> dict[str, Any]:
     device = command_line.chosen_device()
-    if FLAGS.data_dir is not None:
-        FLAGS.data_dir = str(user_path(FLAGS.data_dir))
-    state = _load_checkpoint(folder) if FLAGS.resume else None
+    state = training_program.state_to_resume(folder, PROGRAM, FREE_TO_CHANGE)
 
     random.manual_seed(FLAGS.seed)
     normalize = Normalize(cifar10.MEAN, cifar10.STD)  # last: the zeros that a crop shifts in are black
@@ -74,17 +71,7 @@ def _train(folder: RunFolder) -> dict[str, Any]:
 
     config = {"program": PROGRAM, "data": data, "flags": command_line.flag_values(*CONFIG)}
     run = TrainingRun(folder, model, optimizer, schedule, config, title=f"{FLAGS.arch} on {data}, {FLAGS.device}")
-    if state is not None:
-        trained_on = state["config"].get("data")
-        if trained_on != data:
-            raise CheckpointError(f"{folder.checkpoint}: of a run on {trained_on} data, here are {data}")
-        run.resume(state)
-        notice(f"resuming after epoch {run.epoch} of {FLAGS.epochs}")
-    else:
-        earlier = folder.set_earlier_run_aside()
-        if earlier is not None:
-            notice(f"the results of an earlier run are now in {earlier}")
-        run.start()
+    training_program.begin(run, state)
 
     def train(epoch: int) -> Figures:
         accuracy, loss = train_epoch(
@@ -102,32 +89,15 @@ def _train(folder: RunFolder) -> dict[str, Any]:
         accuracy, loss = evaluate(model, test_batches, desc=f"Epoch {epoch}/{FLAGS.epochs} test")
         return {"loss": loss, "accuracy": accuracy, "samples": _samples(test_batches)}
 
-    run.fit(FLAGS.epochs, train, {"test": test}, FLAGS.allow_nan)
+    run.fit(FLAGS.epochs, train, {"test": test}, allow_nan=FLAGS.allow_nan)
     return {
         "program": PROGRAM,
         "arch": FLAGS.arch,
         "parameters": parameters,
         "data": data,
         "device": FLAGS.device,
-        **_final_figures(run),
-        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "out": str(folder.folder),
+        **training_program.final_figures(run, "accuracy", "samples_per_second", best_of=(max, "test")),
     }
-
-
-def _load_checkpoint(folder: RunFolder) -> dict[str, Any]:
-    """The state to resume from; flags that were not given take the values of its run."""
-    if not folder.checkpoint.exists():
-        raise CheckpointError(f"{folder.folder}: no checkpoint to --resume from")
-    state = folder.load()
-    try:
-        program, values = state["config"]["program"], state["config"]["flags"]
-    except (KeyError, TypeError):
-        program, values = None, {}
-    if program != PROGRAM:
-        raise CheckpointError(f"{folder.checkpoint}: not of a run of {PROGRAM}")
-    command_line.adopt_flags(values, FREE_TO_CHANGE, folder.checkpoint)
-    return state
 
 
 def _optimizer(model) -> optim.Optimizer:
@@ -148,21 +118,6 @@ def _schedule(optimizer: optim.Optimizer, steps: int) -> optim.Schedule | None:
 def _samples(batches: FirstBatches) -> int:
     """How many examples an epoch over the batches has."""
     return min(len(batches) * FLAGS.batch_size, len(batches.dataloader.dataset))
-
-
-def _final_figures(run: TrainingRun) -> dict[str, Any]:
-    """The last epoch's figures, the best accuracy, and the speed and time of training over all epochs."""
-    rows = {split: [row for row in run.history if row["split"] == split] for split in ("train", "test")}
-    figures = {"epochs": run.epoch}
-    for split in rows:
-        figures |= {f"{split}_{name}": rows[split][-1][name] for name in ("loss", "accuracy")}
-    train_seconds = sum(row["seconds"] for row in rows["train"])
-    samples = sum(row["seconds"] * row["samples_per_second"] for row in rows["train"])
-    return figures | {
-        "best_test_accuracy": max(row["accuracy"] for row in rows["test"]),
-        "samples_per_second": round(samples / train_seconds, 1),
-        "seconds": round(sum(row["seconds"] for row in run.history), 3),
-    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What the experiments' programs have in common on the command line.
 
-A program's standard output is one line, a JSON object with its result; everything for a person goes to standard error.
-A user's mistake is one line there, and exit status 2 where it is in the flags, else 1; Ctrl-C is one line and status 130.
+A program's standard output is its result, of a training program one line, a JSON object; everything else that it says
+goes to standard error. A user's mistake is one line there, and exit status 2 where it is in the flags, else 1; Ctrl-C
+is one line and status 130.
 """
 
 from __future__ import annotations
@@ -23,15 +24,20 @@ FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # the flags defined here belong to the program that calls define_run_flags
 
 
-def define_run_flags(program: str, epochs: int, batch_size: int, lr: float) -> None:
-    """Defines the flags that every program has; the arguments are defaults."""
-    flags.DEFINE_string("data_dir", None, "Folder of the data; else $NEEDLE_DATA_DIR, ~/.cache/needle/data, download.")
+def define_common_flags() -> None:
+    """Defines the flags that every program has."""
     names = [device.name for device in all_devices()]
     flags.DEFINE_enum("device", default_device().name, names, "Where to compute.")
+    flags.DEFINE_integer("seed", 0, "Seed of all random numbers.", lower_bound=0, upper_bound=2**32 - 1)
+
+
+def define_run_flags(program: str, epochs: int, batch_size: int, lr: float) -> None:
+    """Defines the flags that every training program has; the arguments are defaults."""
+    define_common_flags()
+    flags.DEFINE_string("data_dir", None, "Folder of the data; else $NEEDLE_DATA_DIR, ~/.cache/needle/data, download.")
     flags.DEFINE_integer("epochs", epochs, "Passes over the training set.", lower_bound=1)
     flags.DEFINE_integer("batch_size", batch_size, "Examples per step.", lower_bound=1)
     flags.DEFINE_float("lr", lr, "Learning rate; the highest one of a schedule.")
-    flags.DEFINE_integer("seed", 0, "Seed of all random numbers.", lower_bound=0, upper_bound=2**32 - 1)
     flags.DEFINE_integer("limit_batches", None, "Use only so many batches per epoch, for a quick look.", lower_bound=1)
     flags.DEFINE_string("out", f"needle-runs/{program}", "Folder for checkpoint, metrics.jsonl and curves.png.")
     flags.DEFINE_bool("resume", False, "Go on from the checkpoint in --out; flags that are not given are that run's.")
@@ -39,8 +45,8 @@ def define_run_flags(program: str, epochs: int, batch_size: int, lr: float) -> N
     flags.register_validator("lr", lambda value: 0 < value < math.inf, "expected a finite number above 0")
 
 
-def run_program(program: str, main: Callable[[], dict[str, Any]]) -> NoReturn:
-    """Parses the flags, calls `main`, prints what it returns as JSON, and exits."""
+def run_program(program: str, main: Callable[[], dict[str, Any] | str]) -> NoReturn:
+    """Parses the flags, calls `main`, prints what it returns, a dict as JSON, and exits."""
 
     def parse(argv: list[str]) -> list[str]:
         try:
@@ -54,8 +60,11 @@ def run_program(program: str, main: Callable[[], dict[str, Any]]) -> NoReturn:
     def run(_: list[str]) -> None:
         if os.environ.get("NEEDLE_DATA_DIR"):
             os.environ["NEEDLE_DATA_DIR"] = str(user_path(os.environ["NEEDLE_DATA_DIR"]))
+        if "data_dir" in FLAGS and FLAGS.data_dir is not None:
+            FLAGS.data_dir = str(user_path(FLAGS.data_dir))  # as a resumed run will find it too
         try:
-            print(json.dumps(main()), flush=True)
+            result = main()
+            print(result if isinstance(result, str) else json.dumps(result), flush=True)
         except NeedleError as error:
             _exit(1, f"{program}: error: {error}")
         except OSError as error:

@@ -57,3 +57,19 @@ class RunningMean:
             self._total += value
             self.count += count
         self._unread.clear()
+
+
+class Perplexity:
+    """exp of a mean cross-entropy in nats: among how many equally likely words a model in effect has to guess.
+
+    `float(perplexity)` is its value, infinite where the exponential is beyond a float; a progress bar takes it too.
+    """
+
+    def __init__(self, mean_loss: RunningMean | float) -> None:
+        self.mean_loss = mean_loss
+
+    def __float__(self) -> float:
+        try:
+            return math.exp(float(self.mean_loss))
+        except OverflowError:
+            return math.inf

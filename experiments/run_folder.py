@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.curves import draw_curves
-from needle.checkpoint import load_state, save_state, write_atomically
+from needle.checkpoint import save_state, write_atomically
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 class RunFolder:
@@ -25,7 +27,7 @@ class RunFolder:
     def __init__(self, folder: str | os.PathLike) -> None:
         """Makes the folder. Raises OSError if it cannot be written to, or another run is using it."""
         self.folder = Path(folder)
-        self.checkpoint = self.folder / "checkpoint.safetensors"
+        self.checkpoint = self.folder / CHECKPOINT
         self.metrics = self.folder / "metrics.jsonl"
         self.curves = self.folder / "curves.png"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -77,10 +79,6 @@ class RunFolder:
         for path in files:
             path.rename(earlier / path.name)
         return earlier
-
-    def load(self) -> Any:
-        """The state in the checkpoint. Raises CheckpointError."""
-        return load_state(self.checkpoint)
 
     def save(self, state: Any) -> None:
         """Replaces the checkpoint. Raises OSError, and leaves the old one, where there is no room for the new one."""

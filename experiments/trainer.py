@@ -8,30 +8,14 @@ What goes around it, with metrics, curves and checkpoints, is training_run.py.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
+from experiments.epoch import learner, run_epoch
 from experiments.metrics import RunningMean
 from needle import nn, ops, optim
 from needle.autograd import Tensor, no_grad
-from needle.progress import tqdm
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
-
-
-class FirstBatches:
-    """The first `limit` batches of a DataLoader, or all of them where `limit` is None."""
-
-    def __init__(self, dataloader: Iterable, limit: int | None) -> None:
-        self.dataloader = dataloader
-        self.limit = limit
-
-    def __len__(self) -> int:
-        batches = len(self.dataloader)
-        return batches if self.limit is None else min(self.limit, batches)
-
-    def __iter__(self) -> Iterator:
-        return itertools.islice(self.dataloader, self.limit)
 
 
 def train_epoch(
@@ -52,17 +36,9 @@ def train_epoch(
     bar. Raises NonFiniteLoss, unless `allow_nan`, soon after a loss that is not finite; the step that it names counts
     from 1 after `steps_before`.
     """
-    optimizer = optimizer or optim.Adam(model.parameters(), lr=1e-3)
-
-    def learn(loss: Tensor) -> None:
-        optimizer.reset_grad()
-        loss.backward()
-        optimizer.step()
-        if schedule is not None:
-            schedule.step()
-
+    learn = learner(optimizer or optim.Adam(model.parameters(), lr=1e-3), schedule)
     model.train()
-    return _run_epoch(model, dataloader, loss_function, desc, learn, None if allow_nan else steps_before)
+    return _run(model, dataloader, loss_function, desc, learn, None if allow_nan else steps_before)
 
 
 def evaluate(
@@ -75,10 +51,10 @@ def evaluate(
     """The accuracy and the mean loss of the model, in evaluation mode, over all batches (x, labels)."""
     model.eval()
     with no_grad():
-        return _run_epoch(model, dataloader, loss_function, desc)
+        return _run(model, dataloader, loss_function, desc)
 
 
-def _run_epoch(
+def _run(
     model: nn.Module,
     dataloader: Iterable[tuple[Tensor, Tensor]],
     loss_function: LossFunction | None,
@@ -86,26 +62,22 @@ def _run_epoch(
     learn: Callable[[Tensor], None] | None = None,
     steps_before: int | None = None,
 ) -> tuple[float, float]:
-    """Accuracy and mean loss; stops at a loss that is not finite unless `steps_before` is None."""
+    """Accuracy and mean loss; `steps_before` as in `run_epoch`."""
     loss_function = loss_function or nn.SoftmaxLoss()
     device = model.parameters()[0].device
     mean_loss, accuracy = RunningMean(), RunningMean()
-    with tqdm(dataloader, desc=desc, unit="batch") as bar:
-        bar.metrics(loss=mean_loss, acc=accuracy)
-        for x, labels in bar:
-            x, labels = x.to(device), labels.to(device)
-            logits = model(x)
-            loss = loss_function(logits, labels)
-            if learn is not None:
-                learn(loss)
-            mean_loss.add(loss.detach() * len(x), len(x))
-            accuracy.add(_number_correct(logits.detach(), labels), len(x))
-            if steps_before is not None:
-                mean_loss.check_finite(steps_before)
-    result = float(accuracy), float(mean_loss)
-    if steps_before is not None:
-        mean_loss.check_finite(steps_before)
-    return result
+
+    def run_batch(batch: tuple[Tensor, Tensor]) -> None:
+        x, labels = (tensor.to(device) for tensor in batch)
+        logits = model(x)
+        loss = loss_function(logits, labels)
+        if learn is not None:
+            learn(loss)
+        mean_loss.add(loss.detach() * len(x), len(x))
+        accuracy.add(_number_correct(logits.detach(), labels), len(x))
+
+    run_epoch(dataloader, run_batch, desc, mean_loss, {"acc": accuracy}, steps_before)
+    return float(accuracy), float(mean_loss)
 
 
 def _number_correct(logits: Tensor, labels: Tensor) -> Tensor:

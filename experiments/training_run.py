@@ -66,28 +66,36 @@ class TrainingRun:
         epochs: int,
         train: Callable[[int], Figures],
         evaluate: dict[str, Callable[[int], Figures]],
+        evaluate_at_end: dict[str, Callable[[int], Figures]] | None = None,
         allow_nan: bool = False,
     ) -> None:
         """Runs all epochs up to `epochs` that have not been run yet.
 
-        Each epoch calls `train(epoch)` and then, for each split, `evaluate[split](epoch)`; they return what they have
-        measured: "loss", the number of "samples", and any other figures. Raises NonFiniteLoss, unless `allow_nan`,
-        before a state with a loss that is not finite would replace a good one; OSError where a file cannot be written;
-        and Interrupted. In every case the last checkpoint is whole.
+        Each epoch calls `train(epoch)` and then, for each split, `evaluate[split](epoch)`; after the last one come the
+        splits of `evaluate_at_end`. They return what they have measured: "loss", the number of "samples", and any other
+        figures. Raises NonFiniteLoss, unless `allow_nan`, before a state with a loss that is not finite would replace a
+        good one; OSError where a file cannot be written; and Interrupted. In every case the last checkpoint is whole.
         """
         try:
             while self.epoch < epochs:
-                epoch = self.epoch + 1
-                rows = [_measure(epoch, split, run) for split, run in {"train": train, **evaluate}.items()]
-                for row in rows:
-                    if row["loss"] is None and not allow_nan:
-                        raise NonFiniteLoss(f"the loss on the {row['split']} split is not finite after epoch {epoch}")
-                self.epoch, self.history = epoch, self.history + rows
-                self._save()
+                self._measure(self.epoch + 1, {"train": train, **evaluate}, allow_nan)
+            measured = {row["split"] for row in self.history if row["epoch"] == self.epoch}
+            missing = {split: run for split, run in (evaluate_at_end or {}).items() if split not in measured}
+            if missing:
+                self._measure(self.epoch, missing, allow_nan)
         except NonFiniteLoss as error:
             raise NonFiniteLoss(f"{error}; {self.standing()}; --allow_nan goes on all the same") from None
         except KeyboardInterrupt:
             raise Interrupted(f"{self.standing()}; --resume goes on from there") from None
+
+    def _measure(self, epoch: int, splits: dict[str, Callable[[int], Figures]], allow_nan: bool) -> None:
+        """Adds a row per split to the history, and saves the state after it all."""
+        rows = [_row(epoch, split, run) for split, run in splits.items()]
+        for row in rows:
+            if row["loss"] is None and not allow_nan:
+                raise NonFiniteLoss(f"the loss on the {row['split']} split is not finite after epoch {epoch}")
+        self.epoch, self.history = epoch, self.history + rows
+        self._save()
 
     def standing(self) -> str:
         """Which state the checkpoint holds, for a person to read."""
@@ -107,7 +115,7 @@ class TrainingRun:
             raise OSError(error.errno, f"{error.strerror}; {self.standing()}", error.filename) from None
 
 
-def _measure(epoch: int, split: str, run: Callable[[int], Figures]) -> dict[str, Any]:
+def _row(epoch: int, split: str, run: Callable[[int], Figures]) -> dict[str, Any]:
     """The row of the history for what `run` does. A figure that is not finite becomes None: JSON has no NaN."""
     begin = time.perf_counter()
     figures = run(epoch)

@@ -1,47 +1,127 @@
-"""Runs cifar_resnet9 as a user would, in a process of its own."""
+"""Runs a program as a user would, in a process of its own, and reads what it has written."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import signal
+import struct
 import subprocess
 import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
 
-SMALL = ["--batch_size=32", "--limit_batches=4", "--epochs=2"]
+from safetensors.numpy import load_file
 
 
-def environment(tmp_path) -> dict[str, str]:
-    """No data anywhere and no network, so that the program takes the synthetic set."""
+class Program:
+    """One of the programs in `experiments`, with no network, so that without data it takes the synthetic set."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def command(self, *flags: str) -> list[str]:
+        return [sys.executable, "-m", f"experiments.{self.name}", *flags]
+
+    def run(self, home: Path, *flags: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            self.command(*flags), env=environment(home), capture_output=True, text=True, timeout=120
+        )
+
+    def output(self, home: Path, *flags: str) -> str:
+        """The standard output of a run that must succeed."""
+        finished = self.run(home, *flags)
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+    def result(self, home: Path, *flags: str) -> dict:
+        """The JSON object of a run that must succeed."""
+        (line,) = self.output(home, *flags).splitlines()
+        return json.loads(line)
+
+    def error(self, home: Path, *flags: str, status: int) -> str:
+        """The one line of a run that must fail on the user's account."""
+        finished = self.run(home, *flags)
+        assert finished.returncode == status, finished.stderr
+        assert "Traceback" not in finished.stderr and finished.stdout == ""
+        line = finished.stderr.splitlines()[-1]
+        assert line.startswith(f"{self.name}: "), finished.stderr
+        return line
+
+    def result_and_terminal(self, home: Path, *flags: str) -> tuple[dict, str]:
+        """The JSON object of a run with a terminal of 24 lines of 100 columns, and all that was drawn on that."""
+        reader, writer = pty.openpty()
+        fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        drawn = b""
+        with subprocess.Popen(
+            self.command(*flags), env=environment(home), stdout=subprocess.PIPE, stderr=writer
+        ) as process:
+            os.close(writer)
+            try:
+                while piece := os.read(reader, 10000):
+                    drawn += piece
+            except OSError:  # the other end is closed
+                pass
+            result = json.loads(process.stdout.read())
+        os.close(reader)
+        return result, drawn.decode()
+
+    def kill_after_rows(self, home: Path, out: Path, rows: int, *flags: str) -> None:
+        """Runs the program until it has written so many rows of metrics into `out`, and kills it a little later."""
+        process = subprocess.Popen(
+            self.command(*flags), env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        while "results:" not in process.stderr.readline():  # it is about to train, or to read the checkpoint
+            assert process.poll() is None
+        wait_until(lambda: (out / "metrics.jsonl").exists() and len(metrics(out)) >= rows)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+
+    def interrupt(self, home: Path, out: Path, *flags: str) -> str:
+        """Runs the program, presses Ctrl-C soon after it has begun to train, and returns its last line."""
+        process = subprocess.Popen(
+            self.command(*flags), env=environment(home), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        wait_until((out / "checkpoint.safetensors").exists)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 130 and "Traceback" not in stderr
+        return stderr.splitlines()[-1]
+
+
+def environment(home: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),
-        "HOME": str(tmp_path),
+        "HOME": str(home),
         "https_proxy": "http://127.0.0.1:9",
-        "BUILD_WORKING_DIRECTORY": str(tmp_path),
+        "BUILD_WORKING_DIRECTORY": str(home),
         "NEEDLE_DATA_DIR": "",
     }
 
 
-def command(*flags: str) -> list[str]:
-    return [sys.executable, "-m", "experiments.cifar_resnet9", *flags]
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
-def run(tmp_path, *flags: str) -> subprocess.CompletedProcess:
-    return subprocess.run(command(*flags), env=environment(tmp_path), capture_output=True, text=True, timeout=120)
+def weights(folder: Path) -> dict[str, bytes]:
+    """The arrays of the checkpoint in a run's folder."""
+    return {name: array.tobytes() for name, array in load_file(folder / "checkpoint.safetensors").items()}
 
 
-def result(tmp_path, *flags: str) -> dict:
-    """The JSON object of a run that must succeed."""
-    finished = run(tmp_path, *flags)
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout.splitlines()[-1])
+def metrics(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def error(tmp_path, *flags: str, status: int) -> str:
-    """The one line of a run that must fail on the user's account."""
-    finished = run(tmp_path, *flags)
-    assert finished.returncode == status, finished.stderr
-    assert "Traceback" not in finished.stderr and finished.stdout == ""
-    line = finished.stderr.splitlines()[-1]
-    assert line.startswith("cifar_resnet9: "), finished.stderr
-    return line
+def without_times(rows: list[dict]) -> list[dict]:
+    return [{k: v for k, v in row.items() if k not in ("seconds", "samples_per_second")} for row in rows]

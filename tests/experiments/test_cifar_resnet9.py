@@ -1,39 +1,25 @@
 """The program from its command line: what it prints and writes, how it is resumed, and what a mistake looks like."""
 
-import fcntl
 import json
 import os
-import pty
 import re
 import resource
 import signal
-import struct
 import subprocess
-import termios
-import time
 
 import pytest
-from safetensors.numpy import load_file
 
 from needle.backend_ndarray import cuda
 from needle.checkpoint import load_state, save_state
-from tests.experiments.program import SMALL, command, environment, error, result, run
+from tests.experiments.program import Program, environment, metrics, weights, without_times
 
+SMALL = ["--batch_size=32", "--limit_batches=4", "--epochs=2"]
 
-def weights(folder) -> dict[str, bytes]:
-    return {name: array.tobytes() for name, array in load_file(folder / "checkpoint.safetensors").items()}
-
-
-def metrics(folder) -> list[dict]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def without_times(rows):
-    return [{k: v for k, v in row.items() if k not in ("seconds", "samples_per_second")} for row in rows]
+PROGRAM = Program("cifar_resnet9")
 
 
 def test_a_run_writes_everything_and_ends_with_one_json_line(tmp_path):
-    finished = run(tmp_path, *SMALL, "--out=out")  # relative to where the user is
+    finished = PROGRAM.run(tmp_path, *SMALL, "--out=out")  # relative to where the user is
     assert finished.returncode == 0, finished.stderr
     (line,) = finished.stdout.splitlines()
     figures = json.loads(line)
@@ -49,7 +35,7 @@ def test_a_run_writes_everything_and_ends_with_one_json_line(tmp_path):
 
 def test_training_learns(tmp_path):
     flags = ["--batch_size=64", "--limit_batches=40", "--epochs=3", "--lr=3e-3", "--out=out"]
-    result(tmp_path, *flags)
+    PROGRAM.result(tmp_path, *flags)
     train = [row["loss"] for row in metrics(tmp_path / "out") if row["split"] == "train"]
     assert train[2] < train[1] < train[0] and train[2] < 0.85 * train[0]
 
@@ -64,104 +50,65 @@ def test_training_learns(tmp_path):
     ids=["wide", "sgd", "cpu_numpy"],
 )
 def test_the_other_flags(tmp_path, flags):
-    figures = result(tmp_path, *flags, "--out=out")
+    figures = PROGRAM.result(tmp_path, *flags, "--out=out")
     assert figures["train_loss"] > 0
 
 
 def test_a_run_in_two_parts_gives_the_same_bits_as_one(tmp_path):
     flags = [*SMALL, "--epochs=3", "--augment", "--schedule=constant"]
-    result(tmp_path, *flags, "--out=whole")
-    result(tmp_path, *flags, "--epochs=1", "--out=parts")
-    result(tmp_path, "--epochs=3", "--out=parts", "--resume")
+    PROGRAM.result(tmp_path, *flags, "--out=whole")
+    PROGRAM.result(tmp_path, *flags, "--epochs=1", "--out=parts")
+    PROGRAM.result(tmp_path, "--epochs=3", "--out=parts", "--resume")
     assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
     assert without_times(metrics(tmp_path / "whole")) == without_times(metrics(tmp_path / "parts"))
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
     flags = ["--batch_size=16", "--limit_batches=60", "--epochs=3", "--augment", "--schedule=cosine"]
-    result(tmp_path, *flags, "--out=whole")
+    PROGRAM.result(tmp_path, *flags, "--out=whole")
     out = tmp_path / "killed"
-    kill_after_rows(tmp_path, out, 0, *flags, "--out=killed")  # within the first epoch
+    PROGRAM.kill_after_rows(tmp_path, out, 0, *flags, "--out=killed")  # within the first epoch
     assert metrics(out) == []
-    kill_after_rows(tmp_path, out, 0, "--out=killed", "--resume")
-    kill_after_rows(tmp_path, out, 2, "--out=killed", "--resume")  # within the second
+    PROGRAM.kill_after_rows(tmp_path, out, 0, "--out=killed", "--resume")
+    PROGRAM.kill_after_rows(tmp_path, out, 2, "--out=killed", "--resume")  # within the second
     assert [row["epoch"] for row in metrics(out)] == [1, 1]
-    result(tmp_path, "--out=killed", "--resume")
+    PROGRAM.result(tmp_path, "--out=killed", "--resume")
     assert weights(tmp_path / "whole") == weights(out)
     assert without_times(metrics(tmp_path / "whole")) == without_times(metrics(out))
     assert not list(out.glob(".*.tmp"))
 
 
-def kill_after_rows(tmp_path, out, rows, *flags):
-    """Runs the program until it has written so many rows of metrics, and kills it a little later."""
-    process = subprocess.Popen(
-        command(*flags), env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    while "results:" not in process.stderr.readline():  # it is about to train, or to read the checkpoint
-        assert process.poll() is None
-    wait_until(lambda: (out / "metrics.jsonl").exists() and len(metrics(out)) >= rows)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_a_run_sets_an_earlier_one_aside(tmp_path):
-    result(tmp_path, *SMALL, "--out=out")
+    PROGRAM.result(tmp_path, *SMALL, "--out=out")
     before = weights(tmp_path / "out")
-    result(tmp_path, *SMALL, "--out=out", "--seed=1")
+    PROGRAM.result(tmp_path, *SMALL, "--out=out", "--seed=1")
     assert weights(tmp_path / "out" / "earlier-1") == before
 
 
 def test_a_terminal_shows_a_live_bar(tmp_path):
-    reader, writer = pty.openpty()
-    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     flags = ["--batch_size=16", "--limit_batches=80", "--epochs=1", "--out=out"]
-    with subprocess.Popen(command(*flags), env=environment(tmp_path), stdout=subprocess.PIPE, stderr=writer) as process:
-        os.close(writer)
-        drawn = b""
-        try:
-            while piece := os.read(reader, 10000):
-                drawn += piece
-        except OSError:  # the other end is closed
-            pass
-        assert json.loads(process.stdout.read())["epochs"] == 1
-    os.close(reader)
+    figures, drawn = PROGRAM.result_and_terminal(tmp_path, *flags)
+    assert figures["epochs"] == 1
     pattern = (
         r"\rEpoch 1/1 train: +(\d+)%\|[^\r]*\| (\d+)/80 "
         r"\[\d+:\d+<\d+:\d+, loss=\d\.\d+, acc=0\.\d+, +[\d.]+batch/s\]"
     )
-    frames = re.findall(pattern, drawn.decode())
+    frames = re.findall(pattern, drawn)
     assert len(frames) > 2 and frames[-1] == ("100", "80")
 
 
 def test_interrupt_is_one_line(tmp_path):
-    flags = ["--batch_size=16", "--epochs=200", "--out=out"]
-    process = subprocess.Popen(
-        command(*flags), env=environment(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    checkpoint = tmp_path / "out" / "checkpoint.safetensors"
-    wait_until(checkpoint.exists)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in stderr
-    assert "interrupted" in stderr.splitlines()[-1] and "--resume" in stderr.splitlines()[-1]
-    assert checkpoint.exists()
+    line = PROGRAM.interrupt(tmp_path, tmp_path / "out", "--batch_size=16", "--epochs=200", "--out=out")
+    assert "interrupted" in line and "--resume" in line
+    assert (tmp_path / "out" / "checkpoint.safetensors").exists()
 
 
 def test_a_standard_output_without_room(tmp_path):
     with open("/dev/full", "w") as full:
         finished = subprocess.run(
-            command(*SMALL, "--out=out"), env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True
-        )
+            PROGRAM.command(*SMALL, "--out=out"),
+            env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
     assert finished.returncode != 0 and "Traceback" not in finished.stderr
     assert "cifar_resnet9: error: No space left on device" in finished.stderr
 
@@ -186,40 +133,40 @@ def test_a_standard_output_without_room(tmp_path):
     ],
 )
 def test_wrong_flags(tmp_path, flags, text):
-    assert text in error(tmp_path, *flags, status=2)
+    assert text in PROGRAM.error(tmp_path, *flags, status=2)
 
 
 def test_a_device_that_is_not_there(tmp_path):
     if cuda().enabled():
         pytest.skip("there is a GPU")
-    assert "cuda() is not available" in error(tmp_path, "--device=cuda", "--out=out", status=1)
+    assert "cuda() is not available" in PROGRAM.error(tmp_path, "--device=cuda", "--out=out", status=1)
 
 
 def test_an_out_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    assert "file" in error(tmp_path, "--out=file/sub", *SMALL, status=1)
-    assert "/proc" in error(tmp_path, "--out=/proc/needle", *SMALL, status=1)
+    assert "file" in PROGRAM.error(tmp_path, "--out=file/sub", *SMALL, status=1)
+    assert "/proc" in PROGRAM.error(tmp_path, "--out=/proc/needle", *SMALL, status=1)
 
 
 def test_data_that_are_not_there_or_damaged(tmp_path):
-    assert "nowhere" in error(tmp_path, "--data_dir=nowhere", "--out=out", *SMALL, status=1)
+    assert "nowhere" in PROGRAM.error(tmp_path, "--data_dir=nowhere", "--out=out", *SMALL, status=1)
     folder = tmp_path / "data" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     for name in ["test_batch", *(f"data_batch_{i}" for i in range(1, 6))]:
         (folder / name).write_bytes(b"\x80\x02}(U")
-    assert "data_batch_1" in error(tmp_path, "--data_dir=data", "--out=out", *SMALL, status=1)
+    assert "data_batch_1" in PROGRAM.error(tmp_path, "--data_dir=data", "--out=out", *SMALL, status=1)
 
 
 def test_resume_without_or_with_another_checkpoint(tmp_path):
-    assert "no checkpoint" in error(tmp_path, "--resume", "--out=out", status=1)
-    result(tmp_path, *SMALL, "--out=out")
+    assert "no checkpoint" in PROGRAM.error(tmp_path, "--resume", "--out=out", status=1)
+    PROGRAM.result(tmp_path, *SMALL, "--out=out")
     before = weights(tmp_path / "out")
-    assert "resnet9_wide" in error(tmp_path, "--resume", "--out=out", "--arch=resnet9_wide", status=1)
+    assert "resnet9_wide" in PROGRAM.error(tmp_path, "--resume", "--out=out", "--arch=resnet9_wide", status=1)
     assert weights(tmp_path / "out") == before
     path = tmp_path / "out" / "checkpoint.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    assert f"{path}: truncated: " in error(tmp_path, "--resume", "--out=out", status=1)
+    assert f"{path}: truncated: " in PROGRAM.error(tmp_path, "--resume", "--out=out", status=1)
     path.write_bytes(whole)
     state = load_state(path)
     for change, text in (
@@ -232,19 +179,19 @@ def test_resume_without_or_with_another_checkpoint(tmp_path):
         ({"optimizer": {}}, "of another kind of run"),
     ):
         save_state(path, state | change)
-        assert text in error(tmp_path, "--resume", "--out=out", status=1)
+        assert text in PROGRAM.error(tmp_path, "--resume", "--out=out", status=1)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path):
     flags = ["--batch_size=16", "--limit_batches=60", "--optimizer=sgd", "--lr=1e30", "--epochs=2", "--out=out"]
-    line = error(tmp_path, *flags, status=1)
+    line = PROGRAM.error(tmp_path, *flags, status=1)
     assert "at step" in line and "--allow_nan" in line and "before training" in line
     assert (tmp_path / "out" / "checkpoint.safetensors").exists()
-    assert result(tmp_path, *flags, "--allow_nan")["train_loss"] is None
+    assert PROGRAM.result(tmp_path, *flags, "--allow_nan")["train_loss"] is None
 
 
 def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
-    result(tmp_path, *SMALL, "--epochs=1", "--out=out")
+    PROGRAM.result(tmp_path, *SMALL, "--epochs=1", "--out=out")
     before = weights(tmp_path / "out")
 
     def small_files_only():
@@ -252,7 +199,8 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     finished = subprocess.run(
-        command("--resume", "--epochs=2", "--out=out"), env=environment(tmp_path), capture_output=True, text=True,
+        PROGRAM.command("--resume", "--epochs=2", "--out=out"),
+        env=environment(tmp_path), capture_output=True, text=True,
         preexec_fn=small_files_only, timeout=120,
     )  # fmt: skip
     assert finished.returncode == 1 and "Traceback" not in finished.stderr

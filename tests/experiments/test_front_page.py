@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import needle as ndl
+from experiments.language_model_trainer import train_ptb
+from experiments.models.language_model import LanguageModel
 from experiments.models.resnet9 import ResNet9
 from experiments.trainer import train_epoch
 from needle import nn
@@ -72,7 +74,7 @@ def test_progress_bars_with_live_metrics(capsys):
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
+def cifar10(tmp_path, monkeypatch):
     """A little CIFAR-10 in ./data, as published: pickles of NumPy arrays."""
     import pickle
 
@@ -92,7 +94,7 @@ def data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_resnet9_on_cifar10(data):
+def test_resnet9_on_cifar10(cifar10):
     from needle.data import CIFAR10Dataset, DataLoader
 
     model = ResNet9(num_classes=10, device=DEVICE)
@@ -102,3 +104,21 @@ def test_resnet9_on_cifar10(data):
     assert len(dataset) == 50000
     accuracy, loss = train_epoch(model, [batch for batch, _ in zip(dataloader, range(10))])
     assert 0 <= accuracy <= 1 and 0 < loss < 5
+
+
+@pytest.fixture
+def ptb(tmp_path, monkeypatch):
+    """A little Penn Treebank in ./data."""
+    folder = tmp_path / "data" / "ptb"
+    folder.mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.txt").write_text(" the company said it will buy N <unk> shares \n" * 50)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_language_model_on_the_penn_treebank(ptb):
+    corpus = ndl.data.Corpus("./data/ptb")
+    train_data = ndl.data.batchify(corpus.train, batch_size=20)
+    model = LanguageModel(vocab_size=10000, hidden_size=512, num_layers=2, device=DEVICE)
+    perplexity, loss = train_ptb(model, train_data, clip_norm=0.25)
+    assert perplexity == pytest.approx(np.exp(loss)) and 0 < loss < 12

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from experiments.curves import draw_curves
-from experiments.metrics import NonFiniteLoss, RunningMean
+from experiments.metrics import NonFiniteLoss, Perplexity, RunningMean
 from experiments.run_folder import RunFolder
 from needle.autograd import Tensor
 from needle.checkpoint import load_state
@@ -36,6 +36,16 @@ def test_tensors_are_not_read_at_every_step(monkeypatch):
         mean.add(Tensor(1.0), 1)
         mean.check_finite()
     assert not reads
+
+
+def test_perplexity_is_the_exponential_of_the_mean():
+    mean = RunningMean()
+    perplexity = Perplexity(mean)
+    assert math.isnan(float(perplexity))
+    mean.add(Tensor(2 * math.log(50)), 1)
+    mean.add(0.0, 1)
+    assert float(perplexity) == pytest.approx(50, rel=1e-6)
+    assert float(Perplexity(800.0)) == math.inf
 
 
 def test_curves_are_a_picture():

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from experiments.epoch import FirstBatches
 from experiments.metrics import NonFiniteLoss
-from experiments.trainer import FirstBatches, evaluate, train_epoch
+from experiments.trainer import evaluate, train_epoch
 from needle import nn, optim
 from needle.autograd import Tensor
 from needle.data import DataLoader, NDArrayDataset

@@ -11,6 +11,7 @@ from experiments.metrics import NonFiniteLoss
 from experiments.run_folder import RunFolder
 from experiments.training_run import Interrupted, TrainingRun
 from needle import nn, optim
+from needle.checkpoint import load_state
 from needle.errors import CheckpointError
 
 
@@ -53,9 +54,7 @@ def folder(tmp_path):
 
 def saved(folder):
     """What the files in the folder say: the epoch and the bias of the checkpoint, the epochs of the metrics."""
-    run_folder = object.__new__(RunFolder)  # without taking the lock
-    run_folder.checkpoint = folder / "checkpoint.safetensors"
-    state = run_folder.load()
+    state = load_state(folder / "checkpoint.safetensors")
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows == state["history"]
     return state["epoch"], state["model"]["bias"].item(), [row["epoch"] for row in rows if row["split"] == "train"]
@@ -77,7 +76,7 @@ def test_a_run_saves_its_state_before_training_and_after_each_epoch(folder):
 
 def resumed(folder, losses):
     run = Run(folder, losses)
-    state = run.run.folder.load()
+    state = load_state(run.run.folder.checkpoint)
     assert state["config"] == {"seed": 3}
     run.run.resume(state)
     return run
@@ -160,4 +159,51 @@ def test_a_state_of_another_model(folder):
     run.close()
     other = Run(folder, [3.0], features=5)
     with pytest.raises(CheckpointError, match="checkpoint.safetensors: of another kind of run: .*shape"):
-        other.run.resume(other.run.folder.load())
+        other.run.resume(load_state(other.run.folder.checkpoint))
+
+
+def test_what_is_measured_at_the_end_is_measured_once(folder):
+    measured = []
+
+    def at_end(epoch):
+        measured.append((epoch, saved(folder)[0]))
+        return {"loss": 0.25, "samples": 5}
+
+    run = Run(folder, [3.0, 2.0, 1.0])
+    run.run.start()
+    run.fit(epochs=2, evaluate_at_end={"final": at_end})
+    assert measured == [(2, 2)]  # of a state that is saved before
+    assert [row["split"] for row in run.run.history] == ["train", "test", "train", "test", "final"]
+    assert load_state(run.run.folder.checkpoint)["history"] == run.run.history
+    run.close()
+    run = resumed(folder, [None, None, 1.0])
+    run.fit(epochs=2, evaluate_at_end={"final": at_end})
+    assert measured == [(2, 2)]
+    run.fit(epochs=3, evaluate_at_end={"final": at_end})
+    assert measured == [(2, 2), (3, 3)]
+
+
+def test_a_run_killed_while_it_measures_at_the_end_has_lost_nothing(folder):
+    run = Run(folder, [3.0])
+    run.run.start()
+
+    def killed(epoch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="the state after epoch 1"):
+        run.fit(evaluate_at_end={"final": killed})
+    run.close()
+    run = resumed(folder, [None])
+    run.fit(epochs=1, evaluate_at_end={"final": lambda epoch: {"loss": 0.25, "samples": 5}})
+    assert [row["split"] for row in run.run.history] == ["train", "test", "final"]
+    assert run.bias == 1.0
+
+
+def test_a_loss_that_is_not_finite_at_the_end(folder):
+    run = Run(folder, [3.0])
+    run.run.start()
+    at_end = {"final": lambda epoch: {"loss": math.nan, "samples": 5}}
+    with pytest.raises(NonFiniteLoss, match="the loss on the final split is not finite after epoch 1"):
+        run.fit(evaluate_at_end=at_end)
+    run.fit(evaluate_at_end=at_end, allow_nan=True)
+    assert run.run.history[-1]["loss"] is None

@@ -1,0 +1,128 @@
+"""One epoch of training or of evaluation of a language model, by truncated backpropagation through time.
+
+    perplexity, loss = train_ptb(model, train_data, clip_norm=0.25)
+    perplexity, loss = evaluate_ptb(model, test_data)
+
+The data are what `needle.data.batchify` gives: B texts side by side, which are read `seq_len` words at a time. The
+state of the model after one piece is its state before the next, but no gradient goes from one piece to another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from experiments.epoch import learner, run_epoch
+from experiments.metrics import Perplexity, RunningMean
+from experiments.models.language_model import LanguageModel, State
+from needle import nn, optim
+from needle.autograd import Tensor, no_grad
+from needle.data import get_batch
+from needle.errors import ShapeError
+
+
+def train_ptb(
+    model: LanguageModel,
+    train_data: np.ndarray,
+    *,
+    seq_len: int = 35,
+    clip_norm: float | None = 0.25,
+    optimizer: optim.Optimizer | None = None,
+    sum_over_steps: bool = False,
+    desc: str = "train",
+    steps_before: int = 0,
+    allow_nan: bool = False,
+) -> tuple[float, float]:
+    """Trains once on all of `train_data` (nbatch, B); returns the perplexity and the mean loss, as it went along.
+
+    The loss is the mean cross-entropy of the words, in nats, and the perplexity its exponential. The gradient is that
+    of `_objective`; its norm is clipped to `clip_norm`. Without an optimizer it is a new SGD with lr=20, which suits
+    the default `clip_norm`: no step is longer than 5. (With seq_len=20 they are the steps of Zaremba et al. 2014, who
+    sum over the 20 steps, clip to 5 and begin with lr=1.)
+    `desc` stands before the progress bar. Raises ShapeError, before it trains, for data that are not of that shape or
+    have ids outside the vocabulary; NonFiniteLoss, unless `allow_nan`, soon after a loss that is not finite; the step
+    that it names counts from 1 after `steps_before`.
+    """
+    learn = learner(optimizer or optim.SGD(model.parameters(), lr=20.0), clip_norm=clip_norm)
+    model.train()
+
+    def learn_piece(loss: Tensor, steps: int) -> None:
+        learn(_objective(loss, steps, sum_over_steps))
+
+    return _run("train_ptb", model, train_data, seq_len, desc, learn_piece, None if allow_nan else steps_before)
+
+
+def evaluate_ptb(
+    model: LanguageModel, data: np.ndarray, *, seq_len: int = 35, desc: str = "test"
+) -> tuple[float, float]:
+    """The perplexity and the mean loss of the model, in evaluation mode, over all of `data` (nbatch, B)."""
+    model.eval()
+    with no_grad():
+        return _run("evaluate_ptb", model, data, seq_len, desc)
+
+
+def number_of_pieces(data: np.ndarray, seq_len: int) -> int:
+    """How many pieces of `seq_len` words an epoch over `data` (nbatch, B) has; each text's last word is no input."""
+    return -(-(len(data) - 1) // seq_len)
+
+
+def _objective(loss: Tensor, steps: int, sum_over_steps: bool) -> Tensor:
+    """What is differentiated: the mean over the T * B words of a piece, or T times that.
+
+    The latter is the sum over the T steps of the mean over the B texts, as in Zaremba, Sutskever and Vinyals 2014: the
+    learning rate and the limit on the gradient's norm have a meaning only together with this choice.
+    """
+    return loss * steps if sum_over_steps else loss
+
+
+def _run(
+    function: str,
+    model: LanguageModel,
+    data: np.ndarray,
+    seq_len: int,
+    desc: str,
+    learn: Callable[[Tensor, int], None] | None = None,
+    steps_before: int | None = None,
+) -> tuple[float, float]:
+    """Perplexity and mean loss; `steps_before` as in `run_epoch`."""
+    _check(function, model, data, seq_len)
+    loss_function = nn.SoftmaxLoss()
+    device = model.parameters()[0].device
+    mean_loss = RunningMean()
+    state: State = None
+
+    def run_piece(start: int) -> None:
+        nonlocal state
+        x, y = get_batch(data, start, seq_len, device=device)
+        logits, after = model(x, state)
+        state = _detached(after)
+        loss = loss_function(logits, y)
+        if learn is not None:
+            learn(loss, len(x))
+        mean_loss.add(loss.detach() * len(y), len(y))
+
+    perplexity = Perplexity(mean_loss)
+    run_epoch(range(0, len(data) - 1, seq_len), run_piece, desc, mean_loss, {"ppl": perplexity}, steps_before)
+    return float(perplexity), float(mean_loss)
+
+
+def _detached(state: State) -> State:
+    """The state's values, without the graph that they came from."""
+    if isinstance(state, tuple):
+        return tuple(part.detach() for part in state)
+    return state if state is None else state.detach()
+
+
+def _check(function: str, model: LanguageModel, data: np.ndarray, seq_len: int) -> None:
+    longest = getattr(model.seq_model, "sequence_len", math.inf)  # of a Transformer
+    if not 1 <= seq_len <= longest:
+        upper = "" if longest == math.inf else f", at most the {longest} positions of a Transformer"
+        raise ShapeError(f"{function}: seq_len of {seq_len}: expected 1 or more{upper}")
+    if len(data.shape) != 2 or data.shape[0] < 2 or data.shape[1] < 1:
+        raise ShapeError(f"{function}: data of shape {data.shape}: expected (nbatch, B) with nbatch of 2 or more")
+    low, high = int(data.min()), int(data.max())
+    if low < 0 or high >= model.vocab_size:
+        met = low if low < 0 else high
+        raise ShapeError(f"{function}: the word id {met}: expected 0 to {model.vocab_size - 1}, the model's vocabulary")
