@@ -51,6 +51,11 @@ struct Minimum {
   static T apply(T a, T b) { return (a < b) | (a != a) ? a : b; }
 };
 
+struct ReluBackward {
+  template <class T>
+  static T apply(T grad, T a) { return a > 0 ? grad : T{0}; }
+};
+
 // a = q b + r with integers q and r of b's sign, |r| < |b|. Floating results are those of NumPy's divmod.
 struct Remainder {
   template <class T>
@@ -157,6 +162,9 @@ void subtract(const Array& a, const Array& b, const Array& out) { number<Subtrac
 void multiply(const Array& a, const Array& b, const Array& out) { number<Multiply, true>("multiply", 1, a, b, out); }
 void maximum(const Array& a, const Array& b, const Array& out) { number<Maximum, true>("maximum", 1, a, b, out); }
 void minimum(const Array& a, const Array& b, const Array& out) { number<Minimum, true>("minimum", 1, a, b, out); }
+void relu_backward(const Array& grad_out, const Array& a, const Array& out) {
+  number<ReluBackward>("relu_backward", 1, grad_out, a, out);
+}
 void remainder(const Array& a, const Array& b, const Array& out) { number<Remainder>("remainder", 16, a, b, out); }
 
 void floor_divide(const Array& a, const Array& b, const Array& out) {

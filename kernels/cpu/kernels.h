@@ -45,6 +45,7 @@
   KERNEL(divide, (const Array& a, const Array& b, const Array& out)) /* floating */                                    \
   KERNEL(floor_divide, (const Array& a, const Array& b, const Array& out))                                             \
   KERNEL(remainder, (const Array& a, const Array& b, const Array& out)) /* has the sign of b */                        \
+  KERNEL(relu_backward, (const Array& grad_out, const Array& a, const Array& out)) /* a > 0 ? grad_out : 0 */          \
   KERNEL(power, (const Array& a, const Array& b, const Array& out))                                                    \
   KERNEL(maximum, (const Array& a, const Array& b, const Array& out))                                                  \
   KERNEL(minimum, (const Array& a, const Array& b, const Array& out))                                                  \

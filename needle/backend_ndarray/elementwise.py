@@ -14,13 +14,12 @@ from needle.errors import DTypeError
 
 _FLOATING_UNARY = frozenset("floor ceil exp log sqrt sin cos tanh sigmoid erf".split())
 _NUMERIC_UNARY = frozenset("negate abs sign relu".split())
-_NUMERIC_BINARY = frozenset("subtract floor_divide remainder power".split())
+_NUMERIC_BINARY = frozenset("subtract floor_divide remainder power relu_backward".split())
 _COMPARISONS = frozenset("equal not_equal less less_equal".split())
 _LOGICAL = frozenset("logical_and logical_or logical_xor logical_not".split())
 
 
-def _is_array(operand) -> bool:
-    return hasattr(operand, "shape") and hasattr(operand, "dtype") and not isinstance(operand, np.generic)
+_NUMBER = (bool, int, float, np.number, np.bool_)
 
 
 def infer_unary(op: str, a) -> Spec:
@@ -34,9 +33,9 @@ def infer_unary(op: str, a) -> Spec:
 
 def operand_dtype(op: str, a, b) -> DType:
     """The dtype in which a binary function works. One of a and b may be a Python number."""
-    if not _is_array(a):
+    if isinstance(a, _NUMBER):
         dtype = promote_scalar(b.dtype, a)
-    elif not _is_array(b):
+    elif isinstance(b, _NUMBER):
         dtype = promote_scalar(a.dtype, b)
     else:
         dtype = promote_types(a.dtype, b.dtype)
@@ -50,7 +49,7 @@ def operand_dtype(op: str, a, b) -> DType:
 def infer_binary(op: str, a, b) -> Spec:
     """Shapes broadcast and dtypes promote; comparisons are bool; a division of integers is float32."""
     dtype = operand_dtype(op, a, b)
-    shape = broadcast_shapes(op, *(operand.shape for operand in (a, b) if _is_array(operand)))
+    shape = broadcast_shapes(op, *[operand.shape for operand in (a, b) if not isinstance(operand, _NUMBER)])
     return Spec(shape, bool_ if op in _COMPARISONS or op in _LOGICAL else dtype)
 
 
@@ -59,7 +58,8 @@ def infer_where(condition, a, b) -> Spec:
     if condition.dtype is not bool_:
         raise DTypeError(f"where: a condition of dtype {condition.dtype}: expected bool")
     dtype = operand_dtype("where", a, b)
-    return Spec(broadcast_shapes("where", *(x.shape for x in (condition, a, b) if _is_array(x))), dtype)
+    shapes = [operand.shape for operand in (condition, a, b) if not isinstance(operand, _NUMBER)]
+    return Spec(broadcast_shapes("where", *shapes), dtype)
 
 
 def _unary(op: str, doc: str):
@@ -92,7 +92,7 @@ def _binary(op: str, doc: str):
 
 def _as_operand(op: str, x, other):
     """Python numbers stay as they are; NumPy arrays come along as arrays of the other operand's device."""
-    if isinstance(x, (ndarray.NDArray, bool, int, float, np.number, np.bool_)):
+    if isinstance(x, ndarray.NDArray) or isinstance(x, _NUMBER):
         return x
     if isinstance(x, np.ndarray) and isinstance(other, ndarray.NDArray):
         return ndarray.array(x, device=other.device)
@@ -102,7 +102,8 @@ def _as_operand(op: str, x, other):
 def _prepare(op: str, x, dtype: DType, out):
     """What a kernel takes: an array of `dtype` broadcast to out's shape, or a scalar."""
     if isinstance(x, ndarray.NDArray):
-        return x.astype(dtype).broadcast_to(out.shape)
+        ready = x.dtype is dtype and x.shape == out.shape
+        return x if ready else x.astype(dtype).broadcast_to(out.shape)
     if dtype.kind == "integer":
         limits = np.iinfo(dtype.numpy)
         if not limits.min <= x <= limits.max:
@@ -142,6 +143,7 @@ divide = _binary("divide", "a / b; float32 for integers")
 floor_divide = _binary("floor_divide", "floor(a / b); 0 for an integer divided by 0")
 remainder = _binary("remainder", "a - b * floor(a / b), which has the sign of b; 0 for an integer divided by 0")
 power = _binary("power", "a^b")
+relu_backward = _binary("relu_backward", "a where b is above 0, else 0: the gradient of relu from that of its result")
 maximum = _binary("maximum", "The larger one; NaN if either is.")
 minimum = _binary("minimum", "The smaller one; NaN if either is.")
 equal = _binary("equal", "a == b")

@@ -29,6 +29,7 @@ KERNELS = {
     "subtract": "(a, b, out): a - b; integers wrap around, here and below",
     "floor_divide": "(a, b, out): floor(a / b); an integer divided by 0 gives 0",
     "remainder": "(a, b, out): a - b * floor(a / b); of an integer divided by 0 it is 0",
+    "relu_backward": "(grad_out, a, out): a > 0 ? grad_out : 0",
     "power": "(a, b, out): a^b; integers to a negative power give 0 unless a is 1 or -1",
     # Element-wise: floating
     "floor": "(a, out): the largest whole number not above a",

@@ -1,7 +1,12 @@
-"""Arithmetic on shapes, strides and axes. Strides count elements."""
+"""Arithmetic on shapes, strides and axes. Strides count elements.
+
+A program works with the same few shapes again and again, and this arithmetic would take longer than a small kernel. So
+what depends on tuples of ints alone is remembered.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Iterable, Sequence
@@ -10,6 +15,7 @@ from needle.errors import ShapeError
 
 Shape = tuple[int, ...]
 MAX_DIMS = 8
+_remembered = functools.lru_cache(maxsize=4096)
 
 
 def as_shape(shape: int | Iterable[int]) -> Shape:
@@ -18,6 +24,11 @@ def as_shape(shape: int | Iterable[int]) -> Shape:
         extents = tuple(map(operator.index, shape)) if isinstance(shape, Iterable) else (operator.index(shape),)
     except TypeError:
         raise ShapeError(f"shape {shape!r}: expected whole numbers") from None
+    return _checked(extents)
+
+
+@_remembered
+def _checked(extents: Shape) -> Shape:
     if any(extent < 0 for extent in extents):
         raise ShapeError(f"shape {extents}: expected extents of 0 or more")
     if len(extents) > MAX_DIMS:
@@ -25,6 +36,7 @@ def as_shape(shape: int | Iterable[int]) -> Shape:
     return extents
 
 
+@_remembered
 def compact_strides(shape: Shape) -> Shape:
     """The strides of a row-major array without gaps."""
     strides, step = [], 1
@@ -34,6 +46,7 @@ def compact_strides(shape: Shape) -> Shape:
     return tuple(reversed(strides))
 
 
+@_remembered
 def is_compact(shape: Shape, strides: Shape) -> bool:
     """Whether the strides are those of a row-major array; those of extents of 1 do not matter."""
     step = 1
@@ -44,6 +57,7 @@ def is_compact(shape: Shape, strides: Shape) -> bool:
     return True
 
 
+@_remembered
 def dense_strides_like(shape: Shape, strides: Shape) -> Shape:
     """Strides without gaps for `shape`, its axes laid out in memory in the same order as those of `strides`.
 
@@ -60,6 +74,7 @@ def dense_strides_like(shape: Shape, strides: Shape) -> Shape:
     return tuple(result)
 
 
+@_remembered
 def reshape_strides(shape: Shape, strides: Shape, new_shape: Shape) -> Shape | None:
     """Strides under which the same memory has `new_shape`, or None where that takes a copy.
 
@@ -97,7 +112,11 @@ def reshape_strides(shape: Shape, strides: Shape, new_shape: Shape) -> Shape | N
 
 def resolve_reshape(op: str, shape: Shape, new_shape: Sequence[int]) -> Shape:
     """`new_shape` with its one -1, if any, worked out. Raises ShapeError where the sizes differ."""
-    new_shape = tuple(operator.index(extent) for extent in new_shape)
+    return _resolved(op, shape, tuple(map(operator.index, new_shape)))
+
+
+@_remembered
+def _resolved(op: str, shape: Shape, new_shape: Shape) -> Shape:
     size = math.prod(shape)
     unknown = [axis for axis, extent in enumerate(new_shape) if extent == -1]
     known = math.prod(extent for extent in new_shape if extent != -1)
@@ -109,6 +128,7 @@ def resolve_reshape(op: str, shape: Shape, new_shape: Sequence[int]) -> Shape:
     return as_shape(new_shape)
 
 
+@_remembered
 def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
     """The common shape: aligned at the last axis, extents are equal or 1. Raises ShapeError otherwise."""
     first, *rest = shapes
@@ -150,6 +170,7 @@ def normalize_axes(op: str, axes: int | Iterable[int] | None, ndim: int) -> tupl
     return result
 
 
+@_remembered
 def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     """The shape after a reduction over `axes`."""
     if keepdims:

@@ -8,7 +8,6 @@ from needle.autograd import Op, Tensor
 from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray.dtype import DType, as_dtype
 from needle.backend_ndarray.spec import Spec
-from needle.ops.select import greater, where
 
 
 class _Unary(Op):
@@ -108,7 +107,20 @@ class ReLU(_Unary):
     kernel = "relu"
 
     def gradient(self, out_grad, node):
-        return where(greater(node, 0), out_grad, 0)
+        return ReLUBackward()(out_grad, node)
+
+
+class ReLUBackward(Op):
+    """a > 0 ? grad : 0, where a is what ReLU gave"""
+
+    def infer(self, grad, a):
+        return array_api.infer_binary("relu_backward", grad, a)
+
+    def compute(self, grad, a):
+        return array_api.relu_backward(grad, a)
+
+    def gradient(self, out_grad, node):
+        return ReLUBackward()(out_grad, node.inputs[1]), None
 
 
 class Sign(_Unary):

@@ -450,7 +450,7 @@ CASES = {
     **_each("copy", DTYPES, copy),
     **_each("negate abs sign relu", NUMBERS, unary),
     **_each("floor ceil exp log sqrt sin cos tanh sigmoid erf", FLOATING, unary),
-    **_each("subtract floor_divide remainder", NUMBERS, binary),
+    **_each("subtract floor_divide remainder relu_backward", NUMBERS, binary),
     **_each("divide", FLOATING, binary),
     **_each("power", NUMBERS, power),
     **_each("add multiply maximum minimum", DTYPES, binary),

@@ -85,6 +85,7 @@ TEST(two_operands) {
       {"multiply", &Kernels::multiply, [](double a, double b) { return a * b; }, false},
       {"maximum", &Kernels::maximum, [](double a, double b) { return a > b ? a : b; }, false},
       {"minimum", &Kernels::minimum, [](double a, double b) { return a < b ? a : b; }, false},
+      {"relu_backward", &Kernels::relu_backward, [](double a, double b) { return b > 0 ? a : 0; }, false},
       {"divide", &Kernels::divide, [](double a, double b) { return a / b; }, true},
   };
   testing::for_each_level([&](const Kernels& kernels) {
