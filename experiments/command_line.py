@@ -31,8 +31,11 @@ def define_common_flags() -> None:
     flags.DEFINE_integer("seed", 0, "Seed of all random numbers.", lower_bound=0, upper_bound=2**32 - 1)
 
 
-def define_run_flags(program: str, epochs: int, batch_size: int, lr: float) -> None:
-    """Defines the flags that every training program has; the arguments are defaults."""
+def define_run_flags(program: str, epochs: int, batch_size: int, lr: float | None) -> None:
+    """Defines the flags that every training program has; the arguments are defaults.
+
+    Where `lr` is None the program chooses one itself if none is given.
+    """
     define_common_flags()
     flags.DEFINE_string("data_dir", None, "Folder of the data; else $NEEDLE_DATA_DIR, ~/.cache/needle/data, download.")
     flags.DEFINE_integer("epochs", epochs, "Passes over the training set.", lower_bound=1)
@@ -42,7 +45,7 @@ def define_run_flags(program: str, epochs: int, batch_size: int, lr: float) -> N
     flags.DEFINE_string("out", f"needle-runs/{program}", "Folder for checkpoint, metrics.jsonl and curves.png.")
     flags.DEFINE_bool("resume", False, "Go on from the checkpoint in --out; flags that are not given are that run's.")
     flags.DEFINE_bool("allow_nan", False, "Go on after a loss that is NaN or infinite.")
-    flags.register_validator("lr", lambda value: 0 < value < math.inf, "expected a finite number above 0")
+    flags.register_validator("lr", lambda value: value is None or 0 < value < math.inf, "expected a finite number > 0")
 
 
 def run_program(program: str, main: Callable[[], dict[str, Any] | str]) -> NoReturn:

@@ -28,8 +28,9 @@ from needle.errors import DataError
 PROGRAM = "ptb_lstm"
 SPLITS = ("train", "valid", "test")
 PENN_TREEBANK_WORDS = {"train": 929_589, "valid": 73_760, "test": 82_430}
+LEARNING_RATES = {"lstm": 1.0, "rnn": 0.1, "transformer": 0.1}  # where --lr is not given: the others diverge with 1.0
 
-command_line.define_run_flags(PROGRAM, epochs=13, batch_size=20, lr=1.0)
+command_line.define_run_flags(PROGRAM, epochs=13, batch_size=20, lr=None)
 flags.DEFINE_enum("seq_model", "lstm", SEQUENCE_MODELS, "Sequence model.")
 flags.DEFINE_integer("hidden_size", 200, "Width of the sequence model and of the embedding.", lower_bound=1)
 flags.DEFINE_integer("num_layers", 2, "Layers of the sequence model.", lower_bound=1)
@@ -61,6 +62,8 @@ def main() -> dict[str, Any]:
 def _train(folder: RunFolder) -> dict[str, Any]:
     device = command_line.chosen_device()
     state = training_program.state_to_resume(folder, PROGRAM, FREE_TO_CHANGE)
+    if FLAGS.lr is None:
+        FLAGS.lr = LEARNING_RATES[FLAGS.seq_model]
 
     random.manual_seed(FLAGS.seed)
     corpus, source = load_ptb(FLAGS.data_dir, notice=notice)
@@ -143,8 +146,10 @@ def _batches(split: str, text: np.ndarray) -> np.ndarray:
 
 
 def _initialize(model: LanguageModel) -> None:
-    """Uniform on +-init_scale. A transformer's own layers keep theirs: its normalizations must begin near 1."""
-    parts = [model.embedding, model.linear] if FLAGS.seq_model == "transformer" else [model]
+    """Uniform on +-init_scale. A transformer's layers keep what they have: their normalizations must begin near 1."""
+    parts = [model]
+    if FLAGS.seq_model == "transformer":
+        parts = [model.embedding, model.seq_model.position_embedding, model.linear]
     for part in parts:
         for parameter in part.parameters():
             values = init.rand(*parameter.shape, low=-FLAGS.init_scale, high=FLAGS.init_scale)

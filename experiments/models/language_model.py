@@ -19,6 +19,7 @@ class LanguageModel(nn.Module):
     seq_model      nn.LSTM or nn.RNN (tanh), embedding_size to hidden_size; or nn.Transformer of width hidden_size, with
                    8 heads of ceil(hidden_size / 8) and feed-forward layers of 4 * hidden_size (Vaswani et al. 2017),
                    each position attending to itself and those before
+    norm           nn.LayerNorm1d after a Transformer, whose layers normalize only what they read; else nothing
     linear         hidden_size to vocab_size
 
     dropout: the probability for the embedding, between the sequence model's layers and for its output, never from one
@@ -49,6 +50,7 @@ class LanguageModel(nn.Module):
         options = {"device": device, "dtype": dtype}
         self.embedding = nn.Embedding(vocab_size, embedding_size, **options)
         self.seq_model = _sequence_model(seq_model, embedding_size, hidden_size, num_layers, dropout, options)
+        self.norm = nn.LayerNorm1d(hidden_size, **options) if seq_model == "transformer" else nn.Identity()
         if tie_weights:
             self.linear = TiedLinear(self.embedding, **options)
         else:
@@ -65,7 +67,7 @@ class LanguageModel(nn.Module):
         if x.ndim != 2:
             raise ShapeError(f"LanguageModel: ids of shape {x.shape}: expected (T, B)")
         outputs, h = self.seq_model(self.dropout(self.embedding(x)), h)
-        outputs = self.dropout(outputs)
+        outputs = self.dropout(self.norm(outputs))
         return self.linear(outputs.reshape((-1, outputs.shape[-1]))), h
 
 

@@ -122,6 +122,16 @@ def test_tied_weights_start_as_an_output_layers():
     assert 0.49 < np.abs(weight).max() <= 0.5  # sqrt(6 / 24)
 
 
+def test_a_transformers_output_is_normalized(device):
+    model = LanguageModel(10, 16, num_layers=2, seq_model="transformer", device=device)
+    seen = []
+    forward = model.linear.forward
+    model.linear.forward = lambda x: seen.append(x.numpy()) or forward(x)
+    logits_of(model)
+    np.testing.assert_allclose(seen[0].mean(-1), 0, atol=1e-5)
+    np.testing.assert_allclose(seen[0].std(-1), 1, rtol=1e-3)
+
+
 # Dropout
 
 

@@ -70,7 +70,17 @@ def test_parameters_start_uniform_and_a_transformers_layers_as_they_are(tmp_path
     model = load_state(tmp_path / "transformer" / "checkpoint.safetensors")["model"]
     assert 0.025 < np.abs(model["embedding.weight"]).max() <= 0.03
     assert 0.025 < np.abs(model["linear.weight"]).max() <= 0.03
+    assert 0.025 < np.abs(model["seq_model.position_embedding.weight"]).max() <= 0.03
+    assert np.all(model["norm.weight"] == 1)
     assert np.all(model["seq_model.layers.0.prenorm.weight"] == 1)
+
+
+@pytest.mark.parametrize("seq_model, rate", [("lstm", 1.0), ("rnn", 0.1), ("transformer", 0.1)])
+def test_the_learning_rate_that_is_not_given_suits_the_model(tmp_path, seq_model, rate):
+    flags = [flag for flag in SMALL if not flag.startswith("--lr")] + ["--epochs=1", f"--seq_model={seq_model}"]
+    PROGRAM.result(tmp_path, *flags, "--out=out")
+    state = load_state(tmp_path / "out" / "checkpoint.safetensors")
+    assert state["optimizer"]["lr"] == state["config"]["flags"]["lr"] == rate
 
 
 def test_the_learning_rate_falls_after_some_epochs(tmp_path):
