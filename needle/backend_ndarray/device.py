@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import types
 
 import numpy as np
@@ -97,6 +98,11 @@ def _one_shape(shape: tuple) -> tuple:
 @functools.cache
 def cpu() -> Device:
     """The fast CPU: compiled kernels on all cores."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Threads that wait for each other spin, as waking one takes longer than most waits: by default for some 3 ms,
+        # all of which is lost at every wait when another program has the core that the awaited thread needs. This is
+        # some 30 microseconds. libgomp reads it as it is loaded, with the kernels.
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     return Device("cpu", "backend_cpu")
 
 
