@@ -38,7 +38,7 @@ def define_run_flags(program: str, epochs: int, batch_size: int, lr: float | Non
     """
     define_common_flags()
     flags.DEFINE_string("data_dir", None, "Folder of the data; else $NEEDLE_DATA_DIR, ~/.cache/needle/data, download.")
-    flags.DEFINE_integer("epochs", epochs, "Passes over the training set.", lower_bound=1)
+    flags.DEFINE_integer("epochs", epochs, "Passes over the training set.", lower_bound=1, upper_bound=1_000_000)
     flags.DEFINE_integer("batch_size", batch_size, "Examples per step.", lower_bound=1)
     flags.DEFINE_float("lr", lr, "Learning rate; the highest one of a schedule.")
     flags.DEFINE_integer("limit_batches", None, "Use only so many batches per epoch, for a quick look.", lower_bound=1)
@@ -70,6 +70,9 @@ def run_program(program: str, main: Callable[[], dict[str, Any] | str]) -> NoRet
             print(result if isinstance(result, str) else json.dumps(result), flush=True)
         except NeedleError as error:
             _exit(1, f"{program}: error: {error}")
+        except BrokenPipeError:  # whoever read the result has gone; nothing is left to flush for the interpreter
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _exit(1, f"{program}: error: {where}{error.strerror or error}")

@@ -20,7 +20,7 @@ from experiments.models.language_model import LanguageModel, State
 from needle import nn, optim
 from needle.autograd import Tensor, no_grad
 from needle.data import get_batch
-from needle.errors import ShapeError
+from needle.errors import DTypeError, ShapeError
 
 
 def train_ptb(
@@ -122,6 +122,8 @@ def _check(function: str, model: LanguageModel, data: np.ndarray, seq_len: int) 
         raise ShapeError(f"{function}: seq_len of {seq_len}: expected 1 or more{upper}")
     if len(data.shape) != 2 or data.shape[0] < 2 or data.shape[1] < 1:
         raise ShapeError(f"{function}: data of shape {data.shape}: expected (nbatch, B) with nbatch of 2 or more")
+    if not np.array_equal(data, np.trunc(data)):
+        raise DTypeError(f"{function}: data of dtype {data.dtype}: expected whole numbers, the ids of words")
     low, high = int(data.min()), int(data.max())
     if low < 0 or high >= model.vocab_size:
         met = low if low < 0 else high

@@ -54,8 +54,8 @@ def begin(run: TrainingRun, state: dict[str, Any] | None) -> None:
     trained_on, data = state["config"].get("data"), run.config["data"]
     if trained_on != data:
         raise CheckpointError(f"{run.folder.checkpoint}: of a run on {trained_on} data, here are {data}")
-    if state["config"].get("vocabulary") != run.config.get("vocabulary"):
-        raise CheckpointError(f"{run.folder.checkpoint}: of a run on a text with other words")
+    if state["config"].get("data_sha256") != run.config.get("data_sha256"):
+        raise CheckpointError(f"{run.folder.checkpoint}: of a run on {data} too, but with another content")
     run.resume(state)
     notice(f"resuming after epoch {run.epoch} of {FLAGS.epochs}")
 

@@ -98,7 +98,10 @@ class FusedOp(Op):
 
     def gradient(self, out_grad, node):
         if is_recording():
-            return tuple(gradients(self.spelled(*node.inputs), node.inputs, out_grad))
+            # Of an input that is given twice `gradients` has the whole gradient, which goes to its first place only.
+            grads = gradients(self.spelled(*node.inputs), node.inputs, out_grad)
+            found = dict(zip(map(id, node.inputs), grads))
+            return tuple(found.pop(id(value), None) for value in node.inputs)
         return self.fused_gradient(out_grad, node)
 
 
@@ -258,7 +261,7 @@ class Tensor(Value):
         with _recording(create_graph):
             for node, adjoint in _sweep(order, {id(self): out_grad}, keep_graph=create_graph):
                 if node.op is None:
-                    node.grad = _own(adjoint, taken)
+                    node.grad = in_own_memory(adjoint, taken)
                 elif create_graph and isinstance(node, Tensor):
                     node.grad = adjoint
 
@@ -487,7 +490,7 @@ def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:
             owned.add(key)
 
 
-def _own(grad: Tensor, taken: set[int]) -> Tensor:
+def in_own_memory(grad: Tensor, taken: set[int]) -> Tensor:
     """The gradient of a leaf, in memory of its own, so that an optimizer may change it in place.
 
     A sum, for one, hands one array on to both operands. `taken` are the ids of buffers that are in use. A gradient that

@@ -8,6 +8,7 @@ from needle.backend_ndarray import Device, DType
 from needle.errors import ShapeError
 
 SEQUENCE_MODELS = ("lstm", "rnn", "transformer")
+TRANSFORMER_POSITIONS = 2048  # the longest sequence that a Transformer takes
 
 State = Tensor | tuple[Tensor, Tensor] | None
 
@@ -98,6 +99,6 @@ def _sequence_model(
     if name == "rnn":
         return nn.RNN(embedding_size, hidden_size, num_layers, dropout=dropout, **options)
     if name == "transformer":
-        heads = {"num_head": 8, "dim_head": -(-hidden_size // 8)}
-        return nn.Transformer(embedding_size, 4 * hidden_size, num_layers, **heads, dropout=dropout, **options)
+        sizes = {"num_head": 8, "dim_head": -(-hidden_size // 8), "sequence_len": TRANSFORMER_POSITIONS}
+        return nn.Transformer(embedding_size, 4 * hidden_size, num_layers, **sizes, dropout=dropout, **options)
     raise ValueError(f"LanguageModel: seq_model {name!r}: expected one of {', '.join(SEQUENCE_MODELS)}")

@@ -103,6 +103,8 @@ def batchify(data: Sequence[int], batch_size: int, device: Any = None, dtype: st
     data = np.asarray(data)
     if data.ndim != 1:
         raise ShapeError(f"batchify: expected the words of a text, of shape (N,), met shape {data.shape}")
+    if data.dtype.kind not in "iuf":
+        raise DTypeError(f"batchify: expected the numbers of words, met {data.dtype}; see Dictionary.ids")
     if not 1 <= batch_size <= len(data) // 2:
         raise ValueError(
             f"batchify: batch_size {batch_size} does not fit a text of {len(data)} words: "
@@ -141,7 +143,8 @@ def _cast(function: str, ids: np.ndarray, dtype: str | None) -> np.ndarray:
     """`ids` as `dtype`, an array of its own or not; a number that the dtype cannot hold is an error."""
     if dtype is None:
         return ids
-    cast = ids.astype(as_dtype(dtype).numpy)
+    with np.errstate(invalid="ignore"):
+        cast = ids.astype(as_dtype(dtype).numpy)
     if not np.array_equal(cast, ids):
         raise DTypeError(f"{function}: the word numbers, up to {ids.max()}, are not exact as {dtype}")
     return cast
@@ -156,7 +159,7 @@ def _read_lines(path: Path) -> list[str]:
     if b"\0" in content:
         raise DataError(f"{path}: line {_line_at(content, content.index(0))}: not text: a zero byte")
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # some editors put a byte order mark in front
     except UnicodeDecodeError as error:
         line, byte = _line_at(content, error.start), content[error.start]
         raise DataError(f"{path}: line {line}: not UTF-8 text: byte {byte:#04x}") from error

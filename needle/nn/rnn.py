@@ -9,7 +9,7 @@ from needle.errors import ShapeError
 from needle.nn.checks import check_counts
 from needle.nn.dropout import Dropout
 from needle.nn.module import Module
-from needle.nn.rnn_cell import LSTMCell, RNNCell
+from needle.nn.rnn_cell import LSTMCell, RNNCell, as_pair, check_state
 
 
 class _Recurrent(Module):
@@ -36,8 +36,7 @@ class _Recurrent(Module):
         if given is None:
             return [None] * self.num_layers
         shape = (self.num_layers, batch, self.hidden_size)
-        if given.shape != shape:
-            raise ShapeError(f"{self}: {name} of shape {given.shape}: expected {shape}")
+        check_state(self, name, given, shape)
         return list(ops.split(given))
 
 
@@ -105,7 +104,7 @@ class LSTM(_Recurrent):
         `h` is the pair (h0, c0); h0, c0, h_n and c_n are (num_layers, B, hidden_size); zeros where `h` is None.
         """
         self._check_input(X)
-        h0, c0 = (None, None) if h is None else h
+        h0, c0 = as_pair(self, h)
         batch, last_h, last_c = X.shape[1], [], []
         states = zip(self._states("h0", h0, batch), self._states("c0", c0, batch))
         for cell, (h, c) in zip(self.lstm_cells, states):

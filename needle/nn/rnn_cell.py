@@ -12,6 +12,23 @@ from needle.nn.checks import check_counts, floating_dtype
 from needle.nn.module import Module
 
 
+def as_pair(layer: Module, states: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, Tensor | None]:
+    """The states (h, c) of an LSTM, or (None, None). Raises TypeError unless they are a pair."""
+    if states is None:
+        return None, None
+    if not isinstance(states, (tuple, list)) or len(states) != 2:
+        raise TypeError(f"{layer}: a state that is no pair but {type(states).__name__}: expected (h, c)")
+    return states[0], states[1]
+
+
+def check_state(layer: Module, name: str, state: Tensor, shape: tuple[int, ...]) -> None:
+    """Raises ShapeError unless the state has that shape."""
+    if not isinstance(state, Tensor):
+        raise TypeError(f"{layer}: {name} is of type {type(state).__name__}: expected a Tensor")
+    if state.shape != shape:
+        raise ShapeError(f"{layer}: {name} of shape {state.shape}: expected {shape}")
+
+
 class _Cell(Module):
     """The weights of one step, drawn in this order from the uniform distribution on +-sqrt(1 / hidden_size):
 
@@ -51,8 +68,7 @@ class _Cell(Module):
         shape = (batch, self.hidden_size)
         if given is None:
             return init.zeros(*shape, device=self.W_hh.device, dtype=self.W_hh.dtype)
-        if given.shape != shape:
-            raise ShapeError(f"{self}: {name} of shape {given.shape}: expected {shape}")
+        check_state(self, name, given, shape)
         return given
 
     def check_input(self, X: Tensor) -> None:
@@ -101,6 +117,6 @@ class LSTMCell(_Cell):
     def forward(self, X: Tensor, h: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """(h', c') from X (B, input_size) and h, the pair (h, c); all states (B, hidden_size), zeros where None."""
         self.check_input(X)
-        h0, c0 = (None, None) if h is None else h
+        h0, c0 = as_pair(self, h)
         h0, c0 = self.state("h", h0, X.shape[0]), self.state("c", c0, X.shape[0])
         return ops.lstm_cell(X, h0, c0, self.W_ih, self.W_hh, self.bias())

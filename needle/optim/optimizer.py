@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from needle.autograd import Parameter, Tensor
+from needle.autograd import Parameter, Tensor, in_own_memory
 from needle.backend_ndarray import NDArray, array, zeros
 from needle.backend_ndarray.elementwise import minimum, multiply_by, sqrt
 from needle.backend_ndarray.reduce import sum_of_squares
@@ -54,8 +54,8 @@ class Optimizer:
 
             grad = grad * min(1, max_norm / (norm + 1e-6)), norm = sqrt(sum of the squares of all gradients' elements)
 
-        Returns the norm that they had, as a Tensor of one element: `float(norm)` waits for it, nothing else does. Where
-        it is not finite the gradients are not finite afterwards.
+        Returns the norm that they had, as a Tensor of one element: `float(norm)` waits for it, nothing else does. An
+        infinite norm makes finite gradients 0 and infinite ones NaN; one that is NaN makes all of them NaN.
         """
         max_norm = self._checked("max_norm", max_norm)
         owners = [parameter for parameter in self.params if parameter.grad is not None]
@@ -64,13 +64,13 @@ class Optimizer:
         squares = [sum_of_squares(parameter.grad.cached_data) for parameter in owners]
         norm = sqrt(sum(squares[1:], squares[0]))
         scale = minimum(max_norm / (norm + 1e-6), 1.0)
+        taken: set[int] = set()
         for parameter in owners:
             if not parameter.grad.is_leaf():  # whoever differentiates it needs it as it is
                 parameter.grad = Tensor.make_const(parameter.grad.cached_data.copy())
-        # Each array once: somebody may have given two parameters the same gradient.
-        grads = [parameter.grad.cached_data for parameter in owners]
-        for grad in {id(grad.buffer): grad for grad in grads}.values():
-            multiply_by(grad, scale)
+            parameter.grad = in_own_memory(parameter.grad, taken)
+        for parameter in owners:
+            multiply_by(parameter.grad.cached_data, scale)
         return Tensor.make_const(norm)
 
     def state_dict(self) -> dict[str, float | list[int] | np.ndarray]:

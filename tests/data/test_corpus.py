@@ -83,6 +83,17 @@ def test_the_end_of_the_last_line_may_be_missing_or_of_another_system(folder, en
     assert Corpus(folder).test.tolist() == [0, 1, 4, 0, 3, 4]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_word(folder):
+    for name in ("train.txt", "valid.txt", "test.txt"):
+        (folder / name).write_bytes(b"\xef\xbb\xbfthe cat\n")
+    assert Corpus(folder).dictionary.idx2word == ["the", "cat", "<eos>"]
+
+
+def test_batchify_takes_numbers():
+    with pytest.raises(DTypeError, match="batchify: expected the numbers of words, met <U1"):
+        batchify(list("abcdefgh"), 2)
+
+
 def test_words_are_any_utf8_and_only_white_space_separates_them(folder):
     (folder / "train.txt").write_text("n\u00e3o \u6f22\u5b57\tthe-cat's\n", encoding="utf-8")
     (folder / "valid.txt").write_text("\u6f22\u5b57", encoding="utf-8")

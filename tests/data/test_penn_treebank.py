@@ -101,14 +101,14 @@ def test_the_first_folder_with_data_is_used(tmp_path, home, monkeypatch, number)
     for path in folders[number:]:
         write_texts(path / "ptb")
     corpus, source = load_ptb(folders[0], notice=no_notice)
-    assert source == f"Penn Treebank in {folders[number] / 'ptb'}"
+    assert source == f"other text in {folders[number] / 'ptb'}"
     check(corpus)
 
 
 def test_the_inner_folder_may_be_given_and_have_any_name(tmp_path):
     write_texts(tmp_path / "text")
     corpus, source = load_ptb(str(tmp_path / "text"), notice=no_notice)
-    assert source == f"Penn Treebank in {tmp_path / 'text'}"
+    assert source == f"other text in {tmp_path / 'text'}"
     check(corpus)
 
 
@@ -125,7 +125,7 @@ def test_an_empty_folder_that_is_given_is_where_the_download_goes(tmp_path, site
     given = folder(tmp_path, "given")
     for _ in range(2):
         corpus, source = load_ptb(given, notice=no_notice)
-        assert source == f"Penn Treebank in {given / 'ptb'}"
+        assert source == f"other text in {given / 'ptb'}"
         check(corpus)
     assert site.paths == ["/data/ptb.train.txt", "/data/ptb.valid.txt", "/data/ptb.test.txt"]
     assert [path.name for path in given.iterdir()] == ["ptb"]
@@ -134,7 +134,7 @@ def test_an_empty_folder_that_is_given_is_where_the_download_goes(tmp_path, site
 
 
 def test_without_a_folder_the_download_goes_to_the_cache(site, home):
-    assert load_ptb(notice=no_notice)[1] == f"Penn Treebank in {home}/.cache/needle/data/ptb"
+    assert load_ptb(notice=no_notice)[1] == f"other text in {home}/.cache/needle/data/ptb"
 
 
 @pytest.mark.parametrize("missing", TEXTS)

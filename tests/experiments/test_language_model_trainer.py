@@ -11,7 +11,7 @@ from experiments.models.language_model import LanguageModel
 from needle import nn, optim
 from needle.autograd import Tensor
 from needle.data import batchify
-from needle.errors import ShapeError
+from needle.errors import DTypeError, ShapeError
 
 WORDS = 7
 
@@ -142,3 +142,8 @@ def test_data_that_do_not_fit(data, change, options, text):
     with pytest.raises(ShapeError, match=text):
         train_ptb(model, change(data), **options)
     assert all(np.array_equal(before[name], values) for name, values in model.state_dict().items())
+
+
+def test_data_that_are_no_whole_numbers(model, data):
+    with pytest.raises(DTypeError, match="train_ptb: data of dtype float64: expected whole numbers, the ids of words"):
+        train_ptb(model, data + 0.5)

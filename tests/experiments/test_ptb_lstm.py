@@ -186,8 +186,9 @@ def test_texts_that_cannot_be_used(tmp_path, text):
 
 
 def test_a_sequence_longer_than_a_transformers(tmp_path):
-    line = PROGRAM.error(tmp_path, *SMALL, "--seq_model=transformer", "--seq_len=2049", "--out=out", status=1)
-    assert "seq_len of 2049" in line and "2048 positions" in line
+    line = PROGRAM.error(tmp_path, *SMALL, "--seq_model=transformer", "--seq_len=2049", "--out=out", status=2)
+    assert "--seq_len: expected at most 2048 with --seq_model=transformer" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_resume_with_another_checkpoint(tmp_path, text):
@@ -215,7 +216,7 @@ def test_resume_with_another_checkpoint(tmp_path, text):
         assert said in error()
     path.write_bytes(whole)
     (text / "train.txt").write_text("a new first sentence\n" + (text / "train.txt").read_text())
-    assert "of a run on a text with other words" in error()
+    assert "of a run on other text too, but with another content" in error()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(tmp_path):

@@ -128,6 +128,16 @@ def test_shapes_that_do_not_fit_are_named(device):
             model(Tensor(np.zeros(shape), device=device))
 
 
+def test_states_that_are_no_pair_or_no_tensor_are_named(device):
+    X, h = (Tensor(np.zeros((2, 2, width)), device=device) for width in (3, 4))
+    with pytest.raises(TypeError, match=r"LSTM\(.*: a state that is no pair but Tensor: expected \(h, c\)"):
+        nn.LSTM(3, 4, 2, device=device)(X, h)
+    with pytest.raises(TypeError, match=r"LSTMCell\(.*: a state that is no pair but Tensor"):
+        nn.LSTMCell(3, 4, device=device)(X[0], h[0])
+    with pytest.raises(TypeError, match=r"RNN\(.*: h0 is of type tuple: expected a Tensor"):
+        nn.RNN(3, 4, 2, device=device)(X, (h, h))
+
+
 def test_the_operation_names_shapes_that_do_not_fit(device):
     shapes = [(5, 2, 3), (3, 16), (4, 16), (15,), (2, 4), (2, 4)]
     with pytest.raises(ShapeError, match=r"lstm: shapes .*\(15,\).*: expected x \(T, B, I\).*bias \(4H,\)"):

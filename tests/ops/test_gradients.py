@@ -141,6 +141,25 @@ def test_gradient(name, device):
     check_gradients(function, arrays, device)
 
 
+@pytest.mark.parametrize(
+    "function, array",
+    [
+        (lambda a: ops.linear(a, a, a[0]), normal(3, 3)),
+        (lambda a: ops.linear(a, a, ops.reshape(a[:1], 2)), normal(2, 2)),
+        (lambda a: ops.layer_norm(a, a[0], a[0]) ** 2, normal(2, 3)),
+        (lambda a: ops.rnn(ops.reshape(a, (1, 2, 2)), a, a, a[0], a), normal(2, 2)),
+    ],
+)
+def test_gradient_of_an_operand_that_stands_in_several_places(function, array, device):
+    check_gradients(function, [array], device)
+
+
+def test_gradient_of_one_tensor_as_both_states(device):
+    shapes = ((2, 2, 3), (3, 8), (2, 8), (8,), (2, 2))
+    arrays = [normal(*shape) for shape in shapes]
+    check_gradients(lambda *inputs: sum(map(ops.summation, ops.lstm(*inputs, inputs[-1]))) ** 2, arrays, device)
+
+
 def test_dropout_gradient_is_its_mask(device):
     x = Tensor(np.ones((50, 20)), device=device)
     out = ops.dropout(x, 0.25)

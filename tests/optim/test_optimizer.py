@@ -183,6 +183,23 @@ def test_clip_grad_norm_of_one_gradient_that_two_parameters_were_given(device):
     np.testing.assert_allclose(a.grad.numpy(), np.array([3.0, 4.0]) / np.sqrt(50), rtol=1e-5)
 
 
+def test_clip_grad_norm_of_gradients_that_are_views_of_one_array(device):
+    a, b, c = (Parameter(np.zeros(4), device=device) for _ in range(3))
+    both = Tensor(np.full(8, 2.0), device=device, requires_grad=False)
+    a.grad, b.grad, c.grad = both[:4], both[4:], both[0].broadcast_to(4)
+    SGD([a, b, c]).clip_grad_norm(1.0)
+    for parameter in (a, b, c):
+        np.testing.assert_allclose(parameter.grad.numpy(), np.full(4, 1 / np.sqrt(12)), rtol=1e-5)
+
+
+def test_clip_grad_norm_leaves_what_backward_was_given(device):
+    a = Parameter(np.zeros(4), device=device)
+    out_grad = Tensor(np.full((2, 2), 7.0), device=device)
+    a.reshape((2, 2)).backward(out_grad)
+    SGD([a]).clip_grad_norm(0.1)
+    np.testing.assert_array_equal(out_grad.numpy(), np.full((2, 2), 7.0))
+
+
 def test_clip_grad_norm_of_half_precision_does_not_overflow(device):
     x = Parameter(np.zeros(100), device=device, dtype="float16")
     x.grad = Tensor(np.full(100, 1000.0), device=device, dtype="float16")
