@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 
 def show_config() -> str:
-    """The version, the devices, and the CPU kernels' instruction level and threads, as text."""
+    """The version, the devices, and the CPU kernels' instruction level, threads and providers, as text."""
     lines = [f"needle {__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"]
     for device in all_devices():
         default = ", the default" if device is default_device() else ""
@@ -21,6 +21,10 @@ def show_config() -> str:
         lines.append(
             f"cpu kernels: {kernels.level()} of {', '.join(kernels.levels())} (NEEDLE_CPU_LEVEL chooses), "
             f"{kernels.get_num_threads()} threads"
+        )
+        lines.append(
+            f"kernels that oneDNN has, too: {kernels.provider()} (NEEDLE_CPU_KERNELS chooses); "
+            f"{kernels.onednn_status()}"
         )
     return "\n".join(lines)
 

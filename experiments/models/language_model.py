@@ -79,9 +79,7 @@ class TiedLinear(nn.Module):
     standard normal like an Embedding's. The bias (num_embeddings,) starts as 0.
     """
 
-    def __init__(
-        self, embedding: nn.Embedding, device: Device | None = None, dtype: str | DType = "float32"
-    ) -> None:
+    def __init__(self, embedding: nn.Embedding, device: Device | None = None, dtype: str | DType = "float32") -> None:
         rows, width = embedding.weight.shape
         embedding.weight.data = init.kaiming_uniform(width, rows, shape=(rows, width), device=device, dtype=dtype)
         self.weight = embedding.weight

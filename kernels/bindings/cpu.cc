@@ -5,6 +5,7 @@
 // against CPython's own interface (vectorcall, no argument tuples): making an array and adding to it takes about 0.3
 // microseconds, a fifth of what pybind11's classes and dispatcher take. pybind11 does everything else.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -14,12 +15,15 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "kernels/common/buffer.h"
 #include "kernels/common/cpu_features.h"
 #include "kernels/common/error.h"
 #include "kernels/common/parallel.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/dnnl/library.h"
+#include "kernels/dnnl/provider.h"
 
 namespace py = pybind11;
 
@@ -339,8 +343,9 @@ void set_level(const std::string& wanted) {
   std::string names;
   for (Level level : kLevels) {
     if (wanted == name(level)) {
-      active_kernels = &cpu::kernels(level);  // throws where the processor lacks it
+      active_kernels = &dnnl::kernels(level);  // throws where the processor lacks it
       active_level = level;
+      dnnl::set_library_level(level);
       return;
     }
     names += (names.empty() ? "" : ", ") + std::string(name(level));
@@ -358,6 +363,70 @@ void set_first_level() {
   }
 }
 
+// Who provides the kernels that oneDNN has, too
+
+constexpr const char* kProviders[] = {"native", "onednn", "auto"};  // in the order of dnnl::Provider
+
+void set_provider(const std::string& wanted) {
+  std::string names;
+  for (int i = 0; i < 3; ++i) {
+    if (wanted == kProviders[i]) return dnnl::set_provider(static_cast<dnnl::Provider>(i));
+    names += (i ? ", " : "") + std::string(kProviders[i]);
+  }
+  throw std::runtime_error(message("provider of kernels '", wanted, "', expected one of ", names));
+}
+
+void set_first_provider() {
+  const char* wanted = std::getenv("NEEDLE_CPU_KERNELS");
+  if (!wanted || !*wanted) return;
+  try {
+    set_provider(wanted);
+  } catch (const std::runtime_error& error) {
+    throw std::runtime_error(message("NEEDLE_CPU_KERNELS: ", error.what()));
+  }
+}
+
+// The files that needle.backend_ndarray.onednn knows of.
+std::vector<std::string> library_paths() {
+  const py::gil_scoped_acquire gil;
+  return py::module_::import("needle.backend_ndarray.onednn")
+      .attr("library_paths")()
+      .cast<std::vector<std::string>>();
+}
+
+void add_providers(py::module_& module) {
+  dnnl::set_library_search(library_paths);
+  module.def(
+      "providers",
+      [] {
+        const py::gil_scoped_release unlocked;
+        return std::vector<std::string>(kProviders, kProviders + (dnnl::library() ? 3 : 1));
+      },
+      "The providers that differ here: without oneDNN all are \"native\".");
+  module.def(
+      "provider", [] { return kProviders[static_cast<int>(dnnl::provider())]; },
+      "Who provides the kernels that oneDNN has, too.");
+  module.def("set_provider", &set_provider, py::arg("name"),
+             "Takes them from \"native\", \"onednn\" or, \"auto\", the faster for the call.");
+  module.def(
+      "onednn_status",
+      [] {
+        const py::gil_scoped_release unlocked;
+        return dnnl::library_status();
+      },
+      "oneDNN's version and file, or why it cannot be used; loads it.");
+  module.def(
+      "onednn_calls",
+      [] {
+        py::dict calls;
+#define NEEDLE_COUNT(kernel) calls[#kernel] = dnnl::num_calls(dnnl::Kernel::kernel);
+        NEEDLE_DNNL_KERNELS(NEEDLE_COUNT)
+#undef NEEDLE_COUNT
+        return calls;
+      },
+      "For each kernel that oneDNN has, how many calls it has done.");
+}
+
 PYBIND11_MODULE(backend_cpu, m) {
   m.doc() = "Needle's CPU kernels, for needle.backend_ndarray; kernel_table.py there says what each does.";
   const auto errors = py::module_::import("needle.errors");
@@ -368,6 +437,7 @@ PYBIND11_MODULE(backend_cpu, m) {
     if (pointer) set_python_error(pointer);
   });
   set_first_level();
+  set_first_provider();
   add_types(m);
   add_kernels(m);
 
@@ -382,6 +452,7 @@ PYBIND11_MODULE(backend_cpu, m) {
         return names;
       },
       "The instruction levels of this processor.");
+  add_providers(m);
   m.def("get_num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("count"));
   m.def(

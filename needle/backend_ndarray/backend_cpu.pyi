@@ -50,6 +50,24 @@ def set_level(name: str) -> None:
 def levels() -> list[str]:
     """The instruction levels of this processor: "baseline", "avx2", "avx512"."""
 
+def provider() -> str:
+    """Who provides the kernels that oneDNN has, too: at start "auto", or the environment's NEEDLE_CPU_KERNELS."""
+
+def set_provider(name: str) -> None:
+    """Takes them from "native" (ours), "onednn" (wherever it can do the call) or "auto" (the faster for the call).
+
+    Raises DeviceError for another name. Without oneDNN all three are ours.
+    """
+
+def providers() -> list[str]:
+    """The providers that differ here. Loads oneDNN."""
+
+def onednn_status() -> str:
+    """oneDNN's version and file, or why it cannot be used. Loads it."""
+
+def onednn_calls() -> dict[str, int]:
+    """For each kernel that oneDNN has, how many calls it has done."""
+
 def get_num_threads() -> int:
     """How many threads a kernel uses at most. A process made by fork() has 1."""
 

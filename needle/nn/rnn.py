@@ -96,9 +96,7 @@ class LSTM(_Recurrent):
         options = {"device": device, "dtype": dtype}
         self.lstm_cells = [LSTMCell(size, hidden_size, bias, **options) for size in self._input_sizes()]
 
-    def forward(
-        self, X: Tensor, h: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(self, X: Tensor, h: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(outputs, (h_n, c_n)): the last layer's h (T, B, hidden_size), and every layer's last h and c.
 
         `h` is the pair (h0, c0); h0, c0, h_n and c_n are (num_layers, B, hidden_size); zeros where `h` is None.

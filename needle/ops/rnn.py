@@ -20,9 +20,7 @@ def rnn_cell(x: Tensor, h: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, non
     return relu(a) if nonlinearity == "relu" else tanh(a)
 
 
-def lstm_cell(
-    x: Tensor, h: Tensor, c: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor]:
+def lstm_cell(x: Tensor, h: Tensor, c: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """One step of long short-term memory: (h', c'), (B, H) each, from x (B, I), h and c.
 
     With a_i, a_f, a_g, a_o the four parts of x W_ih + h W_hh + bias:
@@ -107,18 +105,14 @@ def _tensors(*grads) -> tuple[Tensor | None, ...]:
     return tuple(None if grad is None else Tensor.make_const(grad) for grad in grads)
 
 
-def rnn(
-    x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, nonlinearity: str = "tanh"
-) -> Tensor:
+def rnn(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, nonlinearity: str = "tanh") -> Tensor:
     """`rnn_cell` along x (T, B, I) from the state h0 (B, H): the state after every step, (T, B, H)."""
     if nonlinearity not in ("tanh", "relu"):
         raise ValueError(f"rnn: nonlinearity {nonlinearity!r}: expected 'tanh' or 'relu'")
     return RNN(nonlinearity)(x, W_ih, W_hh, bias, h0)
 
 
-def lstm(
-    x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, c0: Tensor
-) -> tuple[Tensor, Tensor]:
+def lstm(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
     """`lstm_cell` along x (T, B, I) from the states h0 and c0 (B, H): h after every step, (T, B, H), and the last c."""
     hidden, cell = LSTM()(x, W_ih, W_hh, bias, h0, c0)
     return hidden, cell

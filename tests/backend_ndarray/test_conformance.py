@@ -1,4 +1,4 @@
-"""Every kernel of every backend and instruction level against the NumPy reference."""
+"""Every kernel of every backend, instruction level and provider against the NumPy reference."""
 
 from __future__ import annotations
 
@@ -16,18 +16,56 @@ from tests.backend_ndarray.kernel_cases import CASES, Case, Draw, Operand
 
 
 def on_every_target() -> Iterator[tuple[str, Device]]:
-    """Each device but the reference, at each of its instruction levels that this machine has."""
+    """Each device but the reference; the CPU at each instruction level of this machine, and with oneDNN's kernels.
+
+    oneDNN's own instructions are those of the level at which it was loaded, NEEDLE_CPU_LEVEL or the highest.
+    """
     for device in all_devices():
-        if device.enabled() and device is not cpu_numpy():
-            levels = device.kernels.levels() if device is cpu() else [""]
-            for level in levels:
-                if level:
-                    device.kernels.set_level(level)
+        if not device.enabled() or device is cpu_numpy():
+            continue
+        if device is not cpu():
+            yield repr(device), device
+            continue
+        first = device.kernels.level(), device.kernels.provider()
+        try:
+            device.kernels.set_provider("native")
+            for level in device.kernels.levels():
+                device.kernels.set_level(level)
                 yield f"{device!r} {level}", device
+            device.kernels.set_level(first[0])
+            device.kernels.set_provider("onednn")
+            yield f"{device!r} {first[0]} with oneDNN", device
+        finally:
+            device.kernels.set_level(first[0])
+            device.kernels.set_provider(first[1])
+
+
+EXAMPLES = 25
+
+
+@pytest.fixture
+def calls_of_onednn(request):
+    """That oneDNN did some of the calls that it can do: without any the test would pass just as well.
+
+    It does none of other dtypes, of halves what the processor has instructions for, and none without elements.
+    """
+    kernel, dtype = (request.node.callspec.params[name] for name in ("kernel", "dtype"))
+    before = cpu().kernels.onednn_calls().get(kernel, 0)
+    yield
+    done = cpu().kernels.onednn_calls().get(kernel, 0) - before
+    print(f"{kernel} {dtype}: oneDNN did {done} of {EXAMPLES} calls")
+    if dtype == "float32" and kernel in cpu().kernels.onednn_calls():
+        assert done >= 3
+    if dtype not in ("float32", "bfloat16", "float16"):
+        assert done == 0
 
 
 def test_there_is_a_compiled_backend():
     assert cpu().enabled(), cpu().reason
+
+
+def test_there_is_onednn():
+    assert cpu().kernels.onednn_status().startswith("oneDNN 3."), cpu().kernels.onednn_status()
 
 
 def test_every_kernel_of_the_table_is_tested():
@@ -39,9 +77,10 @@ def test_every_backend_has_every_kernel(module):
     assert [name for name in KERNELS if not callable(getattr(module.kernels, name, None))] == []
 
 
+@pytest.mark.usefixtures("calls_of_onednn")
 @pytest.mark.parametrize("kernel, dtype", [(kernel, dtype) for kernel, (dtypes, _) in CASES.items() for dtype in dtypes])
 @settings(
-    max_examples=25,
+    max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.generate, Phase.shrink),

@@ -94,8 +94,9 @@ def test_inputs_that_are_views(device):
     X = Tensor(np.random.randn(2, 5, 3), device=device, dtype="float64")
     h, c = (Tensor(np.random.randn(4, 1, 1), device=device, dtype="float64") for _ in range(2))
     views = X.permute((1, 0, 2)), tuple(state.broadcast_to((4, 2, 1)).permute((2, 1, 0)) for state in (h, c))
-    copies = Tensor(views[0].numpy(), device=device, dtype="float64"), tuple(
-        Tensor(state.numpy(), device=device, dtype="float64") for state in views[1]
+    copies = (
+        Tensor(views[0].numpy(), device=device, dtype="float64"),
+        tuple(Tensor(state.numpy(), device=device, dtype="float64") for state in views[1]),
     )
     np.testing.assert_array_equal(model(*views)[0].numpy(), model(*copies)[0].numpy())
 

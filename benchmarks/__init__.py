@@ -1,0 +1,1 @@
+"""Programs that measure Needle beside its peers: see docs/benchmarks.md."""

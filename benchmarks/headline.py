@@ -1,0 +1,65 @@
+"""Prints how fast Needle is beside NumPy and PyTorch, for the work that says most.
+
+    bazel run //benchmarks:headline -- [--only=matmul,lstm_200] [--runs=10] [--json=FILE]
+    bazel run //benchmarks:headline_with_pytorch                   # fetches PyTorch first
+
+Every contender is a process of its own, and they take turns: contest.py says why.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import machine, report
+from benchmarks.contest import Contender, compete, contenders, start
+from benchmarks.headline_rows import ROWS
+from benchmarks.program import chosen_rows, define_flags, json_file
+from benchmarks.row import Row
+from experiments.command_line import FLAGS, notice, run_program
+
+PROGRAM = "headline"
+
+define_flags(ROWS, runs=10)
+
+
+def main() -> str:
+    rows, path = chosen_rows(ROWS), json_file()
+    everybody = contenders()
+    load = machine.OtherLoad()
+    measured = [_measure(row, everybody) for row in rows]
+    results = {
+        "program": PROGRAM,
+        "machine": machine.describe(),
+        **machine.participants(everybody, FLAGS.threads),
+        "runs": FLAGS.runs,
+        "quick": FLAGS.quick,
+        "other_load": load.cores(),
+        "rows": measured,
+    }
+    if path is not None:
+        report.write_json(path, results)
+    return _text(results)
+
+
+def _measure(row: Row, everybody: list[Contender]) -> dict[str, Any]:
+    """In new processes, so that peak memory is that of this work."""
+    notice(f"{row.title} ...")
+    sizes = row.sizes_for(FLAGS.quick)
+    with start(everybody, FLAGS.threads) as workers:
+        return report.as_json(row, sizes, compete(row, sizes, workers, FLAGS.runs))
+
+
+def _text(results: dict[str, Any]) -> str:
+    head = ["", "min", "median", "max", "rate", "peak memory", "speed, best peer = 1"]
+    lines = []
+    for row in results["rows"]:
+        lines.append([row["title"]])
+        for result in row["results"]:
+            times = [report.duration(result[which]) for which in ("min", "median", "max")]
+            memory = f"{result['peak_memory'] / 2**20:,.0f} MiB"
+            lines.append(["  " + result["contender"], *times, report.rate(result), memory, report.ratio(result)])
+    return "\n".join([*report.heading(results), "", *report.table(head, lines)])
+
+
+if __name__ == "__main__":
+    run_program(PROGRAM, main)

@@ -1,0 +1,79 @@
+"""Prints how fast each kernel is: beside NumPy and PyTorch, and beside what this machine can do at most.
+
+    bazel run //benchmarks:kernels -- [--only='conv*'] [--runs=10] [--json=FILE] [--plots=DIR]
+
+A kernel is bound by what takes longer, its arithmetic at the machine's peak or its memory traffic at the machine's
+bandwidth; machine.py measures both. Traffic is what must be moved at the least (kernel_rows.py): work that fits into
+the caches can be faster than that bound, and its share is then above 100%.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from absl import flags
+
+from benchmarks import machine, plots, report
+from benchmarks.contest import compete, contenders, start
+from benchmarks.kernel_rows import ROWS
+from benchmarks.program import chosen_rows, define_flags, json_file
+from experiments.command_line import FLAGS, notice, run_program, user_path
+
+PROGRAM = "kernels"
+
+define_flags(ROWS, runs=10)
+flags.DEFINE_string("plots", None, "Folder for the plots, ratio.png and roofline.png.")
+
+
+def main() -> str:
+    rows, path = chosen_rows(ROWS), json_file()
+    folder = None if FLAGS.plots is None else user_path(FLAGS.plots)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    everybody = contenders()
+    load = machine.OtherLoad()
+    measured = []
+    with start(everybody, FLAGS.threads) as workers:
+        notice("peaks of this machine ...")
+        peaks = machine.measure_peaks(workers, FLAGS.quick)
+        for row in rows:
+            notice(f"{row.title} ...")
+            sizes = row.sizes_for(FLAGS.quick)
+            measured.append(report.as_json(row, sizes, compete(row, sizes, workers, FLAGS.runs)))
+            machine.add_share_of_bound(measured[-1], peaks)
+    results = {
+        "program": PROGRAM,
+        "machine": machine.describe(),
+        **machine.participants(everybody, FLAGS.threads),
+        "runs": FLAGS.runs,
+        "quick": FLAGS.quick,
+        "other_load": load.cores(),
+        "peaks": peaks,
+        "rows": measured,
+    }
+    if path is not None:
+        report.write_json(path, results)
+    if folder is not None:
+        plots.draw_ratios(results, folder / "ratio.png")
+        plots.draw_roofline(results, folder / "roofline.png")
+    return _text(results)
+
+
+def _text(results: dict[str, Any]) -> str:
+    peaks = [
+        f"peak      {report.number(peak['per_second'])} {unit}/s, {peak['by']}: {peak['how']}"
+        for unit, peak in results["peaks"].items()
+    ]
+    head = ["", "min", "median", "max", "rate", "share of bound", "speed, best peer = 1"]
+    lines = []
+    for row in results["rows"]:
+        lines.append([row["title"]])
+        for result in row["results"]:
+            times = [report.duration(result[which]) for which in ("min", "median", "max")]
+            share = f"{result['share_of_bound']:.0%}"
+            lines.append(["  " + result["contender"], *times, report.rate(result), share, report.ratio(result)])
+    return "\n".join([*report.heading(results), *peaks, "", *report.table(head, lines)])
+
+
+if __name__ == "__main__":
+    run_program(PROGRAM, main)

@@ -1,0 +1,296 @@
+"""The work as Needle does it. Each function prepares one kind and returns a function without arguments that does it.
+
+Images are channels-last in memory, as they are between the layers of a network here, whatever the order of the axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import needle as ndl
+from benchmarks.inputs import chain_of_8, integers, normal, reduced_axis
+from experiments.models.language_model import LanguageModel
+from experiments.models.resnet9 import ResNet9
+from needle import backend_ndarray as nd
+from needle import nn, ops, optim
+from needle.autograd import Parameter, Tensor
+from needle.backend_ndarray import conv as array_conv
+from needle.backend_ndarray import gather as array_gather
+from needle.backend_ndarray import random as array_random
+from needle.config import __version__
+
+Work = Callable[[], Any]
+
+_device = nd.cpu()
+
+
+def configure(device: str) -> None:
+    """Chooses the device, by name."""
+    global _device
+    _device = next(known for known in nd.all_devices() if known.name == device)
+
+
+def versions() -> dict[str, str]:
+    return {"needle": f"{__version__}, {_device.kernels.level()} kernels" if _device.name == "cpu" else __version__}
+
+
+def threads() -> int:
+    return ndl.get_num_threads()
+
+
+def _tensor(values: np.ndarray, requires_grad: bool = False) -> Tensor:
+    return Tensor(values, device=_device, requires_grad=requires_grad)
+
+
+def _images(batch: int, channels: int, size: int, seed: int = 0) -> Tensor:
+    """(batch, channels, size, size), channels-last in memory."""
+    array = nd.array(normal(batch, channels, size, size, seed=seed).transpose(0, 2, 3, 1).copy(), device=_device)
+    return Tensor.make_const(array.permute((0, 3, 1, 2)))  # Tensor() would copy, and reorder
+
+
+# Products
+
+
+def matmul(m: int, k: int, n: int, transpose_a: int = 0, transpose_b: int = 0) -> Work:
+    a = _tensor(normal(k, m)).T if transpose_a else _tensor(normal(m, k))
+    b = _tensor(normal(n, k, seed=1)).T if transpose_b else _tensor(normal(k, n, seed=1))
+    return lambda: a @ b
+
+
+def _conv_operands(batch: int, size: int, in_channels: int, out_channels: int, kernel: int, stride: int):
+    """NHWC images, weights (K, K, C_in, C_out), the result's gradient, and the padding of nn.Conv."""
+    padding = kernel // 2
+    out_size = (size + 2 * padding - kernel) // stride + 1
+    x = normal(batch, in_channels, size, size).transpose(0, 2, 3, 1)
+    weight = normal(out_channels, in_channels, kernel, kernel, seed=1).transpose(2, 3, 1, 0)
+    grad = normal(batch, out_channels, out_size, out_size, seed=2).transpose(0, 2, 3, 1)
+    return [nd.array(values.copy(), device=_device) for values in (x, weight, grad)], padding
+
+
+def conv(stride: int, **sizes: int) -> Work:
+    (x, weight, _), padding = _conv_operands(stride=stride, **sizes)
+    return lambda: array_conv.conv2d(x, weight, stride, padding).permute((0, 3, 1, 2))
+
+
+def conv_backward_data(stride: int, **sizes: int) -> Work:
+    (x, weight, grad), padding = _conv_operands(stride=stride, **sizes)
+    return lambda: array_conv.conv2d_backward_data(grad, weight, x.shape, stride, padding).permute((0, 3, 1, 2))
+
+
+def conv_backward_weight(stride: int, **sizes: int) -> Work:
+    (x, weight, grad), padding = _conv_operands(stride=stride, **sizes)
+    return lambda: array_conv.conv2d_backward_weight(x, grad, weight.shape, stride, padding).permute((3, 2, 0, 1))
+
+
+# Element-wise, reductions, rows
+
+
+def add(n: int) -> Work:
+    x, y = _tensor(normal(n)), _tensor(normal(n, seed=1))
+    return lambda: x + y
+
+
+def copy(n: int) -> Work:
+    x = nd.array(normal(n), device=_device)
+    out = nd.empty((n,), device=_device)
+
+    def run() -> nd.NDArray:
+        out[:] = x
+        return out
+
+    return run
+
+
+def chain(n: int) -> Work:
+    x, y = _tensor(normal(n)), _tensor(normal(n, seed=1))
+    return lambda: chain_of_8(x, y, ops.tanh, ops.exp)
+
+
+def reduce_sum(rows: int, columns: int, axis: int) -> Work:
+    x = _tensor(normal(rows, columns))
+    return lambda: x.sum(reduced_axis(axis))
+
+
+def reduce_max(rows: int, columns: int, axis: int) -> Work:
+    x = _tensor(normal(rows, columns))
+    return lambda: x.max(reduced_axis(axis))
+
+
+def softmax(rows: int, columns: int) -> Work:
+    x = _tensor(normal(rows, columns))
+    return lambda: ops.softmax(x)
+
+
+def cross_entropy_training(rows: int, columns: int) -> Work:
+    x = Parameter(_tensor(normal(rows, columns)))
+    labels = _tensor(integers(rows, below=columns))
+    loss_function = nn.SoftmaxLoss()
+
+    def run() -> Tensor:
+        loss_function(x, labels).backward()
+        return x.grad
+
+    return run
+
+
+def gather(rows: int, width: int, count: int) -> Work:
+    x = nd.array(normal(rows, width), device=_device)
+    indices = nd.array(integers(count, below=rows), device=_device)
+    return lambda: array_gather.take(x, indices)
+
+
+def scatter_add(rows: int, width: int, count: int) -> Work:
+    x = nd.array(normal(count, width), device=_device)
+    indices = nd.array(integers(count, below=rows), device=_device)
+    return lambda: array_gather.scatter_add(x, indices, rows)
+
+
+def dropout_mask(n: int) -> Work:
+    return lambda: array_random.dropout_mask((n,), 0.5, device=_device)
+
+
+# Layers; "training" is forward and backward, for the input and the parameters
+
+
+def _training(layer: nn.Module, x: Tensor) -> Work:
+    x = Tensor.make_const(x.cached_data, requires_grad=True)
+    grad = _like(layer(x), seed=3)
+
+    def run() -> Tensor:
+        layer(x).backward(grad, create_graph=False)
+        return x.grad
+
+    return run
+
+
+def _like(out: Tensor, seed: int) -> Tensor:
+    """Standard normal, in the shape of `out` and its order of axes in memory where that is channels-last."""
+    if out.ndim == 4:
+        batch, channels, size, _ = out.shape
+        return _images(batch, channels, size, seed)
+    return _tensor(normal(*out.shape, seed=seed))
+
+
+def _inference(layer: nn.Module, x: Tensor) -> Work:
+    """Forward alone, with the layer in training mode."""
+
+    def run() -> Tensor:
+        with ndl.no_grad():
+            return layer(x)
+
+    return run
+
+
+def batch_norm(batch: int, channels: int, size: int) -> Work:
+    return _inference(nn.BatchNorm2d(channels, device=_device), _images(batch, channels, size))
+
+
+def batch_norm_training(batch: int, channels: int, size: int) -> Work:
+    return _training(nn.BatchNorm2d(channels, device=_device), _images(batch, channels, size))
+
+
+def layer_norm(rows: int, columns: int) -> Work:
+    return _inference(nn.LayerNorm1d(columns, device=_device), _tensor(normal(rows, columns)))
+
+
+def layer_norm_training(rows: int, columns: int) -> Work:
+    return _training(nn.LayerNorm1d(columns, device=_device), _tensor(normal(rows, columns)))
+
+
+def max_pool(batch: int, channels: int, size: int) -> Work:
+    return _inference(nn.MaxPool2d(2), _images(batch, channels, size))
+
+
+def max_pool_training(batch: int, channels: int, size: int) -> Work:
+    return _training(nn.MaxPool2d(2), _images(batch, channels, size))
+
+
+def avg_pool(batch: int, channels: int, size: int) -> Work:
+    return _inference(nn.AvgPool2d(2), _images(batch, channels, size))
+
+
+def avg_pool_training(batch: int, channels: int, size: int) -> Work:
+    return _training(nn.AvgPool2d(2), _images(batch, channels, size))
+
+
+class _OutputsOfLSTM(nn.Module):
+    def __init__(self, hidden: int) -> None:
+        self.layer = nn.LSTM(hidden, hidden, device=_device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)[0]
+
+
+def lstm(steps: int, batch: int, hidden: int) -> Work:
+    return _inference(_OutputsOfLSTM(hidden), _tensor(normal(steps, batch, hidden)))
+
+
+def lstm_training(steps: int, batch: int, hidden: int) -> Work:
+    return _training(_OutputsOfLSTM(hidden), _tensor(normal(steps, batch, hidden)))
+
+
+# Optimizers
+
+
+def _optimizer_step(tensors: int, elements: int, make: Callable[[list[Parameter]], optim.Optimizer]) -> Work:
+    parameters = [Parameter(_tensor(normal(elements, seed=seed))) for seed in range(tensors)]
+    for seed, parameter in enumerate(parameters):
+        parameter.grad = _tensor(normal(elements, seed=1000 + seed))
+    optimizer = make(parameters)
+
+    def run() -> Tensor:
+        optimizer.step()
+        return parameters[0]
+
+    return run
+
+
+def sgd_step(tensors: int, elements: int) -> Work:
+    return _optimizer_step(tensors, elements, lambda parameters: optim.SGD(parameters, lr=0.01))
+
+
+def adam_step(tensors: int, elements: int) -> Work:
+    return _optimizer_step(tensors, elements, lambda parameters: optim.Adam(parameters, lr=0.001))
+
+
+# Training steps of whole models
+
+
+def resnet9_step(batch: int) -> Work:
+    model = ResNet9(num_classes=10, device=_device)
+    optimizer = optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-3)
+    loss_function = nn.SoftmaxLoss()
+    x, labels = _tensor(normal(batch, 3, 32, 32)), _tensor(integers(batch, below=10))
+
+    def run() -> Tensor:
+        loss = loss_function(model(x), labels)
+        optimizer.reset_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return run
+
+
+def lstm_step(vocabulary: int, hidden: int, layers: int, steps: int, batch: int) -> Work:
+    model = LanguageModel(vocabulary, hidden, layers, device=_device)
+    optimizer = optim.SGD(model.parameters(), lr=1.0)
+    loss_function = nn.SoftmaxLoss()
+    x, labels = _tensor(integers(steps, batch, below=vocabulary)), _tensor(integers(steps * batch, below=vocabulary))
+    state = None
+
+    def run() -> Tensor:
+        nonlocal state
+        logits, after = model(x, state)
+        state = tuple(part.detach() for part in after)
+        loss = loss_function(logits, labels)
+        optimizer.reset_grad()
+        loss.backward()
+        optimizer.clip_grad_norm(5.0)
+        optimizer.step()
+        return loss
+
+    return run

@@ -1,0 +1,120 @@
+"""Results as pictures: the ratio to the best peer, and a roofline."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from benchmarks.report import number
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells about its caches
+
+_COLOURS = ("#3b6fb6", "#d9772b", "#4f9d69", "#8a5fa8", "#a0522d", "#777777")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_INK = "#333333"
+
+
+def draw_ratios(results: dict[str, Any], path: Path) -> None:
+    """A bar for each row and contender of ours: how many times as fast as the best peer, on a logarithmic axis."""
+    rows = [row for row in results["rows"] if any(r["ratio_to_best_peer"] for r in row["results"])]
+    names = _names_of_ours(rows)
+    figure = Figure(figsize=(8.5, 1.4 + len(rows) * (0.12 + 0.13 * len(names))), dpi=140, layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / max(1, len(names))
+    for index, name in enumerate(names):
+        bars = [
+            (position + (index - (len(names) - 1) / 2) * height, result["ratio_to_best_peer"])
+            for position, row in enumerate(rows)
+            for result in row["results"]
+            if result["contender"] == name
+        ]
+        places, ratios = zip(*bars)
+        widths = [ratio - 1 for ratio in ratios]
+        axes.barh(places, widths, height, left=1, color=_COLOURS[index % len(_COLOURS)], label=name)
+        for place, ratio in bars:
+            axes.annotate(
+                f"{ratio:.2f}", (ratio, place), (3 if ratio >= 1 else -3, 0), textcoords="offset points",
+                ha="left" if ratio >= 1 else "right", va="center", fontsize=6, color=_INK,
+            )  # fmt: skip
+    axes.axvline(1, color=_INK, linewidth=1)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=7)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.margins(x=0.12)
+    axes.set_xlabel("times as fast as the best peer, by medians (right of 1: Needle is faster)")
+    _style(axes)
+    _finish(figure, results, path)
+
+
+def draw_roofline(results: dict[str, Any], path: Path) -> None:
+    """A point for each row with arithmetic to count and each contender of ours, under the two bounds.
+
+    x: floating-point operations per byte that must be moved; y: operations per second. The bounds are the measured
+    peak (flat) and the measured bandwidth (sloped).
+    """
+    rows = [row for row in results["rows"] if "GFLOP" in row["amounts"]]
+    peak, bandwidth = (results["peaks"][unit]["per_second"] for unit in ("GFLOP", "GB"))
+    figure = Figure(figsize=(8.5, 5.6), dpi=140, layout="constrained")
+    axes = figure.subplots()
+    for index, name in enumerate(_names_of_ours(rows)):
+        points = [
+            (row["amounts"]["GFLOP"] / row["amounts"]["GB"], result["per_second"]["GFLOP"])
+            for row in rows
+            for result in row["results"]
+            if result["contender"] == name
+        ]
+        style = {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
+        axes.plot(*zip(*points), linestyle="none", markersize=5, alpha=0.8, label=name, **style)
+    intensities = [row["amounts"]["GFLOP"] / row["amounts"]["GB"] for row in rows] + [peak / bandwidth]
+    ends = [min(intensities) / 2, peak / bandwidth, max(intensities) * 2]
+    axes.plot(ends, [min(peak, bandwidth * end) for end in ends], color=_INK, linewidth=1.2)
+    bounds = f"bounds: {number(peak)} GFLOP/s ({results['peaks']['GFLOP']['how']}), {number(bandwidth)} GB/s (copy)"
+    axes.annotate(bounds, (0.02, 0.97), xycoords="axes fraction", va="top", fontsize=8, color=_INK)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(top=peak * 2.5)
+    axes.set_xlabel("FLOP per byte of operands and results")
+    axes.set_ylabel("GFLOP/s")
+    for row in rows:
+        best = max((r for r in row["results"] if r["ours"]), key=lambda r: r["per_second"]["GFLOP"])
+        if best["share_of_bound"] < 0.4:  # the ones to work on
+            place = (row["amounts"]["GFLOP"] / row["amounts"]["GB"], best["per_second"]["GFLOP"])
+            label = row["row"].replace("_", " ")
+            axes.annotate(label, place, (5, -2), textcoords="offset points", fontsize=6, color=_INK)
+    _style(axes)
+    _finish(figure, results, path)
+
+
+def _names_of_ours(rows: list[dict[str, Any]]) -> list[str]:
+    """Our contenders that have results, in their order."""
+    return list(dict.fromkeys(r["contender"] for row in rows for r in row["results"] if r["ours"]))
+
+
+def _style(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=_INK)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+
+def _finish(figure: Figure, results: dict[str, Any], path: Path) -> None:
+    """Writes the picture so that a kill leaves the old or the new one, whole."""
+    machine, versions = results["machine"], results["versions"]
+    peers = ", ".join(f"{name} {versions[name].split(',')[0]}" for name in versions if name != "needle")
+    title = f"{machine['processor']}, {machine['cores']} cores; Needle {versions['needle']}; {peers}"
+    figure.suptitle(title, x=0.012, ha="left", fontsize=9, color=_INK)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", facecolor="white")
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(png.getvalue())
+    os.replace(partial, path)

@@ -1,0 +1,317 @@
+"""The work as PyTorch does it, eagerly: see needle_work.py, whose functions these are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks.inputs import chain_of_8, integers, normal, reduced_axis
+
+Work = Callable[[], Any]
+
+_memory_format = torch.contiguous_format
+
+
+def configure(channels_last: bool) -> None:
+    """Chooses the order in memory of images, and of the weights of convolutions."""
+    global _memory_format
+    _memory_format = torch.channels_last if channels_last else torch.contiguous_format
+
+
+def versions() -> dict[str, str]:
+    return {"torch": torch.__version__}
+
+
+def threads() -> int:
+    return torch.get_num_threads()
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(values)
+
+
+def _images(*shape: int, seed: int = 0) -> torch.Tensor:
+    return _tensor(normal(*shape, seed=seed)).contiguous(memory_format=_memory_format)
+
+
+# Products
+
+
+def matmul(m: int, k: int, n: int, transpose_a: int = 0, transpose_b: int = 0) -> Work:
+    a = _tensor(normal(k, m)).T if transpose_a else _tensor(normal(m, k))
+    b = _tensor(normal(n, k, seed=1)).T if transpose_b else _tensor(normal(k, n, seed=1))
+    return lambda: a @ b
+
+
+def _conv_operands(batch: int, size: int, in_channels: int, out_channels: int, kernel: int, stride: int):
+    padding = kernel // 2
+    out_size = (size + 2 * padding - kernel) // stride + 1
+    x = _images(batch, in_channels, size, size)
+    weight = _images(out_channels, in_channels, kernel, kernel, seed=1)
+    return x, weight, _images(batch, out_channels, out_size, out_size, seed=2), padding
+
+
+def conv(stride: int, **sizes: int) -> Work:
+    x, weight, _, padding = _conv_operands(stride=stride, **sizes)
+    return lambda: functional.conv2d(x, weight, stride=stride, padding=padding)
+
+
+def _conv_backward(which: int, stride: int, sizes: dict[str, int]) -> Work:
+    """which: 0 for the gradient of the images, 1 for that of the weights."""
+    x, weight, grad, padding = _conv_operands(stride=stride, **sizes)
+    wanted = [index == which for index in range(3)]
+    arguments = (None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1, wanted)
+    return lambda: torch.ops.aten.convolution_backward(grad, x, weight, *arguments)[which]
+
+
+def conv_backward_data(stride: int, **sizes: int) -> Work:
+    return _conv_backward(0, stride, sizes)
+
+
+def conv_backward_weight(stride: int, **sizes: int) -> Work:
+    return _conv_backward(1, stride, sizes)
+
+
+# Element-wise, reductions, rows
+
+
+def add(n: int) -> Work:
+    x, y = _tensor(normal(n)), _tensor(normal(n, seed=1))
+    return lambda: x + y
+
+
+def copy(n: int) -> Work:
+    x, out = _tensor(normal(n)), torch.empty(n)
+    return lambda: out.copy_(x)
+
+
+def chain(n: int) -> Work:
+    x, y = _tensor(normal(n)), _tensor(normal(n, seed=1))
+    return lambda: chain_of_8(x, y, torch.tanh, torch.exp)
+
+
+def reduce_sum(rows: int, columns: int, axis: int) -> Work:
+    x = _tensor(normal(rows, columns))
+    return lambda: torch.sum(x, reduced_axis(axis))
+
+
+def reduce_max(rows: int, columns: int, axis: int) -> Work:
+    x = _tensor(normal(rows, columns))
+    axes = () if axis == 2 else axis
+    return lambda: torch.amax(x, axes)
+
+
+def softmax(rows: int, columns: int) -> Work:
+    x = _tensor(normal(rows, columns))
+    return lambda: torch.softmax(x, -1)
+
+
+def cross_entropy_training(rows: int, columns: int) -> Work:
+    x = _tensor(normal(rows, columns)).requires_grad_()
+    labels = _tensor(integers(rows, below=columns))
+
+    def run() -> torch.Tensor:
+        x.grad = None
+        functional.cross_entropy(x, labels).backward()
+        return x.grad
+
+    return run
+
+
+def gather(rows: int, width: int, count: int) -> Work:
+    x, indices = _tensor(normal(rows, width)), _tensor(integers(count, below=rows))
+    return lambda: torch.index_select(x, 0, indices)
+
+
+def scatter_add(rows: int, width: int, count: int) -> Work:
+    x, indices = _tensor(normal(count, width)), _tensor(integers(count, below=rows))
+    return lambda: torch.zeros(rows, width).index_add_(0, indices, x)
+
+
+def dropout_mask(n: int) -> Work:
+    return lambda: torch.empty(n).bernoulli_(0.5).mul_(2)
+
+
+# Layers
+
+
+def _training(layer: nn.Module, x: torch.Tensor) -> Work:
+    x = x.requires_grad_()
+    out = layer(x)
+    grad = _tensor(normal(*out.shape, seed=3))
+    if x.ndim == 4:
+        grad = grad.contiguous(memory_format=_memory_format)
+
+    def run() -> torch.Tensor:
+        x.grad = None
+        layer.zero_grad()
+        layer(x).backward(grad)
+        return x.grad
+
+    return run
+
+
+def _inference(layer: nn.Module, x: torch.Tensor) -> Work:
+    def run() -> torch.Tensor:
+        with torch.no_grad():
+            return layer(x)
+
+    return run
+
+
+def batch_norm(batch: int, channels: int, size: int) -> Work:
+    return _inference(nn.BatchNorm2d(channels), _images(batch, channels, size, size))
+
+
+def batch_norm_training(batch: int, channels: int, size: int) -> Work:
+    return _training(nn.BatchNorm2d(channels), _images(batch, channels, size, size))
+
+
+def layer_norm(rows: int, columns: int) -> Work:
+    return _inference(nn.LayerNorm(columns), _tensor(normal(rows, columns)))
+
+
+def layer_norm_training(rows: int, columns: int) -> Work:
+    return _training(nn.LayerNorm(columns), _tensor(normal(rows, columns)))
+
+
+def max_pool(batch: int, channels: int, size: int) -> Work:
+    return _inference(nn.MaxPool2d(2), _images(batch, channels, size, size))
+
+
+def max_pool_training(batch: int, channels: int, size: int) -> Work:
+    return _training(nn.MaxPool2d(2), _images(batch, channels, size, size))
+
+
+def avg_pool(batch: int, channels: int, size: int) -> Work:
+    return _inference(nn.AvgPool2d(2), _images(batch, channels, size, size))
+
+
+def avg_pool_training(batch: int, channels: int, size: int) -> Work:
+    return _training(nn.AvgPool2d(2), _images(batch, channels, size, size))
+
+
+class _OutputsOfLSTM(nn.Module):
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.layer = nn.LSTM(hidden, hidden)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)[0]
+
+
+def lstm(steps: int, batch: int, hidden: int) -> Work:
+    return _inference(_OutputsOfLSTM(hidden), _tensor(normal(steps, batch, hidden)))
+
+
+def lstm_training(steps: int, batch: int, hidden: int) -> Work:
+    return _training(_OutputsOfLSTM(hidden), _tensor(normal(steps, batch, hidden)))
+
+
+# Optimizers
+
+
+def _optimizer_step(tensors: int, elements: int, make: Callable[[list], torch.optim.Optimizer]) -> Work:
+    parameters = [nn.Parameter(_tensor(normal(elements, seed=seed))) for seed in range(tensors)]
+    for seed, parameter in enumerate(parameters):
+        parameter.grad = _tensor(normal(elements, seed=1000 + seed))
+    optimizer = make(parameters)
+
+    def run() -> torch.Tensor:
+        optimizer.step()
+        return parameters[0]
+
+    return run
+
+
+def sgd_step(tensors: int, elements: int) -> Work:
+    return _optimizer_step(tensors, elements, lambda parameters: torch.optim.SGD(parameters, lr=0.01))
+
+
+def adam_step(tensors: int, elements: int) -> Work:
+    return _optimizer_step(tensors, elements, lambda parameters: torch.optim.Adam(parameters, lr=0.001))
+
+
+# Training steps of whole models: those of experiments/models, layer for layer
+
+
+class ConvBN(nn.Sequential):
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2), nn.BatchNorm2d(out_channels), nn.ReLU()
+        )
+
+
+class Residual(nn.Sequential):
+    def __init__(self, channels: int) -> None:
+        super().__init__(ConvBN(channels, channels, 3), ConvBN(channels, channels, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + x
+
+
+def resnet9() -> nn.Module:
+    return nn.Sequential(
+        ConvBN(3, 16, 7, 4),
+        ConvBN(16, 32, 3, 2),
+        Residual(32),
+        ConvBN(32, 64, 3, 2),
+        ConvBN(64, 128, 3, 2),
+        Residual(128),
+        nn.Flatten(),
+        nn.Linear(128, 128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
+    )
+
+
+class LanguageModel(nn.Module):
+    def __init__(self, vocabulary: int, hidden: int, layers: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, hidden)
+        self.lstm = nn.LSTM(hidden, hidden, layers)
+        self.linear = nn.Linear(hidden, vocabulary)
+
+    def forward(self, x: torch.Tensor, state: tuple | None) -> tuple[torch.Tensor, tuple]:
+        outputs, state = self.lstm(self.embedding(x), state)
+        return self.linear(outputs.reshape(-1, outputs.shape[-1])), state
+
+
+def resnet9_step(batch: int) -> Work:
+    model = resnet9().to(memory_format=_memory_format)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-3)
+    x, labels = _images(batch, 3, 32, 32), _tensor(integers(batch, below=10))
+
+    def run() -> torch.Tensor:
+        loss = functional.cross_entropy(model(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return run
+
+
+def lstm_step(vocabulary: int, hidden: int, layers: int, steps: int, batch: int) -> Work:
+    model = LanguageModel(vocabulary, hidden, layers)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    x, labels = _tensor(integers(steps, batch, below=vocabulary)), _tensor(integers(steps * batch, below=vocabulary))
+    state = None
+
+    def run() -> torch.Tensor:
+        nonlocal state
+        logits, after = model(x, state)
+        state = tuple(part.detach() for part in after)
+        loss = functional.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        return loss
+
+    return run

@@ -1,0 +1,96 @@
+"""Results as JSON objects, and those as text."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contest import Result, ratio_to_best_peer
+from benchmarks.row import Row, Sizes
+
+_DISTURBED = 0.1  # cores used by others, from which on the figures mean little
+
+
+def as_json(row: Row, sizes: Sizes, results: list[Result]) -> dict[str, Any]:
+    """A row's results: seconds per call, amounts per second at the median, and for ours the ratio to the best peer."""
+    amounts = row.amounts(**sizes)
+    return {
+        "row": row.name,
+        "title": row.title,
+        "sizes": sizes,
+        "amounts": amounts,
+        "results": [
+            {
+                "contender": result.contender.name,
+                "ours": result.contender.ours,
+                "min": min(result.seconds),
+                "median": result.median,
+                "max": max(result.seconds),
+                "runs": len(result.seconds),
+                "per_second": {unit: amount / result.median for unit, amount in amounts.items()},
+                "peak_memory": result.peak_memory,
+                "ratio_to_best_peer": ratio_to_best_peer(result, results) if result.contender.ours else None,
+            }
+            for result in results
+        ],
+    }
+
+
+def heading(report: dict[str, Any]) -> list[str]:
+    """What the figures were measured on."""
+    machine, load = report["machine"], report["other_load"]
+    threads = ", ".join(f"{name} {count}" for name, count in report["threads"].items())
+    lines = [
+        f"machine   {machine['processor']}, {machine['cores']} cores, L3 {machine['l3_cache']}, "
+        f"{machine['memory_gib']} GiB, {machine['system']}",
+        f"threads   {threads}",
+        f"versions  Python {machine['python']}; " + "; ".join(" ".join(pair) for pair in report["versions"].items()),
+        f"runs      {report['runs']} after warm-up, the contenders in turn",
+    ]
+    if "torch" not in report["versions"]:
+        lines.append("          PyTorch is not there: bazel run //benchmarks:headline_with_pytorch")
+    if report["quick"]:
+        lines.append("QUICK     tiny sizes, whatever the titles say: these figures mean nothing")
+    if load > _DISTURBED:
+        lines.append(f"DISTURBED other programs used {load:.1f} cores meanwhile: these figures mean little")
+    return lines
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    """Writes the file so that a kill at any moment leaves the old or the new one, whole."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(report, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def table(head: list[str], lines: list[list[str]]) -> list[str]:
+    """Text in columns, the first one flush left. A line of one cell is a title, and as long as it likes."""
+    full = [head, *(line for line in lines if len(line) > 1)]
+    widths = [max(map(len, column)) for column in zip(*full)]
+
+    def aligned(line: list[str]) -> list[str]:
+        return [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
+
+    return ["  ".join(line if len(line) == 1 else aligned(line)).rstrip() for line in [head, *lines]]
+
+
+def duration(seconds: float) -> str:
+    unit, size = ("s", 1) if seconds >= 0.9995 else ("ms", 1e-3) if seconds >= 0.9995e-3 else ("us", 1e-6)
+    return f"{number(seconds / size)} {unit}"
+
+
+def rate(result: dict[str, Any]) -> str:
+    """The first amount per second, or nothing."""
+    return next((f"{number(value)} {unit}/s" for unit, value in result["per_second"].items()), "")
+
+
+def number(value: float) -> str:
+    """Three digits, or all those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def ratio(result: dict[str, Any]) -> str:
+    value = result["ratio_to_best_peer"]
+    return "" if value is None else f"{value:.2f} x"

@@ -1,0 +1,35 @@
+"""What is measured: a row of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Sizes = dict[str, int]
+
+_QUICK = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One piece of work, which several contenders do.
+
+    name      what --only calls it
+    title     what the table calls it
+    work      name of the function that prepares it, in needle_work.py, numpy_work.py and pytorch_work.py
+    sizes     arguments of that function
+    amounts   from the sizes to how much a call does, such as {"GFLOP": 17.2, "GB": 0.05}; a table shows the first one
+              per second
+    images    whether contenders for images alone take part
+    """
+
+    name: str
+    title: str
+    work: str
+    sizes: Sizes
+    amounts: Callable[..., dict[str, float]]
+    images: bool = False
+
+    def sizes_for(self, quick: bool) -> Sizes:
+        """The sizes, or for --quick such that only the program is tested: nothing above 8."""
+        return {name: min(size, _QUICK) for name, size in self.sizes.items()} if quick else self.sizes

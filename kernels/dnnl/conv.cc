@@ -1,0 +1,194 @@
+// Two-dimensional convolution and its two gradients, with oneDNN's primitives for channels-last images.
+//
+// Our weights (K_h, K_w, C_in, C_out) are reordered to what the primitive wants at every call, and their gradient back:
+// a matter of C_in * C_out * taps numbers, beside as many multiply-adds for each output pixel. oneDNN leaves out what
+// meets the padding, so that an infinite weight times the zeros there adds nothing, where our kernels give NaN.
+#include <memory>
+#include <utility>
+
+#include "kernels/common/buffer.h"
+#include "kernels/dnnl/kernels.h"
+#include "kernels/dnnl/operand.h"
+#include "kernels/dnnl/provider.h"
+#include "kernels/dnnl/recipe.h"
+
+namespace needle::dnnl {
+namespace {
+
+// How many pairs of a window and one of its taps, along one axis, lie inside the image.
+int64_t pairs_inside(int64_t extent, int64_t windows, int64_t kernel, int64_t stride, int64_t padding) {
+  int64_t pairs = 0;
+  for (int64_t tap = 0; tap < kernel; ++tap) {  // inside for 0 <= i * stride + tap - padding < extent
+    const int64_t before = padding - tap > 0 ? (padding - tap + stride - 1) / stride : 0;
+    const int64_t room = extent - 1 + padding - tap;
+    const int64_t last = room < 0 ? -1 : room / stride;
+    const int64_t end = last + 1 < windows ? last + 1 : windows;
+    if (end > before) pairs += end - before;
+  }
+  return pairs;
+}
+
+// A convolution of `image` (N, H, W, C_in) to `out` (N, H', W', C_out), or the gradient of one.
+struct Convolution {
+  DType dtype;
+  int64_t n, height, width, in_channels, kernel_height, kernel_width, out_height, out_width, out_channels;
+  int64_t stride, padding;
+
+  Convolution(const Array& image, const Array& weight, const Array& out, int64_t stride, int64_t padding)
+      : dtype(image.dtype), n(image.shape[0]), height(image.shape[1]), width(image.shape[2]),
+        in_channels(image.shape[3]), kernel_height(weight.shape[0]), kernel_width(weight.shape[1]),
+        out_height(out.shape[1]), out_width(out.shape[2]), out_channels(out.shape[3]), stride(stride),
+        padding(padding) {}
+
+  // Multiply-adds.
+  int64_t work() const {
+    return n * in_channels * out_channels * pairs_inside(height, out_height, kernel_height, stride, padding) *
+           pairs_inside(width, out_width, kernel_width, stride, padding);
+  }
+  ShapeClass shape_class() const {
+    return in_channels < 16 ? ShapeClass::few_channels : stride > 1 ? ShapeClass::strided : ShapeClass::any;
+  }
+  Key key(Kernel kernel) const {
+    return {static_cast<int64_t>(kernel), static_cast<int64_t>(dtype), n, height, width, in_channels, kernel_height,
+            kernel_width, out_channels, stride, padding};
+  }
+
+  Layout image() const { return image_layout(dtype, n, height, width, in_channels); }
+  Layout out() const { return image_layout(dtype, n, out_height, out_width, out_channels); }
+  // oneDNN's order of the axes is C_out, C_in, K_h, K_w.
+  Layout weight() const {
+    return strided_layout(dtype, {out_channels, in_channels, kernel_height, kernel_width},
+                          {1, out_channels, kernel_width * in_channels * out_channels, in_channels * out_channels});
+  }
+
+  // The primitive of `kernel`; a gradient's is described with that of the convolution itself as a hint.
+  PrimitiveDesc primitive(const char* op, Kernel kernel) const {
+    const Layout x = image(), y = out();
+    const Layout w = any_layout(dtype, {out_channels, in_channels, kernel_height, kernel_width});
+    const dnnl_dims_t strides{stride, stride}, dilation{0, 0}, paddings{padding, padding};
+    const Library& onednn = *library();
+    PrimitiveDesc forward = describe(op, [&](dnnl_primitive_desc_t* desc) {
+      return onednn.convolution_forward_primitive_desc_create(
+          desc, onednn.engine, dnnl_forward_training, dnnl_convolution_direct, x.get(), w.get(), nullptr, y.get(),
+          strides, dilation, paddings, paddings, onednn.attributes);
+    });
+    if (kernel == Kernel::conv2d || !forward) return forward;
+    return describe(op, [&](dnnl_primitive_desc_t* desc) {
+      return kernel == Kernel::conv2d_backward_data
+                 ? onednn.convolution_backward_data_primitive_desc_create(
+                       desc, onednn.engine, dnnl_convolution_direct, x.get(), w.get(), y.get(), strides, dilation,
+                       paddings, paddings, forward.get(), onednn.attributes)
+                 : onednn.convolution_backward_weights_primitive_desc_create(
+                       desc, onednn.engine, dnnl_convolution_direct, x.get(), w.get(), nullptr, y.get(), strides,
+                       dilation, paddings, paddings, forward.get(), onednn.attributes);
+    });
+  }
+
+  std::shared_ptr<const Recipe> recipe(const char* op, Kernel kernel) const {
+    return find_recipe(key(kernel), [&](Recipe& made) {
+      PrimitiveDesc desc = primitive(op, kernel);
+      if (!desc || !is_fast(desc)) return;
+      made.primitive.emplace(op, std::move(desc));
+      if (kernel == Kernel::conv2d_backward_weight)
+        made.reorder = make_reorder(op, made.primitive->layout(DNNL_ARG_DIFF_WEIGHTS), weight().get());
+      else
+        made.reorder = make_reorder(op, weight().get(), made.primitive->layout(DNNL_ARG_WEIGHTS));
+    });
+  }
+};
+
+// Whether the call is right (ours are the kernels that say what is wrong) and within what oneDNN does.
+bool is_convolution(const Array& image, const Array& weight, const Array& out, int64_t stride, int64_t padding) {
+  if (image.ndim != 4 || weight.ndim != 4 || out.ndim != 4 || image.dtype != weight.dtype || image.dtype != out.dtype)
+    return false;
+  if (!is_supported(image) || !is_supported(weight) || !is_supported(out)) return false;
+  if (image.shape[3] != weight.shape[2] || image.shape[0] != out.shape[0] || weight.shape[3] != out.shape[3])
+    return false;
+  if (stride < 1 || padding < 0) return false;
+  for (int axis = 0; axis < 2; ++axis) {
+    const int64_t extent = image.shape[1 + axis], kernel = weight.shape[axis];
+    if (padding > extent + kernel || kernel > extent + 2 * padding || stride > extent + 2 * padding) return false;
+    if (out.shape[1 + axis] != (extent + 2 * padding - kernel) / stride + 1) return false;
+  }
+  return true;
+}
+
+// Weights in the order that the primitive wants them in.
+class Reordered {
+ public:
+  Reordered(const char* op, const Recipe& recipe, const Input& weight)
+      : buffer_(recipe.reorder ? recipe.primitive->nbytes(DNNL_ARG_WEIGHTS) : 0),
+        data_(recipe.reorder ? buffer_.data() : weight.data()) {
+    if (recipe.reorder) recipe.reorder->run(op, {{DNNL_ARG_FROM, weight.data()}, {DNNL_ARG_TO, data_}});
+  }
+  void* data() const { return data_; }
+
+ private:
+  const Buffer buffer_;
+  void* const data_;
+};
+
+}  // namespace
+
+bool conv2d(Level level, const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding) {
+  constexpr const char* op = "conv2d";
+  if (!is_convolution(x, weight, out, stride, padding)) return false;
+  const Convolution call(x, weight, out, stride, padding);
+  if (!is_chosen(level, Kernel::conv2d, call.shape_class(), call.work())) return false;
+  const Threads threads;
+  const auto recipe = call.recipe(op, Kernel::conv2d);
+  if (!recipe->primitive) return false;
+
+  const Input images(level, x), weights(level, weight);
+  const Output result(out);
+  const Reordered reordered(op, *recipe, weights);
+  recipe->primitive->run(op, {{DNNL_ARG_SRC, images.data()},
+                              {DNNL_ARG_WEIGHTS, reordered.data()},
+                              {DNNL_ARG_DST, result.data()}});
+  result.finish(level);
+  return true;
+}
+
+bool conv2d_backward_data(Level level, const Array& grad_out, const Array& weight, const Array& grad_x, int64_t stride,
+                          int64_t padding) {
+  constexpr const char* op = "conv2d_backward_data";
+  if (!is_convolution(grad_x, weight, grad_out, stride, padding)) return false;
+  const Convolution call(grad_x, weight, grad_out, stride, padding);
+  if (!is_chosen(level, Kernel::conv2d_backward_data, call.shape_class(), call.work())) return false;
+  const Threads threads;
+  const auto recipe = call.recipe(op, Kernel::conv2d_backward_data);
+  if (!recipe->primitive) return false;
+
+  const Input gradients(level, grad_out), weights(level, weight);
+  const Output result(grad_x);
+  const Reordered reordered(op, *recipe, weights);
+  recipe->primitive->run(op, {{DNNL_ARG_DIFF_DST, gradients.data()},
+                              {DNNL_ARG_WEIGHTS, reordered.data()},
+                              {DNNL_ARG_DIFF_SRC, result.data()}});
+  result.finish(level);
+  return true;
+}
+
+bool conv2d_backward_weight(Level level, const Array& x, const Array& grad_out, const Array& grad_weight,
+                            int64_t stride, int64_t padding) {
+  constexpr const char* op = "conv2d_backward_weight";
+  if (!is_convolution(x, grad_weight, grad_out, stride, padding)) return false;
+  const Convolution call(x, grad_weight, grad_out, stride, padding);
+  if (!is_chosen(level, Kernel::conv2d_backward_weight, call.shape_class(), call.work())) return false;
+  const Threads threads;
+  const auto recipe = call.recipe(op, Kernel::conv2d_backward_weight);
+  if (!recipe->primitive) return false;
+
+  const Input images(level, x), gradients(level, grad_out);
+  const Output result(grad_weight);
+  const Buffer reordered(recipe->reorder ? recipe->primitive->nbytes(DNNL_ARG_DIFF_WEIGHTS) : 0);
+  void* const data = recipe->reorder ? reordered.data() : result.data();
+  recipe->primitive->run(op, {{DNNL_ARG_SRC, images.data()},
+                              {DNNL_ARG_DIFF_DST, gradients.data()},
+                              {DNNL_ARG_DIFF_WEIGHTS, data}});
+  if (recipe->reorder) recipe->reorder->run(op, {{DNNL_ARG_FROM, data}, {DNNL_ARG_TO, result.data()}});
+  result.finish(level);
+  return true;
+}
+
+}  // namespace needle::dnnl

@@ -1,0 +1,109 @@
+// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias. Matrices go in as they lie, transposed
+// ones too; only those with gaps in both directions, or backwards, are copied.
+#include <utility>
+
+#include "kernels/common/plan.h"
+#include "kernels/dnnl/kernels.h"
+#include "kernels/dnnl/operand.h"
+#include "kernels/dnnl/provider.h"
+#include "kernels/dnnl/recipe.h"
+
+namespace needle::dnnl {
+namespace {
+
+constexpr int64_t kThin = 32;
+
+// A batch of matrices at equal distances: (count, rows, columns). A count of 1 repeats one matrix.
+struct Matrices {
+  int64_t count = 1, rows, columns;
+  int64_t batch_stride = 0, row_stride, column_stride;
+  bool is_plain;  // rows or columns lie side by side, and the batch at one distance
+
+  explicit Matrices(const Array& a)
+      : rows(a.shape[a.ndim - 2]), columns(a.shape[a.ndim - 1]), row_stride(a.strides[a.ndim - 2]),
+        column_stride(a.strides[a.ndim - 1]) {
+    bool regular = true;
+    for (int d = a.ndim - 3; d >= 0; --d) {
+      if (a.shape[d] == 1) continue;
+      if (count == 1) batch_stride = a.strides[d];
+      regular = regular && a.strides[d] == batch_stride * count;
+      count *= a.shape[d];
+    }
+    if (batch_stride == 0) count = 1;
+    // The stride of an axis of extent 1 means nothing, and oneDNN would be led astray by it.
+    if (columns == 1) column_stride = row_stride == 1 ? rows : 1;
+    if (rows == 1) row_stride = column_stride == 1 ? columns : 1;
+    is_plain = regular && batch_stride >= 0 &&
+               ((column_stride == 1 && row_stride >= columns) || (row_stride == 1 && column_stride >= rows));
+    if (count == 1) batch_stride = rows * columns;
+  }
+
+  Layout layout(DType dtype) const {
+    return strided_layout(dtype, {count, rows, columns}, {batch_stride, row_stride, column_stride});
+  }
+};
+
+// out = a @ b (+ bias); the operands' shapes have been checked.
+bool multiply(Level level, Kernel kernel, const char* op, const Array& a, const Array& b, const Array* bias,
+              const Array& out) {
+  const int64_t m = out.shape[out.ndim - 2], n = out.shape[out.ndim - 1], k = a.shape[a.ndim - 1];
+  const bool is_thin = m < kThin || k < kThin || n < kThin;
+  if (!is_chosen(level, kernel, is_thin ? ShapeClass::thin : ShapeClass::any, out.size() * k)) return false;
+  if (!Matrices(a).is_plain) return multiply(level, kernel, op, copied(level, a, a.dtype), b, bias, out);
+  if (!Matrices(b).is_plain) return multiply(level, kernel, op, a, copied(level, b, b.dtype), bias, out);
+
+  const Threads threads;
+  const Output product(out, Matrices(out).is_plain && Matrices(out).column_stride == 1);
+  const Matrices left(a), right(b), result(product.array());
+  const Key key{static_cast<int64_t>(kernel), static_cast<int64_t>(a.dtype), result.count, m, k, n,
+                left.count, left.batch_stride, left.row_stride, left.column_stride,
+                right.count, right.batch_stride, right.row_stride, right.column_stride,
+                result.batch_stride, result.row_stride};
+  const auto recipe = find_recipe(key, [&](Recipe& made) {
+    const Library& onednn = *library();
+    const Layout a_layout = left.layout(a.dtype), b_layout = right.layout(a.dtype), c_layout = result.layout(a.dtype);
+    const Layout bias_layout = bias ? strided_layout(a.dtype, {1, 1, n}, {n, n, 1}) : nullptr;
+    PrimitiveDesc desc = describe(op, [&](dnnl_primitive_desc_t* described) {
+      return onednn.matmul_primitive_desc_create(described, onednn.engine, a_layout.get(), b_layout.get(),
+                                                 bias_layout.get(), c_layout.get(), onednn.attributes);
+    });
+    if (desc && is_fast(desc)) made.primitive.emplace(op, std::move(desc));
+  });
+  if (!recipe->primitive) return false;
+
+  if (!bias) {
+    recipe->primitive->run(
+        op, {{DNNL_ARG_SRC, first_byte(a)}, {DNNL_ARG_WEIGHTS, first_byte(b)}, {DNNL_ARG_DST, product.data()}});
+  } else {
+    const Input biases(level, *bias);
+    recipe->primitive->run(op, {{DNNL_ARG_SRC, first_byte(a)},
+                                {DNNL_ARG_WEIGHTS, first_byte(b)},
+                                {DNNL_ARG_BIAS, biases.data()},
+                                {DNNL_ARG_DST, product.data()}});
+  }
+  product.finish(level);
+  return true;
+}
+
+}  // namespace
+
+bool matmul(Level level, const Array& a, const Array& b, const Array& out) {
+  if (a.dtype != b.dtype || a.dtype != out.dtype || a.ndim < 2 || a.ndim != b.ndim || a.ndim != out.ndim) return false;
+  if (!is_supported(a) || !is_supported(b) || !is_supported(out)) return false;
+  const int rows = a.ndim - 2, columns = a.ndim - 1;
+  for (int d = 0; d < rows; ++d)
+    if (a.shape[d] != b.shape[d] || a.shape[d] != out.shape[d]) return false;
+  if (a.shape[columns] != b.shape[rows] || a.shape[rows] != out.shape[rows] || b.shape[columns] != out.shape[columns])
+    return false;
+  return multiply(level, Kernel::matmul, "matmul", a, b, nullptr, out);
+}
+
+bool linear(Level level, const Array& x, const Array& weight, const Array& bias, const Array& out) {
+  if (x.dtype != weight.dtype || x.dtype != bias.dtype || x.dtype != out.dtype) return false;
+  if (x.ndim != 2 || weight.ndim != 2 || !is_supported(x) || !is_supported(weight)) return false;
+  const int64_t m = x.shape[0], k = x.shape[1], n = weight.shape[1];
+  if (weight.shape[0] != k || !bias.has_shape({n}) || !out.has_shape({m, n}) || !is_supported(out)) return false;
+  return multiply(level, Kernel::linear, "linear", x, weight, &bias, out);
+}
+
+}  // namespace needle::dnnl

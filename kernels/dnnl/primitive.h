@@ -1,0 +1,71 @@
+// oneDNN's primitives and what they are made of, with their C handles owned.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <type_traits>
+
+#include "kernels/common/dtype.h"
+#include "kernels/dnnl/library.h"
+
+namespace needle::dnnl {
+
+// Throws what a status that is not success stands for: `call` is the function of oneDNN, `op` our kernel.
+void check(const char* op, const char* call, dnnl_status_t status);
+
+// Where the numbers of an operand lie.
+struct DestroyLayout {
+  void operator()(dnnl_memory_desc_t layout) const { library()->memory_desc_destroy(layout); }
+};
+using Layout = std::unique_ptr<std::remove_pointer_t<dnnl_memory_desc_t>, DestroyLayout>;
+
+Layout strided_layout(DType dtype, std::initializer_list<int64_t> extents, std::initializer_list<int64_t> strides);
+// Wherever the primitive likes them best.
+Layout any_layout(DType dtype, std::initializer_list<int64_t> extents);
+// Images (N, H, W, C), row-major. oneDNN's order of the axes is N, C, H, W.
+Layout image_layout(DType dtype, int64_t n, int64_t height, int64_t width, int64_t channels);
+
+// A primitive that is described but not compiled yet; null where oneDNN has none for the call.
+struct DestroyPrimitiveDesc {
+  void operator()(dnnl_primitive_desc_t desc) const { library()->primitive_desc_destroy(desc); }
+};
+using PrimitiveDesc = std::unique_ptr<std::remove_pointer_t<dnnl_primitive_desc_t>, DestroyPrimitiveDesc>;
+
+// What create(&desc), one of oneDNN's ..._primitive_desc_create, makes; null where it is not implemented.
+PrimitiveDesc describe(const char* op, const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create);
+
+// Whether oneDNN would run more than the plain loops that it is itself tested against.
+bool is_fast(const PrimitiveDesc& desc);
+
+// One of oneDNN's DNNL_ARG_ numbers, and where the operand's numbers begin.
+struct Argument {
+  int number;
+  void* data;
+};
+
+class Primitive {
+ public:
+  Primitive(const char* op, PrimitiveDesc desc);
+
+  // Where it wants the numbers of an operand.
+  const_dnnl_memory_desc_t layout(int argument) const;
+  int64_t nbytes(int argument) const;
+
+  // Scratch memory comes from the pool. Any number of threads may run one primitive at once.
+  void run(const char* op, std::initializer_list<Argument> arguments) const;
+
+ private:
+  struct Destroy {
+    void operator()(dnnl_primitive_t primitive) const { library()->primitive_destroy(primitive); }
+  };
+  PrimitiveDesc desc_;
+  std::unique_ptr<std::remove_pointer_t<dnnl_primitive_t>, Destroy> primitive_;
+};
+
+// Copies numbers from one layout to another; nothing where the two are the same.
+std::optional<Primitive> make_reorder(const char* op, const_dnnl_memory_desc_t from, const_dnnl_memory_desc_t to);
+
+}  // namespace needle::dnnl

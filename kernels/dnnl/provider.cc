@@ -1,0 +1,87 @@
+#include "kernels/dnnl/provider.h"
+
+#include <atomic>
+
+#include "kernels/dnnl/kernels.h"
+#include "kernels/dnnl/library.h"
+
+namespace needle::dnnl {
+namespace {
+
+std::atomic<Provider> current{Provider::automatic};
+
+#define NEEDLE_DNNL_ONE(name) +1
+constexpr int kNumKernels = 0 NEEDLE_DNNL_KERNELS(NEEDLE_DNNL_ONE);
+#undef NEEDLE_DNNL_ONE
+std::atomic<int64_t> calls[kNumKernels];
+
+// One line of what was measured: oneDNN was the faster one for from <= work < to.
+struct Choice {
+  Level level;
+  Kernel kernel;
+  ShapeClass shape_class;
+  double from, to;
+};
+constexpr double kAnyWork = 1e300;
+constexpr Choice kChoices[] = {
+#define NEEDLE_CHOICE(level, kernel, shape_class, from, to) \
+  {Level::level, Kernel::kernel, ShapeClass::shape_class, from, to},
+#include "kernels/dnnl/choice_table.inc"
+#undef NEEDLE_CHOICE
+};
+
+template <Level level, Kernel kernel, auto ours, auto onednn, class... Parameters>
+void run(Parameters... parameters) {
+  if (provider() != Provider::native && onednn(level, parameters...))
+    calls[static_cast<int>(kernel)].fetch_add(1, std::memory_order_relaxed);
+  else
+    (cpu::kernels(level).*ours)(parameters...);
+}
+
+template <Level level, Kernel kernel, auto ours, auto onednn, class... Parameters>
+constexpr auto runner(void (*cpu::Kernels::*)(Parameters...)) {
+  return &run<level, kernel, ours, onednn, Parameters...>;
+}
+
+template <Level level>
+const cpu::Kernels& table() {
+  static const cpu::Kernels kernels = [] {
+    cpu::Kernels made = cpu::kernels(level);
+#define NEEDLE_DNNL_SET(name) \
+  made.name = runner<level, Kernel::name, &cpu::Kernels::name, &dnnl::name>(&cpu::Kernels::name);
+    NEEDLE_DNNL_KERNELS(NEEDLE_DNNL_SET)
+#undef NEEDLE_DNNL_SET
+    return made;
+  }();
+  return kernels;
+}
+
+}  // namespace
+
+void set_provider(Provider provider) { current = provider; }
+
+Provider provider() { return current.load(std::memory_order_relaxed); }
+
+const cpu::Kernels& kernels(Level level) {
+  switch (level) {
+    case Level::baseline: return table<Level::baseline>();
+    case Level::avx2: return table<Level::avx2>();
+    default: return table<Level::avx512>();
+  }
+}
+
+int64_t num_calls(Kernel kernel) { return calls[static_cast<int>(kernel)].load(std::memory_order_relaxed); }
+
+bool is_chosen(Level level, Kernel kernel, ShapeClass shape_class, int64_t work) {
+  switch (provider()) {
+    case Provider::native: return false;
+    case Provider::onednn: return library() != nullptr;
+    case Provider::automatic: break;
+  }
+  for (const Choice& choice : kChoices)
+    if (choice.level == level && choice.kernel == kernel && choice.shape_class == shape_class)
+      return work >= choice.from && work < choice.to && library() != nullptr;
+  return false;
+}
+
+}  // namespace needle::dnnl

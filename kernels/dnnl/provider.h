@@ -1,0 +1,54 @@
+// Who provides a kernel: we (kernels/cpu/), oneDNN (this folder), or whichever is faster for the call.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/kernels.h"
+
+// KERNEL(name) for every kernel that oneDNN has, too. The others it lacks, or does otherwise than kernels.h says (its
+// max pooling loses NaN), or is no faster at.
+#define NEEDLE_DNNL_KERNELS(KERNEL)  \
+  KERNEL(matmul)                     \
+  KERNEL(linear)                     \
+  KERNEL(conv2d)                     \
+  KERNEL(conv2d_backward_data)       \
+  KERNEL(conv2d_backward_weight)     \
+  KERNEL(avg_pool2d)                 \
+  KERNEL(avg_pool2d_backward)        \
+  KERNEL(batch_norm)                 \
+  KERNEL(batch_norm_inference)       \
+  KERNEL(batch_norm_backward)
+
+namespace needle::dnnl {
+
+enum class Provider { native, onednn, automatic };
+
+// One setting for all threads, automatic until set. `onednn` takes oneDNN for every call that it can do.
+void set_provider(Provider provider);
+Provider provider();
+
+// The kernel table of a level, with oneDNN's kernels where they are chosen. What oneDNN cannot do, ours does: other
+// dtypes and sizes, and calls that are wrong, which our kernels refuse with an error that says why.
+const cpu::Kernels& kernels(Level level);
+
+enum class Kernel {
+#define NEEDLE_DNNL_NAME(name) name,
+  NEEDLE_DNNL_KERNELS(NEEDLE_DNNL_NAME)
+#undef NEEDLE_DNNL_NAME
+};
+
+// Calls of a kernel that oneDNN did, in all.
+int64_t num_calls(Kernel kernel);
+
+// What, besides the amount of work, decides who is faster.
+enum class ShapeClass {
+  any,
+  few_channels,  // images with fewer than 16
+  strided,       // windows more than one pixel apart
+  thin,          // matrices with fewer than 32 rows, columns or numbers in a sum
+};
+
+// Whether a call is oneDNN's. `work` counts multiply-adds, or elements of images where there are none.
+bool is_chosen(Level level, Kernel kernel, ShapeClass shape_class, int64_t work);
+
+}  // namespace needle::dnnl

@@ -1,0 +1,128 @@
+"""Contenders in processes of their own: turns, answers, failures, and the load of other programs."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmarks.contest import (
+    Contender,
+    ContestError,
+    Result,
+    compete,
+    contenders,
+    cpu_providers,
+    ratio_to_best_peer,
+    start,
+)
+from benchmarks.machine import OtherLoad, describe
+from benchmarks.row import Row
+
+NUMPY = Contender("numpy", "benchmarks.numpy_work")
+OURS = Contender("needle cpu", "benchmarks.needle_work", {"device": "cpu"})
+ADD = Row("add", "add", "add", {"n": 16}, lambda n: {})
+
+
+class Recorder:
+    """A worker that writes down whose turn it was."""
+
+    def __init__(self, contender, turns, works=("add",)):
+        self.contender, self.turns, self.works = contender, turns, works
+
+    def ask(self, request, **arguments):
+        if request == "prepare":
+            return {"prepared": arguments["work"] in self.works}
+        if request == "turn":
+            self.turns.append(self.contender.name)
+        return {"seconds": len(self.turns), "bytes": 7}
+
+
+def test_every_round_begins_with_another_contender():
+    turns = []
+    workers = [Recorder(Contender(name, "x"), turns) for name in "abc"]
+    results = compete(ADD, {"n": 16}, workers, runs=4)
+    assert "".join(turns) == "abcbcacababc"
+    assert [result.seconds for result in results] == [[1, 6, 8, 10], [2, 4, 9, 11], [3, 5, 7, 12]]
+    assert [result.peak_memory for result in results] == [7, 7, 7]
+
+
+def test_who_cannot_do_the_work_or_only_does_images_has_no_turn():
+    turns = []
+    workers = [
+        Recorder(Contender("a", "x"), turns),
+        Recorder(Contender("b", "x"), turns, works=()),
+        Recorder(Contender("c", "x", images_only=True), turns),
+    ]
+    assert [result.contender.name for result in compete(ADD, {"n": 16}, workers, runs=2)] == ["a"]
+    assert turns == ["a", "a"]
+
+
+def test_the_ratio_is_to_the_best_peer_by_medians():
+    ours = Result(OURS, [1.0, 2.0, 30.0], 0)
+    peers = [Result(NUMPY, [8.0], 0), Result(Contender("pytorch", "x"), [1.0, 5.0, 5.0], 0)]
+    assert ratio_to_best_peer(ours, [ours, *peers]) == 2.5
+    assert ratio_to_best_peer(ours, [ours]) is None
+
+
+def test_workers_do_what_they_are_asked():
+    with start([NUMPY, OURS], threads=1) as workers:
+        for worker in workers:
+            answer = worker.ask("describe")
+            assert answer["threads"] == 1 and worker.contender.name.split()[0] in answer["versions"]
+            assert worker.ask("prepare", work="no_such_work", sizes={}) == {"prepared": False}
+            assert worker.ask("prepare", work="copy", sizes={"n": 2**22}) == {"prepared": True}
+            assert 2**22 * 8e-12 < worker.ask("turn")["seconds"] < 10
+            assert worker.ask("peak_memory")["bytes"] >= 2 * 2**24 * 0.9  # the array and its copy
+    assert all(worker._process.poll() is not None for worker in workers)
+
+
+def test_failures_say_who_and_why():
+    with start([Contender("lost", "benchmarks.no_such_module")], threads=1) as (worker,):
+        with pytest.raises(ContestError, match="lost: ModuleNotFoundError.*no_such_module"):
+            worker.ask("describe")
+    with start([NUMPY], threads=1) as (worker,):
+        with pytest.raises(ContestError, match="numpy: TypeError.*columns"):
+            worker.ask("prepare", work="softmax", sizes={"rows": 3})
+        worker._process.kill()
+        with pytest.raises(ContestError, match="numpy: it ended, with status -9"):
+            worker.ask("describe")
+
+
+def test_what_a_library_prints_is_no_answer(tmp_path, monkeypatch):
+    (tmp_path / "chatty.py").write_text(
+        "import os\n"
+        "def configure(): print('hello'); os.write(1, b'{}\\n')\n"
+        "def versions(): return {}\n"
+        "def threads(): return 3\n"
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    with start([Contender("chatty", "chatty")], threads=1) as (worker,):
+        assert worker.ask("describe") == {"versions": {}, "threads": 3}
+
+
+def test_contenders_are_ours_first_with_each_provider():
+    names = [contender.name for contender in contenders()]
+    providers = cpu_providers()
+    assert providers[0] == "native"
+    assert names[: len(providers)] == [f"needle cpu {provider}" for provider in providers]
+    assert "numpy" in names and "needle cpu_numpy" not in names
+
+
+def test_the_load_of_others_is_seen_and_that_of_children_is_not_counted():
+    spin = [sys.executable, "-c", "import time; end = time.time() + 1.5\nwhile time.time() < end: pass"]
+    load = OtherLoad()
+    subprocess.run(spin)
+    with_child = load.cores()
+    load = OtherLoad()
+    other = subprocess.Popen(spin)
+    time.sleep(1.4)
+    with_other = load.cores()  # it has not ended, so it is nobody's child yet
+    other.wait()
+    assert with_other > 0.3 and with_child < describe()["cores"]
+
+
+def test_the_machine_is_described_in_json():
+    machine = json.loads(json.dumps(describe()))
+    assert machine["processor"] and machine["cores"] >= 1 and machine["memory_gib"] > 0

@@ -1,0 +1,58 @@
+"""The headline program: its rows, as text and as JSON, and what mistakes look like."""
+
+import os
+
+import pytest
+
+from benchmarks.headline_rows import ROWS
+from tests.benchmarks.programs import check_results, measure, mistake
+
+
+def test_all_rows_as_text_and_as_json(tmp_path):
+    text, results = measure("headline", tmp_path, "--threads=1")
+    check_results(text, results)
+    assert [row["row"] for row in results["rows"]] == [row.name for row in ROWS]
+    assert all(count == 1 for count in results["threads"].values())
+    assert {"needle", "numpy"} <= set(results["versions"])
+    for row in results["rows"]:
+        contenders = [result["contender"] for result in row["results"]]
+        assert contenders[0] == "needle cpu native"
+        assert "numpy" in contenders or row["row"] in ("conv", "resnet9", "lstm_200", "lstm_512")
+    heading = text.split("\n\n")[0]
+    assert results["machine"]["processor"] in heading and "QUICK" in heading
+    assert ("PyTorch is not there" in heading) == ("torch" not in results["versions"])
+
+
+def test_only_some_rows(tmp_path):
+    text, results = measure("headline", tmp_path, "--only=lstm_*,add")
+    check_results(text, results)
+    assert [row["row"] for row in results["rows"]] == ["lstm_200", "lstm_512", "add"]
+
+
+def test_an_earlier_json_file_is_replaced_by_a_whole_one(tmp_path):
+    (tmp_path / "results.json").write_text("x" * 10**6)
+    measure("headline", tmp_path, "--only=add")
+
+
+@pytest.mark.parametrize(
+    "flag, said",
+    [
+        ("--only=matmul,lstm_300", "no row is called 'lstm_300': expected some of matmul, conv,"),
+        ("--runs=0", "--runs"),
+        ("--threads=none", "--threads"),
+        ("--fast", "fast"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(tmp_path, flag, said):
+    assert said in mistake("headline", tmp_path, flag, status=2)
+
+
+def test_a_file_that_cannot_be_written_is_one_line_before_anything_is_measured(tmp_path):
+    assert "nowhere/results.json" in mistake("headline", tmp_path, "--json=nowhere/results.json", status=1)
+    (tmp_path / "folder").mkdir()
+    assert "is a folder" in mistake("headline", tmp_path, "--json=folder", status=1)
+
+
+def test_kernels_that_do_not_load_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEEDLE_CPU_LEVEL", os.devnull)  # no such level: the kernels do not load
+    assert "NEEDLE_CPU_LEVEL" in mistake("headline", tmp_path, "--only=add", "--quick", status=1)

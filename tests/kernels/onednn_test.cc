@@ -1,0 +1,263 @@
+// oneDNN's kernels against ours, and what lies between the two: the choice, the kept primitives, threads, errors.
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <thread>
+#include <utility>
+
+#include "kernels/common/error.h"
+#include "kernels/common/parallel.h"
+#include "kernels/dnnl/library.h"
+#include "kernels/dnnl/provider.h"
+#include "kernels/dnnl/recipe.h"
+#include "kernels/testing/check.h"
+
+using namespace needle;
+using namespace needle::testing;
+using dnnl::Kernel;
+using dnnl::Provider;
+
+namespace {
+
+// The Bazel target says where the library is.
+const bool searched = [] {
+  dnnl::set_library_search([] { return std::vector<std::string>{std::getenv("NEEDLE_TEST_ONEDNN")}; });
+  return true;
+}();
+
+// Takes kernels from one provider while it lives.
+struct From {
+  explicit From(Provider provider) { dnnl::set_provider(provider); }
+  ~From() { dnnl::set_provider(Provider::automatic); }
+};
+
+const cpu::Kernels& ours() { return cpu::kernels(highest_level()); }
+const cpu::Kernels& either() { return dnnl::kernels(highest_level()); }
+
+// A call of a kernel on operands of these shapes; those from `first_result` on are written.
+struct Call {
+  Kernel kernel;
+  std::vector<Shape> shapes;
+  size_t first_result;
+  std::function<void(const cpu::Kernels&, const std::vector<Array>&)> run;
+};
+
+std::vector<Call> all_calls() {
+  using Operands = std::vector<Array>;
+  const Shape images{3, 9, 8, 20}, filters{3, 3, 20, 33}, maps{3, 5, 4, 33}, small{3, 4, 3, 20};
+  return {
+      {Kernel::matmul, {{2, 40, 35}, {2, 35, 50}, {2, 40, 50}}, 2,
+       [](const cpu::Kernels& k, const Operands& o) { k.matmul(o[0], o[1], o[2]); }},
+      {Kernel::linear, {{40, 35}, {35, 50}, {50}, {40, 50}}, 3,
+       [](const cpu::Kernels& k, const Operands& o) { k.linear(o[0], o[1], o[2], o[3]); }},
+      {Kernel::conv2d, {images, filters, maps}, 2,
+       [](const cpu::Kernels& k, const Operands& o) { k.conv2d(o[0], o[1], o[2], 2, 1); }},
+      {Kernel::conv2d_backward_data, {maps, filters, images}, 2,
+       [](const cpu::Kernels& k, const Operands& o) { k.conv2d_backward_data(o[0], o[1], o[2], 2, 1); }},
+      {Kernel::conv2d_backward_weight, {images, maps, filters}, 2,
+       [](const cpu::Kernels& k, const Operands& o) { k.conv2d_backward_weight(o[0], o[1], o[2], 2, 1); }},
+      {Kernel::avg_pool2d, {images, small}, 1,
+       [](const cpu::Kernels& k, const Operands& o) { k.avg_pool2d(o[0], o[1], 3, 2, 0); }},
+      {Kernel::avg_pool2d_backward, {small, images}, 1,
+       [](const cpu::Kernels& k, const Operands& o) { k.avg_pool2d_backward(o[0], o[1], 3, 2, 0); }},
+      {Kernel::batch_norm, {images, {20}, {20}, images, {20}, {20}}, 3,
+       [](const cpu::Kernels& k, const Operands& o) { k.batch_norm(o[0], o[1], o[2], o[3], o[4], o[5], 0.1); }},
+      {Kernel::batch_norm_inference, {images, {20}, {20}, {20}, {20}, images}, 5,
+       [](const cpu::Kernels& k, const Operands& o) {
+         k.batch_norm_inference(o[0], o[1], o[2], o[3], o[4], o[5], 5);
+       }},
+      {Kernel::batch_norm_backward, {images, images, {20}, {20}, {20}, images, {20}, {20}}, 5,
+       [](const cpu::Kernels& k, const Operands& o) {
+         k.batch_norm_backward(o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], 5);
+       }},
+  };
+}
+
+std::vector<Array> operands(const Call& call, DType dtype, Layout layout) {
+  std::vector<Array> made;
+  Random random(1);
+  for (size_t i = 0; i < call.shapes.size(); ++i) {
+    const bool writable = layout != Layout::broadcast || i < call.first_result;
+    made.push_back(strided(dtype, call.shapes[i], writable ? layout : Layout::compact));
+    if (i < call.first_result) random.fill(made.back());
+  }
+  return made;
+}
+
+// Every result of a call, one after another.
+std::vector<double> results(const Call& call, const std::vector<Array>& arrays) {
+  std::vector<double> all;
+  for (size_t i = call.first_result; i < arrays.size(); ++i) {
+    const std::vector<double> one = values(arrays[i]);
+    all.insert(all.end(), one.begin(), one.end());
+  }
+  return all;
+}
+
+std::vector<double> results_of(const cpu::Kernels& kernels, const Call& call, DType dtype = DType::float32,
+                               Layout layout = Layout::compact) {
+  const std::vector<Array> arrays = operands(call, dtype, layout);
+  call.run(kernels, arrays);
+  return results(call, arrays);
+}
+
+double largest(const std::vector<double>& numbers) {
+  double most = 1;
+  for (double number : numbers) most = std::max(most, std::fabs(number));
+  return most;
+}
+
+}  // namespace
+
+TEST(there_is_a_library) { EXPECT_EQ(dnnl::library_status().substr(0, 9), "oneDNN 3."); }
+
+TEST(it_agrees_with_our_kernels) {
+  const From onednn(Provider::onednn);
+  for (const Call& call : all_calls())
+    for (DType dtype : kFloatingDTypes)
+      for (Layout layout : kLayouts) {
+        const int64_t before = dnnl::num_calls(call.kernel);
+        const std::vector<double> met = results_of(either(), call, dtype, layout);
+        const std::vector<double> expected = results_of(ours(), call, dtype, layout);
+        const double tolerance = 4 * epsilon(dtype) + 1e3 * epsilon(DType::float32);
+        EXPECT_NEAR("kernel " + std::to_string(static_cast<int>(call.kernel)) + " " + name(dtype), met, expected,
+                    tolerance, dtype == DType::float64 ? 0 : tolerance * largest(expected));
+        if (dtype == DType::float32) EXPECT_EQ(dnnl::num_calls(call.kernel), before + 1);
+        if (dtype == DType::float64) EXPECT_EQ(dnnl::num_calls(call.kernel), before);
+      }
+}
+
+TEST(native_means_that_it_does_nothing) {
+  const From native(Provider::native);
+  for (const Call& call : all_calls()) {
+    const int64_t before = dnnl::num_calls(call.kernel);
+    EXPECT(results_of(either(), call) == results_of(ours(), call));
+    EXPECT_EQ(dnnl::num_calls(call.kernel), before);
+  }
+}
+
+TEST(automatic_leaves_what_was_not_measured_to_us) {
+  for (const Call& call : all_calls())
+    EXPECT(!dnnl::is_chosen(Level::avx512, call.kernel, dnnl::ShapeClass::any, 0));
+  const From onednn(Provider::onednn);
+  EXPECT(dnnl::is_chosen(Level::avx512, Kernel::matmul, dnnl::ShapeClass::any, 0));
+}
+
+TEST(the_number_of_kept_primitives_is_bounded) {
+  const From onednn(Provider::onednn);
+  for (int64_t channels = 1; channels <= dnnl::kMaxRecipes + 40; ++channels) {
+    const Array x = compact(DType::float32, {1, 2, 2, channels}), out = compact(DType::float32, {1, 1, 1, channels});
+    fill(x, [] { return 3.0; });
+    either().avg_pool2d(x, out, 2, 1, 0);
+    EXPECT_EQ(values(out).back(), 3.0);
+    EXPECT(dnnl::num_recipes() <= dnnl::kMaxRecipes);
+  }
+  EXPECT_EQ(dnnl::num_recipes(), dnnl::kMaxRecipes);
+}
+
+TEST(weights_that_change_in_place_are_seen) {
+  const From onednn(Provider::onednn);
+  const Call call = all_calls()[2];
+  const std::vector<Array> arrays = operands(call, DType::float32, Layout::compact);
+  call.run(either(), arrays);
+  Random(99).fill(arrays[1]);
+  call.run(either(), arrays);
+  const std::vector<double> met = results(call, arrays);
+  call.run(ours(), arrays);
+  EXPECT_NEAR("convolution", met, results(call, arrays), 1e-4, 1e-4);
+}
+
+TEST(any_number_of_threads_gives_the_same_and_each_its_bits) {
+  const From onednn(Provider::onednn);
+  const int threads = num_threads();
+  for (const Call& call : all_calls()) {
+    const std::vector<double> expected = results_of(ours(), call);
+    for (int count : {1, 2, 3, 7, 64, 2}) {
+      set_num_threads(count);
+      const std::vector<double> met = results_of(either(), call);
+      EXPECT_NEAR("with " + std::to_string(count) + " threads", met, expected, 1e-4, 1e-4 * largest(expected));
+      for (int again = 0; again < 3; ++again) EXPECT(results_of(either(), call) == met);
+    }
+    set_num_threads(threads);
+  }
+}
+
+TEST(openmp_is_left_as_it_was) {
+  const From onednn(Provider::onednn);
+  const int before = omp_get_max_threads(), threads = num_threads();
+  set_num_threads(threads + 1);
+  results_of(either(), all_calls()[0]);
+  EXPECT_EQ(omp_get_max_threads(), before);
+  set_num_threads(threads);
+}
+
+TEST(several_threads_use_it_at_once) {
+  const From onednn(Provider::onednn);
+  const std::vector<Call> calls = all_calls();
+  std::vector<std::vector<double>> expected;
+  for (const Call& call : calls) expected.push_back(results_of(either(), call));
+  std::vector<std::thread> workers;
+  std::atomic<int> wrong{0};
+  for (int worker = 0; worker < 4; ++worker)
+    workers.emplace_back([&] {
+      for (int round = 0; round < 5; ++round)
+        for (size_t i = 0; i < calls.size(); ++i) wrong += results_of(either(), calls[i]) != expected[i];
+    });
+  for (std::thread& worker : workers) worker.join();
+  EXPECT_EQ(wrong.load(), 0);
+}
+
+TEST(nan_and_infinity_are_handed_on) {
+  const From onednn(Provider::onednn);
+  const double infinity = std::numeric_limits<double>::infinity();
+  const Array a = compact(DType::float32, {2, 2}), b = compact(DType::float32, {2, 2});
+  const Array c = compact(DType::float32, {2, 2});
+  fill(a, [] { return 0.0; });
+  fill(b, [&] { return infinity; });
+  either().matmul(a, b, c);
+  for (double number : values(c)) EXPECT(std::isnan(number));
+  fill(a, [] { return 1.0; });
+  either().matmul(a, b, c);
+  for (double number : values(c)) EXPECT_EQ(number, infinity);
+}
+
+TEST(errors_are_those_of_our_kernels) {
+  const From onednn(Provider::onednn);
+  const auto array = [](const Shape& shape, DType dtype = DType::float32) { return compact(dtype, shape); };
+  EXPECT_THROW(ShapeError, "matmul: shapes (2, 3) and (4, 5) do not match",
+               either().matmul(array({2, 3}), array({4, 5}), array({2, 5})));
+  EXPECT_THROW(DTypeError, "linear: weight is float64",
+               either().linear(array({2, 3}), array({3, 4}, DType::float64), array({4}), array({2, 4})));
+  EXPECT_THROW(ShapeError, "conv2d: out has shape (2, 5, 6, 4), expected (2, 3, 4, 4)",
+               either().conv2d(array({2, 5, 6, 3}), array({3, 3, 3, 4}), array({2, 5, 6, 4}), 1, 0));
+  EXPECT_THROW(ShapeError, "stride 0",
+               either().conv2d(array({2, 5, 6, 3}), array({3, 3, 3, 4}), array({2, 5, 6, 4}), 0, 1));
+  EXPECT_THROW(ShapeError, "padding 9223372036854775807",
+               either().conv2d(array({2, 5, 6, 3}), array({3, 3, 3, 4}), array({2, 5, 6, 4}), 1, INT64_MAX));
+  EXPECT_THROW(ShapeError, "avg_pool2d: padding 2",
+               either().avg_pool2d(array({1, 4, 4, 1}), array({1, 3, 3, 1}), 2, 2, 2));
+  EXPECT_THROW(ShapeError, "batch_norm: bias has shape (4,), expected (3,)",
+               either().batch_norm(array({2, 3}), array({3}), array({4}), array({2, 3}), array({3}), array({3}), 0.1));
+}
+
+TEST(nothing_is_not_its_business) {
+  const From onednn(Provider::onednn);
+  const int64_t before = dnnl::num_calls(Kernel::matmul);
+  const Array c = compact(DType::float32, {3, 4});
+  fill(c, [] { return 7.0; });
+  either().matmul(compact(DType::float32, {3, 0}), compact(DType::float32, {0, 4}), c);
+  for (double number : values(c)) EXPECT_EQ(number, 0.0);
+  EXPECT_EQ(dnnl::num_calls(Kernel::matmul), before);
+}
+
+TEST(statuses_become_errors) {
+  EXPECT_THROW(OutOfMemoryError, "conv2d: out of memory in oneDNN's primitive_create",
+               dnnl::check("conv2d", "primitive_create", dnnl_out_of_memory));
+  EXPECT_THROW(std::runtime_error, "matmul: oneDNN's primitive_execute failed: runtime error",
+               dnnl::check("matmul", "primitive_execute", dnnl_runtime_error));
+  dnnl::check("matmul", "primitive_execute", dnnl_success);
+}
