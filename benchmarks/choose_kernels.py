@@ -22,15 +22,16 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from absl import flags
 
+from benchmarks.machine import describe
 from experiments.command_line import FLAGS, run_program, user_path
 from needle import backend_ndarray as nd
 from needle.backend_ndarray import conv, cpu, matmul, norm, pool
+from needle.checkpoint import write_atomically
 from needle.errors import DeviceError
 
 LEVELS = ["baseline", "avx2", "avx512"]
@@ -230,11 +231,6 @@ HEADER = """\
 """
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "an unnamed processor")
-
-
 def _measure_in_process(level: str) -> list[Measurement]:
     """oneDNN's instructions are settled when it is loaded, so each level has a process of its own."""
     command = [sys.executable, "-m", "benchmarks.choose_kernels", "--measure"]
@@ -259,19 +255,18 @@ def main() -> str:
         return json.dumps(list(measure()))
     levels = FLAGS.levels or cpu().kernels.levels()
     path = user_path(FLAGS.table)
-    with path.open("a+") as table:  # fails now, not after all the work
-        table.seek(0)
-        kept = table.read().splitlines()
+    with path.open("a+") as file:  # fails now, not after all the work
+        file.seek(0)
+        kept = file.read().splitlines()
     lines = {level: [line for line in kept if line.startswith(f"NEEDLE_CHOICE({level},")] for level in LEVELS}
     reports = []
     for level in levels:
         measurements = fastest_of([_measure_in_process(level) for _ in range(FLAGS.passes)])
         reports.append(_report(level, measurements))
         lines[level] = list(table_lines(level, measurements))
-    header = HEADER.format(threads=cpu().kernels.get_num_threads(), processor=_processor())
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(header + "".join(f"{line}\n" for level in LEVELS for line in lines[level]))
-    temporary.replace(path)
+    header = HEADER.format(threads=cpu().kernels.get_num_threads(), processor=describe()["processor"])
+    table = header + "".join(f"{line}\n" for level in LEVELS for line in lines[level])
+    write_atomically(path, table.encode())
     return "\n\n".join([*reports, f"wrote {path}"])
 
 

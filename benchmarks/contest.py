@@ -63,14 +63,6 @@ class ContestError(NeedleError):
     """A contender failed."""
 
 
-def cpu_providers() -> list[str]:
-    """What NEEDLE_CPU_KERNELS can name here: our kernels and, where it loads, oneDNN or the faster one of each call."""
-    kernels = cpu().kernels
-    if not hasattr(kernels, "onednn_status") or not kernels.onednn_status().startswith("oneDNN"):
-        return ["native"]
-    return ["native", "onednn", "auto"]
-
-
 def contenders() -> list[Contender]:
     """Needle on every device, with every provider of kernels; then NumPy and, where it is installed, PyTorch.
 
@@ -81,7 +73,7 @@ def contenders() -> list[Contender]:
     for device in all_devices():
         if device.name == "cpu_numpy" or not device.enabled():  # the former is a reference, not a contender
             continue
-        for provider in cpu_providers() if device.name == "cpu" else [""]:
+        for provider in cpu().kernels.providers() if device.name == "cpu" else [""]:
             environment = {"NEEDLE_CPU_KERNELS": provider} if provider else {}
             name = f"needle {device.name} {provider}".strip()
             found.append(Contender(name, "benchmarks.needle_work", {"device": device.name}, environment))

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks import machine, report
 from benchmarks.contest import Contender, compete, contenders, start
 from benchmarks.headline_rows import ROWS
-from benchmarks.program import chosen_rows, define_flags, json_file
+from benchmarks.program import all_results, chosen_rows, define_flags, json_file
 from benchmarks.row import Row
 from experiments.command_line import FLAGS, notice, run_program
 
@@ -27,18 +27,10 @@ def main() -> str:
     everybody = contenders()
     load = machine.OtherLoad()
     measured = [_measure(row, everybody) for row in rows]
-    results = {
-        "program": PROGRAM,
-        "machine": machine.describe(),
-        **machine.participants(everybody, FLAGS.threads),
-        "runs": FLAGS.runs,
-        "quick": FLAGS.quick,
-        "other_load": load.cores(),
-        "rows": measured,
-    }
+    results = all_results(PROGRAM, everybody, load, measured)
     if path is not None:
         report.write_json(path, results)
-    return _text(results)
+    return report.text(results, "peak memory", lambda result: f"{result['peak_memory'] / 2**20:,.0f} MiB")
 
 
 def _measure(row: Row, everybody: list[Contender]) -> dict[str, Any]:
@@ -47,18 +39,6 @@ def _measure(row: Row, everybody: list[Contender]) -> dict[str, Any]:
     sizes = row.sizes_for(FLAGS.quick)
     with start(everybody, FLAGS.threads) as workers:
         return report.as_json(row, sizes, compete(row, sizes, workers, FLAGS.runs))
-
-
-def _text(results: dict[str, Any]) -> str:
-    head = ["", "min", "median", "max", "rate", "peak memory", "speed, best peer = 1"]
-    lines = []
-    for row in results["rows"]:
-        lines.append([row["title"]])
-        for result in row["results"]:
-            times = [report.duration(result[which]) for which in ("min", "median", "max")]
-            memory = f"{result['peak_memory'] / 2**20:,.0f} MiB"
-            lines.append(["  " + result["contender"], *times, report.rate(result), memory, report.ratio(result)])
-    return "\n".join([*report.heading(results), "", *report.table(head, lines)])
 
 
 if __name__ == "__main__":

@@ -9,14 +9,12 @@ the caches can be faster than that bound, and its share is then above 100%.
 
 from __future__ import annotations
 
-from typing import Any
-
 from absl import flags
 
 from benchmarks import machine, plots, report
 from benchmarks.contest import compete, contenders, start
 from benchmarks.kernel_rows import ROWS
-from benchmarks.program import chosen_rows, define_flags, json_file
+from benchmarks.program import all_results, chosen_rows, define_flags, json_file
 from experiments.command_line import FLAGS, notice, run_program, user_path
 
 PROGRAM = "kernels"
@@ -41,38 +39,17 @@ def main() -> str:
             sizes = row.sizes_for(FLAGS.quick)
             measured.append(report.as_json(row, sizes, compete(row, sizes, workers, FLAGS.runs)))
             machine.add_share_of_bound(measured[-1], peaks)
-    results = {
-        "program": PROGRAM,
-        "machine": machine.describe(),
-        **machine.participants(everybody, FLAGS.threads),
-        "runs": FLAGS.runs,
-        "quick": FLAGS.quick,
-        "other_load": load.cores(),
-        "peaks": peaks,
-        "rows": measured,
-    }
+    results = all_results(PROGRAM, everybody, load, measured, peaks=peaks)
     if path is not None:
         report.write_json(path, results)
     if folder is not None:
         plots.draw_ratios(results, folder / "ratio.png")
         plots.draw_roofline(results, folder / "roofline.png")
-    return _text(results)
-
-
-def _text(results: dict[str, Any]) -> str:
-    peaks = [
+    reached = [
         f"peak      {report.number(peak['per_second'])} {unit}/s, {peak['by']}: {peak['how']}"
-        for unit, peak in results["peaks"].items()
+        for unit, peak in peaks.items()
     ]
-    head = ["", "min", "median", "max", "rate", "share of bound", "speed, best peer = 1"]
-    lines = []
-    for row in results["rows"]:
-        lines.append([row["title"]])
-        for result in row["results"]:
-            times = [report.duration(result[which]) for which in ("min", "median", "max")]
-            share = f"{result['share_of_bound']:.0%}"
-            lines.append(["  " + result["contender"], *times, report.rate(result), share, report.ratio(result)])
-    return "\n".join([*report.heading(results), *peaks, "", *report.table(head, lines)])
+    return report.text(results, "share of bound", lambda result: f"{result['share_of_bound']:.0%}", reached)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from benchmarks.report import number
+from needle.checkpoint import write_atomically
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells about its caches
 
@@ -108,13 +108,11 @@ def _style(axes: Axes) -> None:
 
 
 def _finish(figure: Figure, results: dict[str, Any], path: Path) -> None:
-    """Writes the picture so that a kill leaves the old or the new one, whole."""
+    """Writes the picture, see `write_atomically`."""
     machine, versions = results["machine"], results["versions"]
     peers = ", ".join(f"{name} {versions[name].split(',')[0]}" for name in versions if name != "needle")
     title = f"{machine['processor']}, {machine['cores']} cores; Needle {versions['needle']}; {peers}"
     figure.suptitle(title, x=0.012, ha="left", fontsize=9, color=_INK)
     png = io.BytesIO()
     figure.savefig(png, format="png", facecolor="white")
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(png.getvalue())
-    os.replace(partial, path)
+    write_atomically(path, png.getvalue())

@@ -5,9 +5,12 @@ from __future__ import annotations
 import fnmatch
 import os
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
+from benchmarks import machine
+from benchmarks.contest import Contender
 from benchmarks.row import Row
 from experiments.command_line import FLAGS, user_path
 
@@ -36,6 +39,22 @@ def define_flags(rows: list[Row], runs: int) -> None:
 def chosen_rows(rows: list[Row]) -> list[Row]:
     """Those of --only."""
     return [row for row in rows if not FLAGS.only or any(fnmatch.fnmatch(row.name, name) for name in FLAGS.only)]
+
+
+def all_results(
+    program: str, everybody: list[Contender], load: machine.OtherLoad, rows: list[dict[str, Any]], **more: Any
+) -> dict[str, Any]:
+    """What the program found out, as JSON; `load` has run since before the first row, and `rows` are report.as_json's."""
+    return {
+        "program": program,
+        "machine": machine.describe(),
+        **machine.participants(everybody, FLAGS.threads),
+        "runs": FLAGS.runs,
+        "quick": FLAGS.quick,
+        "other_load": load.cores(),
+        **more,
+        "rows": rows,
+    }
 
 
 def json_file() -> Path | None:

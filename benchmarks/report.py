@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.contest import Result, ratio_to_best_peer
 from benchmarks.row import Row, Sizes
+from needle.checkpoint import write_atomically
 
 _DISTURBED = 0.1  # cores used by others, from which on the figures mean little
 
@@ -58,11 +59,23 @@ def heading(report: dict[str, Any]) -> list[str]:
     return lines
 
 
+def text(
+    report: dict[str, Any], column: str, cell: Callable[[dict[str, Any]], str], more_heading: Iterable[str] = ()
+) -> str:
+    """Heading and table, whose column of that name has `cell` of each result."""
+    lines = []
+    for row in report["rows"]:
+        lines.append([row["title"]])
+        for result in row["results"]:
+            times = [duration(result[which]) for which in ("min", "median", "max")]
+            lines.append(["  " + result["contender"], *times, rate(result), cell(result), ratio(result)])
+    head = ["", "min", "median", "max", "rate", column, "speed, best peer = 1"]
+    return "\n".join([*heading(report), *more_heading, "", *table(head, lines)])
+
+
 def write_json(path: Path, report: dict[str, Any]) -> None:
-    """Writes the file so that a kill at any moment leaves the old or the new one, whole."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(report, indent=2) + "\n")
-    os.replace(partial, path)
+    """Writes the file, see `write_atomically`."""
+    write_atomically(path, (json.dumps(report, indent=2) + "\n").encode())
 
 
 def table(head: list[str], lines: list[list[str]]) -> list[str]:

@@ -92,8 +92,8 @@ class FusedOp(Op):
         """The result, or results, from `inputs`, by other Ops."""
         raise NotImplementedError
 
-    def fused_gradient(self, out_grad, node):
-        """`gradient` by the backward kernel. Called only where the gradient itself is not differentiated."""
+    def fused_gradient(self, out_grad, node) -> tuple[NDArray | None, ...]:
+        """`gradient` by the backward kernel, as arrays. Called only where the gradient itself is not differentiated."""
         raise NotImplementedError
 
     def gradient(self, out_grad, node):
@@ -102,7 +102,8 @@ class FusedOp(Op):
             grads = gradients(self.spelled(*node.inputs), node.inputs, out_grad)
             found = dict(zip(map(id, node.inputs), grads))
             return tuple(found.pop(id(value), None) for value in node.inputs)
-        return self.fused_gradient(out_grad, node)
+        grads = self.fused_gradient(out_grad, node)
+        return tuple(None if grad is None else Tensor.make_const(grad) for grad in grads)
 
 
 class Value:

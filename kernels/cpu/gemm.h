@@ -423,6 +423,14 @@ void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int
   }
 }
 
+constexpr double kWorthAThread = 1 << 19;  // multiply-adds; starting a thread's work takes some microseconds
+
+// How many of the available threads `work` multiply-adds are worth.
+inline int threads_worth(double work, int available) {
+  const double worth = 1 + work / kWorthAThread;
+  return worth < available ? static_cast<int>(worth) : available;
+}
+
 // C_i = A_i B_i for i = 0 .. batch - 1; `a`, `b` and `c` give the operands and the result of product i. Each row of
 // the results begins with `bias`, n numbers, or, where that is null, with zeros.
 // Many small products are dealt out to the threads whole; few or large ones are computed one by one by all threads.
@@ -430,10 +438,8 @@ template <class T, class OperandA, class OperandB, class Result>
 void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b, Result c, const T* bias = nullptr) {
   if (batch == 0 || m == 0 || n == 0) return;
   using Element = typename decltype(c(0))::Element;
-  constexpr double kWorthAThread = 1 << 19;  // multiply-adds; starting a thread's work takes some microseconds
   const double work = static_cast<double>(batch) * m * n * larger(k, 1);
-  const int available = num_threads();
-  const int threads = work < kWorthAThread * available ? static_cast<int>(1 + work / kWorthAThread) : available;
+  const int threads = threads_worth(work, num_threads());
   const bool whole = batch >= 4 * threads || work / batch < kWorthAThread;
 
   const int64_t workspace = Blocking<T>(m, n, k, std::is_same_v<Element, T>).workspace(whole ? 1 : threads);

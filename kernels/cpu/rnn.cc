@@ -25,16 +25,16 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
+enum class Content { used, overwritten };
+
 // An operand as row-major numbers of T: where it lies, or a copy, which `store` writes back.
 template <class T>
 class RowMajor {
  public:
-  explicit RowMajor(const Array& a)
-      : original_(a),
-        is_copy_(a.dtype != (std::is_same_v<T, double> ? DType::float64 : DType::float32) || !a.is_compact()),
-        used_(is_copy_ ? Array::compact(std::is_same_v<T, double> ? DType::float64 : DType::float32, a.ndim, a.shape)
-                       : a) {
-    if (is_copy_) copy(original_, used_);
+  explicit RowMajor(const Array& a, Content content = Content::used)
+      : original_(a), is_copy_(a.dtype != kDType || !a.is_compact()),
+        used_(is_copy_ ? Array::compact(kDType, a.ndim, a.shape) : a) {
+    if (is_copy_ && content == Content::used) copy(original_, used_);
   }
   void store() const {
     if (is_copy_) copy(used_, original_);
@@ -44,6 +44,7 @@ class RowMajor {
   T* at(int64_t i, int64_t size) const { return data() + i * size; }
 
  private:
+  static constexpr DType kDType = std::is_same_v<T, double> ? DType::float64 : DType::float32;
   const Array& original_;
   const bool is_copy_;
   const Array used_;
@@ -102,11 +103,9 @@ class StepProduct {
 template <class T, class Body>
 void share_units(int64_t rows, int64_t units, int pieces, const StridedMatrix<T>& matrix, int64_t depth,
                  const Body& body) {
-  constexpr double kWorthAThread = 1 << 19;  // multiply-adds of a step; meeting takes about a microsecond
   const int64_t vectors = ceil_div(units, kLanes<T>);
-  const double worth = 1 + static_cast<double>(rows) * depth * pieces * units / kWorthAThread;
-  const int available = static_cast<int>(smaller(num_threads(), vectors));
-  const int threads = worth < available ? static_cast<int>(worth) : available;
+  const double step_work = static_cast<double>(rows) * depth * pieces * units;
+  const int threads = threads_worth(step_work, static_cast<int>(smaller(num_threads(), vectors)));
 
   const int64_t matrix_size = StepProduct<T>::matrix_size(depth, pieces, units, threads);
   const Buffer buffer((matrix_size + threads * StepProduct<T>::kRowsSize) * static_cast<int64_t>(sizeof(T)));
@@ -231,8 +230,8 @@ void rnn_typed(const Sizes& n, const Array& gates_, const Array& W_hh, const Arr
 template <class T>
 void rnn_backward_typed(const Sizes& n, const Array& grad_hidden_, const Array& hidden_, const Array& W_hh,
                         const Array& grad_gates_, const Array& grad_h0_, bool relu) {
-  const RowMajor<T> grad_hidden(grad_hidden_), hidden(hidden_), weights(W_hh), grad_gates(grad_gates_);
-  const RowMajor<T> grad_h(grad_h0_);
+  const RowMajor<T> grad_hidden(grad_hidden_), hidden(hidden_), weights(W_hh);
+  const RowMajor<T> grad_gates(grad_gates_, Content::overwritten), grad_h(grad_h0_, Content::overwritten);
   const StridedMatrix<T> transposed{weights.data(), 1, n.units};
   share_units<T>(n.rows, n.units, 1, transposed, n.units,
                  [&](const Team& team, Range mine, const StepProduct<T>& product) {
@@ -281,7 +280,8 @@ void lstm_backward_typed(const Sizes& n, const Array& grad_hidden_, const Array&
                          const Array& cells_, const Array& W_hh, const Array& grad_gates_, const Array& grad_h0_,
                          const Array& grad_c0_) {
   const RowMajor<T> grad_hidden(grad_hidden_), grad_cell(grad_cell_), gates(gates_), cells(cells_), weights(W_hh);
-  const RowMajor<T> grad_gates(grad_gates_), grad_h(grad_h0_), grad_c(grad_c0_);
+  const RowMajor<T> grad_gates(grad_gates_, Content::overwritten);
+  const RowMajor<T> grad_h(grad_h0_, Content::overwritten), grad_c(grad_c0_, Content::overwritten);
   const StridedMatrix<T> transposed{weights.data(), 1, 4 * n.units};
   share_units<T>(n.rows, n.units, 1, transposed, 4 * n.units,
                  [&](const Team& team, Range mine, const StepProduct<T>& product) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "kernels/common/array.h"
+#include "kernels/common/parallel.h"
 #include "kernels/cpu/kernels.h"
 
 namespace needle::testing {
@@ -115,6 +116,21 @@ class Random {
  private:
   std::mt19937_64 engine_;
 };
+
+// result() is the same with each of these numbers of threads.
+template <class Result>
+void expect_same_with_threads(const char* file, int line, std::initializer_list<int> counts, const Result& result) {
+  const int before = num_threads();
+  set_num_threads(*counts.begin());
+  const auto first = result();
+  for (int count : counts) {
+    set_num_threads(count);
+    if (!(result() == first)) fail(file, line, "another result with " + std::to_string(count) + " threads");
+  }
+  set_num_threads(before);
+}
+#define EXPECT_SAME_WITH_THREADS(result, ...) \
+  needle::testing::expect_same_with_threads(__FILE__, __LINE__, {__VA_ARGS__}, result)
 
 // Runs `body` with the kernels of every level that this processor has.
 void for_each_level(const std::function<void(const cpu::Kernels&)>& body);

@@ -65,3 +65,14 @@ def linear(x, weight, bias):
     out = ndarray.empty((rows, weight.shape[1]), spec.dtype, x.device)
     call(x.device, "linear", x.reshape(rows, weight.shape[0]), weight, bias, out)
     return out.reshape(spec.shape)
+
+
+def linear_backward(grad_out, x, weight, wants_grad_x: bool):
+    """(grad_x, grad_weight, grad_bias) of `linear`: g @ weight^T, x^T @ g and the sum of g over rows.
+
+    grad_x is None unless it is wanted.
+    """
+    rows = math.prod(x.shape[:-1])
+    grad_rows = grad_out.reshape(rows, weight.shape[1])
+    grad_x = matmul(grad_out, weight.T) if wants_grad_x else None
+    return grad_x, matmul(x.reshape(rows, weight.shape[0]).T, grad_rows), grad_rows.sum(0)

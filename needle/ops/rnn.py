@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from needle.autograd import FusedOp, Tensor
 from needle.backend_ndarray import rnn as array_api
+from needle.backend_ndarray.matmul import linear_backward
 from needle.ops.elementwise import relu, sigmoid, tanh
 from needle.ops.matmul import matmul
 from needle.ops.shape import reshape, split, stack
@@ -43,11 +44,10 @@ class _Recurrent(FusedOp):
         Of x W_ih and h W_hh, all steps together: one product each.
         """
         x, W_ih, W_hh, _ = (value.cached_data for value in node.inputs[:4])
+        grad_x, grad_W_ih, grad_bias = linear_backward(grad_gates, x, W_ih, node.inputs[0].requires_grad)
         rows = x.shape[0] * x.shape[1]
         before = self.hidden[:-1].reshape(rows, W_hh.shape[0])
-        gates = grad_gates.reshape(rows, W_hh.shape[1])
-        grad_x = grad_gates @ W_ih.T if node.inputs[0].requires_grad else None
-        return grad_x, x.reshape(rows, W_ih.shape[0]).T @ gates, before.T @ gates, gates.sum(0)
+        return grad_x, grad_W_ih, before.T @ grad_gates.reshape(rows, W_hh.shape[1]), grad_bias
 
 
 class RNN(_Recurrent):
@@ -73,7 +73,7 @@ class RNN(_Recurrent):
     def fused_gradient(self, out_grad, node):
         W_hh = node.inputs[2].cached_data
         grad_gates, grad_h0 = array_api.rnn_backward(out_grad.cached_data, self.hidden, W_hh, self.nonlinearity)
-        return _tensors(*self._weight_gradients(grad_gates, node), grad_h0)
+        return *self._weight_gradients(grad_gates, node), grad_h0
 
 
 class LSTM(_Recurrent):
@@ -98,11 +98,7 @@ class LSTM(_Recurrent):
         grad_hidden, grad_cell = (grad.cached_data for grad in out_grad)
         W_hh = node.inputs[2].cached_data
         grad_gates, *grad_states = array_api.lstm_backward(grad_hidden, grad_cell, self.gates, self.cells, W_hh)
-        return _tensors(*self._weight_gradients(grad_gates, node), *grad_states)
-
-
-def _tensors(*grads) -> tuple[Tensor | None, ...]:
-    return tuple(None if grad is None else Tensor.make_const(grad) for grad in grads)
+        return *self._weight_gradients(grad_gates, node), *grad_states
 
 
 def rnn(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, nonlinearity: str = "tanh") -> Tensor:

@@ -24,7 +24,7 @@ def measure(program: str, home: Path, *flags: str) -> tuple[str, dict]:
     """The text and the JSON of a run that must succeed."""
     finished = run(program, home, "--quick", "--runs=2", "--json=results.json", *flags)
     assert finished.returncode == 0, finished.stderr
-    assert list(home.glob("*.partial")) == []
+    assert list(home.glob(".*.tmp")) == []
     return finished.stdout, json.loads((home / "results.json").read_text())
 
 

@@ -13,12 +13,12 @@ from benchmarks.contest import (
     Result,
     compete,
     contenders,
-    cpu_providers,
     ratio_to_best_peer,
     start,
 )
 from benchmarks.machine import OtherLoad, describe
 from benchmarks.row import Row
+from needle.backend_ndarray import cpu
 
 NUMPY = Contender("numpy", "benchmarks.numpy_work")
 OURS = Contender("needle cpu", "benchmarks.needle_work", {"device": "cpu"})
@@ -104,7 +104,7 @@ def test_what_a_library_prints_is_no_answer(tmp_path, monkeypatch):
 
 def test_contenders_are_ours_first_with_each_provider():
     names = [contender.name for contender in contenders()]
-    providers = cpu_providers()
+    providers = cpu().kernels.providers()
     assert providers[0] == "native"
     assert names[: len(providers)] == [f"needle cpu {provider}" for provider in providers]
     assert "numpy" in names and "needle cpu_numpy" not in names

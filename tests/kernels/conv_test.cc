@@ -3,7 +3,6 @@
 
 #include "kernels/common/check.h"
 #include "kernels/common/error.h"
-#include "kernels/common/parallel.h"
 #include "kernels/testing/check.h"
 
 using namespace needle;
@@ -191,7 +190,6 @@ TEST(infinite_weight_and_padding) {
 }
 
 TEST(result_does_not_depend_on_the_number_of_threads) {
-  const int threads = num_threads();
   const Convolution shapes[] = {{9, 32, 32, 8, 16, 3, 3, 1, 1}, {7, 16, 16, 40, 50, 3, 3, 2, 1}};
   for (const Convolution& shape : shapes) {
     for (DType dtype : {DType::float32, DType::bfloat16}) {
@@ -203,20 +201,16 @@ TEST(result_does_not_depend_on_the_number_of_threads) {
         const Array& result =
             direction == Direction::forward ? out : direction == Direction::backward_data ? x : weight;
         for_each_level([&](const cpu::Kernels& kernels) {
-          set_num_threads(1);
-          run(kernels, direction, x, weight, out, shape);
-          const std::string one = bits(result);
-          for (int count : {2, 3, 7}) {
-            set_num_threads(count);
+          const auto run_anew = [&] {
             fill(result, [] { return 0.0; });
             run(kernels, direction, x, weight, out, shape);
-            EXPECT(bits(result) == one);
-          }
+            return bits(result);
+          };
+          EXPECT_SAME_WITH_THREADS(run_anew, 1, 2, 3, 7);
         });
       }
     }
   }
-  set_num_threads(threads);
 }
 
 TEST(errors) {

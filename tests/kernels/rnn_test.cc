@@ -2,7 +2,6 @@
 #include <cmath>
 
 #include "kernels/common/error.h"
-#include "kernels/common/parallel.h"
 #include "kernels/testing/check.h"
 
 namespace needle {
@@ -181,11 +180,8 @@ TEST(backward_kernels_are_the_derivatives) {
 
 TEST(threads_do_not_change_a_bit) {
   constexpr int64_t kSteps = 4, kRows = 14, kUnits = 170;  // enough for four threads, no multiple of a register
-  const int before = num_threads();
   testing::for_each_level([](const cpu::Kernels& kernels) {
-    std::vector<Values> results;
-    for (int threads : {1, 2, 3, 4}) {
-      set_num_threads(threads);
+    const auto results = [&] {
       Random random(4);
       const auto random_array = [&](const testing::Shape& shape) {
         const Array a = compact(DType::float32, shape);
@@ -203,11 +199,10 @@ TEST(threads_do_not_change_a_bit) {
       Values all;
       for (const Array* a : {&gates, &hidden, &cells, &grad_gates, &grad_h0, &grad_c0})
         for (double value : values(*a)) all.push_back(value);
-      results.push_back(all);
-    }
-    for (const Values& result : results) EXPECT(result == results[0]);
+      return all;
+    };
+    EXPECT_SAME_WITH_THREADS(results, 1, 2, 3, 4);
   });
-  set_num_threads(before);
 }
 
 TEST(wrong_operands_are_refused) {
