@@ -146,7 +146,7 @@ def _images() -> Iterator[Case]:
         yield Case("batch_norm_inference", "any", work, text,
                    lambda: norm.batch_norm_inference(x, weight, bias, mean, variance, 1e-5))  # fmt: skip
         yield Case("batch_norm_backward", "any", work, text,
-                   lambda: norm.norm_backward("batch_norm", grad, x, weight, mean, variance, 1e-5))  # fmt: skip
+                   lambda: norm.batch_norm_backward(grad, x, weight, bias, mean, variance, 1e-5))  # fmt: skip
         if shape[1] > 1:
             out = pool.avg_pool2d(x, 2, 2)
             yield Case("avg_pool2d", "any", work, text, lambda: pool.avg_pool2d(x, 2, 2))

@@ -21,11 +21,10 @@ class ConvBN(nn.Module):
         dtype: str | DType = "float32",
     ) -> None:
         self.conv = nn.Conv(in_channels, out_channels, kernel_size, stride, bias, device=device, dtype=dtype)
-        self.norm = nn.BatchNorm2d(out_channels, device=device, dtype=dtype)
-        self.relu = nn.ReLU()
+        self.norm = nn.BatchNorm2d(out_channels, device=device, dtype=dtype, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.norm(self.conv(x)))
+        return self.norm(self.conv(x))
 
 
 class ResNet9(nn.Module):

@@ -7,6 +7,9 @@
 // 1979):
 //     delta = mean_b - mean_a,   mean = mean_a + delta n_b / n,   M2 = M2_a + M2_b + delta^2 n_a n_b / n
 // in an order that depends on the shape alone.
+//
+// Where `relu` is set, what is normalized goes through max(., 0) before it is written. Backward, the mask of that comes
+// from x again, by the arithmetic of the forward pass: memory sets the pace here, and x is read anyway.
 #include <cmath>
 
 #include "kernels/cpu/norm.h"
@@ -104,10 +107,16 @@ void channel_statistics(const Plan& plan, const Array& x, double* mean, double* 
     variance[c] = variance[c] > 0 || variance[c] != variance[c] ? variance[c] / static_cast<double>(tasks.rows) : 0;
 }
 
-// out = (x - mean) * scale + bias, all (C,). The plan's operands are x and out.
+// weight / sqrt(variance + eps), by which a channel is multiplied
+template <class T>
+T scale_of(T weight, T variance, double eps) {
+  return static_cast<T>(weight / std::sqrt(static_cast<double>(variance) + eps));
+}
+
+// out = (x - mean) * scale + bias, all (C,), or relu of it. The plan's operands are x and out.
 template <class T>
 void normalize_channels(const Plan& plan, const Array& x, const Array& out, const T* mean, const T* scale,
-                        const T* bias) {
+                        const T* bias, bool relu) {
   const int64_t channels = last_extent(x);
   const RowAccess<T> read(x), write(out);
   parallel_for(plan.size, parallel_parts(plan.size, plan.size * channels), [&](int, int64_t begin, int64_t end) {
@@ -119,7 +128,10 @@ void normalize_channels(const Plan& plan, const Array& x, const Array& out, cons
         const T* values = read.read(cursor.pointer(0), c, n, values_scratch);
         T* to = write.target(cursor.pointer(1), c, out_scratch);
 #pragma GCC ivdep
-        for (int64_t j = 0; j < n; ++j) to[j] = (values[j] - mean[c + j]) * scale[c + j] + bias[c + j];
+        for (int64_t j = 0; j < n; ++j) {
+          const T normalized = (values[j] - mean[c + j]) * scale[c + j] + bias[c + j];
+          to[j] = relu && T{0} > normalized ? T{0} : normalized;  // NaN passes
+        }
         write.finish(cursor.pointer(1), c, n, to);
       }
   });
@@ -131,7 +143,7 @@ void check_any_rows(const char* op, const Array& x) {
 
 template <class T>
 void batch_norm_typed(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
-                      const Array& variance, double eps) {
+                      const Array& variance, double eps, bool relu) {
   const int64_t channels = last_extent(x);
   const Array* arrays[] = {&x, &out};
   const Plan plan(arrays, 2, leading_axes(x));
@@ -144,17 +156,17 @@ void batch_norm_typed(const Array& x, const Array& weight, const Array& bias, co
   for (int64_t c = 0; c < channels; ++c) {
     means[c] = static_cast<T>(exact_mean[c]);
     variances[c] = static_cast<T>(exact_variance[c]);
-    scale[c] = static_cast<T>(scale[c] / std::sqrt(exact_variance[c] + eps));
+    scale[c] = scale_of(scale[c], variances[c], eps);
     shift[c] -= static_cast<T>((exact_mean[c] - means[c]) * scale[c]);  // what rounding the mean would add
   }
-  normalize_channels(plan, x, out, means.data(), scale.data(), shift.data());
+  normalize_channels(plan, x, out, means.data(), scale.data(), shift.data(), relu);
   write_vector(means.data(), mean);
   write_vector(variances.data(), variance);
 }
 
 template <class T>
 void batch_norm_inference_typed(const Array& x, const Array& weight, const Array& bias, const Array& mean,
-                                const Array& variance, const Array& out, double eps) {
+                                const Array& variance, const Array& out, double eps, bool relu) {
   const int64_t channels = last_extent(x);
   const Array* arrays[] = {&x, &out};
   const Scratch<T> means(channels), variances(channels), scale(channels), shift(channels);
@@ -162,31 +174,31 @@ void batch_norm_inference_typed(const Array& x, const Array& weight, const Array
   read_vector(variance, variances.data());
   read_vector(weight, scale.data());
   read_vector(bias, shift.data());
-  for (int64_t c = 0; c < channels; ++c)
-    scale[c] = static_cast<T>(scale[c] / std::sqrt(static_cast<double>(variances[c]) + eps));
-  normalize_channels(Plan(arrays, 2, leading_axes(x)), x, out, means.data(), scale.data(), shift.data());
+  for (int64_t c = 0; c < channels; ++c) scale[c] = scale_of(scale[c], variances[c], eps);
+  normalize_channels(Plan(arrays, 2, leading_axes(x)), x, out, means.data(), scale.data(), shift.data(), relu);
 }
 
-// With x_hat = (x - mean) / sqrt(variance + eps) and sums over the n rows:
-//     grad_bias = sum(grad_out),   grad_weight = sum(grad_out x_hat)
-//     grad_x = weight / sqrt(variance + eps) (grad_out - grad_bias / n - x_hat grad_weight / n)
+// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out, or, with relu, x_hat weight + bias > 0 ? grad_out : 0,
+// and sums over the n rows:
+//     grad_bias = sum(g),   grad_weight = sum(g x_hat)
+//     grad_x = weight / sqrt(variance + eps) (g - grad_bias / n - x_hat grad_weight / n)
 template <class T>
-void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
-                               const Array& variance, const Array& grad_x, const Array& grad_weight,
-                               const Array& grad_bias, double eps) {
+void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Array& weight, const Array& bias,
+                               const Array& mean, const Array& variance, const Array& grad_x, const Array& grad_weight,
+                               const Array& grad_bias, double eps, bool relu) {
   const Tasks tasks(last_extent(x), row_count(x));
   const int64_t channels = tasks.channels;
   const Array* arrays[] = {&x, &grad_out, &grad_x};
   const Plan plan(arrays, 3, leading_axes(x));
   const RowAccess<T> access_x(x), access_grad(grad_out), access_out(grad_x);
-  const Scratch<T> means(channels), inverse_std(channels), weights(channels);
+  const Scratch<T> means(channels), variances(channels), scale(channels), shift(channels);
   read_vector(mean, means.data());
-  read_vector(variance, inverse_std.data());
-  read_vector(weight, weights.data());
-  for (int64_t c = 0; c < channels; ++c)
-    inverse_std[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(inverse_std[c]) + eps));
+  read_vector(variance, variances.data());
+  read_vector(weight, scale.data());
+  read_vector(bias, shift.data());
+  for (int64_t c = 0; c < channels; ++c) scale[c] = scale_of(scale[c], variances[c], eps);
 
-  // per block: sum(grad_out) and sum(grad_out (x - mean))
+  // per block: sum(g) and sum(g (x - mean))
   const Scratch<double> grad_sums(tasks.blocks * channels), product_sums(tasks.blocks * channels);
   const int parts = parallel_parts(tasks.count, 2 * tasks.rows * channels);
   parallel_for(tasks.count, parts, [&](int, int64_t begin, int64_t end) {
@@ -196,7 +208,7 @@ void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
       const int64_t n = range.end - range.begin;
       double* grad_sum = &grad_sums[task / tasks.tiles * channels + range.begin];
       double* product_sum = &product_sums[task / tasks.tiles * channels + range.begin];
-      const T* center = &means[range.begin];
+      const T *center = &means[range.begin], *scales = &scale[range.begin], *shifts = &shift[range.begin];
       for (int64_t j = 0; j < n; ++j) grad_sum[j] = product_sum[j] = 0;
       Cursor cursor(plan, rows.begin);
       for (int64_t row = rows.begin; row < rows.end;) {
@@ -206,8 +218,10 @@ void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
           const T* values = access_x.read(cursor.pointer(0), range.begin, n, x_scratch);
           const T* grads = access_grad.read(cursor.pointer(1), range.begin, n, grad_scratch);
           for (int64_t j = 0; j < n; ++j) {
-            sum[j] += grads[j];
-            product[j] += grads[j] * (values[j] - center[j]);
+            const T centered = values[j] - center[j];
+            const T g = !relu || centered * scales[j] + shifts[j] > 0 ? grads[j] : T{0};
+            sum[j] += g;
+            product[j] += g * centered;
           }
         }
         for (int64_t j = 0; j < n; ++j) {
@@ -217,19 +231,18 @@ void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
       }
     }
   });
-  const Scratch<T> weight_grads(channels), bias_grads(channels), scale(channels), grad_mean(channels), slope(channels);
+  const Scratch<T> weight_grads(channels), bias_grads(channels), grad_mean(channels), slope(channels);
   for (int64_t c = 0; c < channels; ++c) {
     double sum = 0, product = 0;
     for (int64_t block = 0; block < tasks.blocks; ++block) {
       sum += grad_sums[block * channels + c];
       product += product_sums[block * channels + c];
     }
-    const double inverse = inverse_std[c], rows = static_cast<double>(tasks.rows);
+    const double inverse = 1 / (static_cast<double>(variances[c]) + eps), rows = static_cast<double>(tasks.rows);
     bias_grads[c] = static_cast<T>(sum);
-    weight_grads[c] = static_cast<T>(product * inverse);
-    scale[c] = static_cast<T>(weights[c] * inverse);
+    weight_grads[c] = static_cast<T>(product * std::sqrt(inverse));
     grad_mean[c] = static_cast<T>(sum / rows);
-    slope[c] = static_cast<T>(product * inverse * inverse / rows);
+    slope[c] = static_cast<T>(product * inverse / rows);
   }
   parallel_for(plan.size, parallel_parts(plan.size, 2 * plan.size * channels), [&](int, int64_t begin, int64_t end) {
     alignas(64) T x_scratch[kChunk], grad_scratch[kChunk], out_scratch[kChunk];
@@ -241,8 +254,11 @@ void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
         const T* grads = access_grad.read(cursor.pointer(1), c, n, grad_scratch);
         T* to = access_out.target(cursor.pointer(2), c, out_scratch);
 #pragma GCC ivdep
-        for (int64_t j = 0; j < n; ++j)
-          to[j] = scale[c + j] * (grads[j] - grad_mean[c + j] - (values[j] - means[c + j]) * slope[c + j]);
+        for (int64_t j = 0; j < n; ++j) {
+          const T centered = values[j] - means[c + j];
+          const T g = !relu || centered * scale[c + j] + shift[c + j] > 0 ? grads[j] : T{0};
+          to[j] = scale[c + j] * (g - grad_mean[c + j] - centered * slope[c + j]);
+        }
         access_out.finish(cursor.pointer(2), c, n, to);
       }
   });
@@ -253,41 +269,41 @@ void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
 }  // namespace
 
 void batch_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
-                const Array& variance, double eps) {
+                const Array& variance, double eps, bool relu) {
   constexpr const char* op = "batch_norm";
   check_rows(op, x);
   check_like(op, {"out", out}, x);
   for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance}})
     check_parameter(op, p, x);
   check_any_rows(op, x);
-  x.dtype == DType::float64 ? batch_norm_typed<double>(x, weight, bias, out, mean, variance, eps)
-                            : batch_norm_typed<float>(x, weight, bias, out, mean, variance, eps);
+  (x.dtype == DType::float64 ? batch_norm_typed<double> : batch_norm_typed<float>)(x, weight, bias, out, mean, variance,
+                                                                                    eps, relu);
 }
 
 void batch_norm_inference(const Array& x, const Array& weight, const Array& bias, const Array& mean,
-                          const Array& variance, const Array& out, double eps) {
+                          const Array& variance, const Array& out, double eps, bool relu) {
   constexpr const char* op = "batch_norm_inference";
   check_rows(op, x);
   check_like(op, {"out", out}, x);
   for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance}})
     check_parameter(op, p, x);
-  x.dtype == DType::float64 ? batch_norm_inference_typed<double>(x, weight, bias, mean, variance, out, eps)
-                            : batch_norm_inference_typed<float>(x, weight, bias, mean, variance, out, eps);
+  (x.dtype == DType::float64 ? batch_norm_inference_typed<double> : batch_norm_inference_typed<float>)(
+      x, weight, bias, mean, variance, out, eps, relu);
 }
 
-void batch_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
-                         const Array& variance, const Array& grad_x, const Array& grad_weight, const Array& grad_bias,
-                         double eps) {
+void batch_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& bias,
+                         const Array& mean, const Array& variance, const Array& grad_x, const Array& grad_weight,
+                         const Array& grad_bias, double eps, bool relu) {
   constexpr const char* op = "batch_norm_backward";
   check_rows(op, x);
   check_like(op, {"grad_out", grad_out}, x);
   check_like(op, {"grad_x", grad_x}, x);
-  for (NamedArray p : {NamedArray{"weight", weight}, {"mean", mean}, {"variance", variance},
+  for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance},
                        {"grad_weight", grad_weight}, {"grad_bias", grad_bias}})
     check_parameter(op, p, x);
   check_any_rows(op, x);
   (x.dtype == DType::float64 ? batch_norm_backward_typed<double> : batch_norm_backward_typed<float>)(
-      grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps);
+      grad_out, x, weight, bias, mean, variance, grad_x, grad_weight, grad_bias, eps, relu);
 }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

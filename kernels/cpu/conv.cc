@@ -3,7 +3,7 @@
 // A window is the kernel_height x kernel_width x C piece of the (zero-padded) image that one output pixel sees. Laid
 // out as rows of numbers, the windows of all output pixels are a matrix, "im2col" (Chellapilla, Puri and Simard, 2006),
 //
-//   forward           out (pixels, C_out)                 = windows of x (pixels, taps * C_in) . weight
+//   forward           out (pixels, C_out)                 = windows of x (pixels, taps * C_in) . weight (+ bias)
 //   backward, data    grad_x (pixels, C_in)               = windows of grad_out (pixels, taps * C_out) . weight flipped
 //   backward, weight  grad_weight^T (C_out, taps * C_in)  = grad_out^T (C_out, pixels) . windows of x
 //
@@ -17,6 +17,7 @@
 #include "kernels/common/dispatch.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/rows.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
@@ -167,14 +168,20 @@ void check(const char* op, NamedArray image, NamedArray weight, NamedArray out, 
                       extents[0], extents[1], w[3]);
 }
 
-}  // namespace
-
-void conv2d(const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding) {
-  check("conv2d", {"x", x}, {"weight", weight}, {"out", out}, stride, padding);
+// The sums begin with `bias`, or, where that is null, with zeros.
+void convolve(const char* op, const Array& x, const Array& weight, const Array* bias, const Array& out, int64_t stride,
+              int64_t padding) {
+  check(op, {"x", x}, {"weight", weight}, {"out", out}, stride, padding);
+  if (bias) {
+    check_same_dtype(op, {"bias", *bias}, {"x", x});
+    check_vector(op, {"bias", *bias}, weight.shape[3]);
+  }
   const Taps rows(weight.shape[0], out.shape[1], stride, padding, x.shape[1]);
   const Taps columns(weight.shape[1], out.shape[2], stride, padding, x.shape[2]);
-  dispatch_floating("conv2d", x.dtype, [&](auto zero) {
+  dispatch_floating(op, x.dtype, [&](auto zero) {
     using E = decltype(zero);
+    const Scratch<Compute<E>> biases(bias ? weight.shape[3] : 0);
+    if (bias) read_vector(*bias, biases.data());
     const Windows<E> windows(x, out.shape[1], out.shape[2], rows.count(), columns.count(), stride, padding - rows.begin,
                              padding - columns.begin);
     const Weights<E> weights{weight.data<E>() + rows.begin * weight.strides[0] + columns.begin * weight.strides[1],
@@ -184,8 +191,20 @@ void conv2d(const Array& x, const Array& weight, const Array& out, int64_t strid
                                 out.strides[2], out.shape[1], out.shape[2]};
     gemm<Compute<E>>(1, out.shape[0] * out.shape[1] * out.shape[2], out.shape[3],
                      rows.count() * columns.count() * x.shape[3], [&](int64_t) { return windows; },
-                     [&](int64_t) { return weights; }, [&](int64_t) { return result; });
+                     [&](int64_t) { return weights; }, [&](int64_t) { return result; },
+                     bias ? biases.data() : nullptr);
   });
+}
+
+}  // namespace
+
+void conv2d(const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding) {
+  convolve("conv2d", x, weight, nullptr, out, stride, padding);
+}
+
+void conv2d_bias(const Array& x, const Array& weight, const Array& bias, const Array& out, int64_t stride,
+                 int64_t padding) {
+  convolve("conv2d_bias", x, weight, &bias, out, stride, padding);
 }
 
 // grad_x[n, y, x, c] is the sum over taps and f of grad_out[n, i, j, f] * weight[h, w, c, f] where i * stride + h = y +

@@ -51,6 +51,14 @@ struct Minimum {
   static T apply(T a, T b) { return (a < b) | (a != a) ? a : b; }
 };
 
+struct AddRelu {
+  template <class T>
+  static T apply(T a, T b) {
+    const T sum = Add::apply(a, b);
+    return T{0} > sum ? T{0} : sum;  // NaN passes
+  }
+};
+
 struct ReluBackward {
   template <class T>
   static T apply(T grad, T a) { return a > 0 ? grad : T{0}; }
@@ -162,6 +170,7 @@ void subtract(const Array& a, const Array& b, const Array& out) { number<Subtrac
 void multiply(const Array& a, const Array& b, const Array& out) { number<Multiply, true>("multiply", 1, a, b, out); }
 void maximum(const Array& a, const Array& b, const Array& out) { number<Maximum, true>("maximum", 1, a, b, out); }
 void minimum(const Array& a, const Array& b, const Array& out) { number<Minimum, true>("minimum", 1, a, b, out); }
+void add_relu(const Array& a, const Array& b, const Array& out) { number<AddRelu>("add_relu", 1, a, b, out); }
 void relu_backward(const Array& grad_out, const Array& a, const Array& out) {
   number<ReluBackward>("relu_backward", 1, grad_out, a, out);
 }

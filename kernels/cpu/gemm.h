@@ -359,11 +359,12 @@ void multiply_block(int64_t rows, int64_t columns, int64_t depth, const T* panel
 }
 
 // The block of C with rows i0 .. i0 + rows - 1 and the columns of panels q0 .. q1 - 1 of a piece of B: set to the bias,
-// if any, plus the product with that piece or, from the second piece on, added to. `scratch` holds a block of A and,
-// where C does not hold the sums itself, the block of C, which is rounded once it is complete.
+// if any, plus the product with that piece or, from the second piece on, added to; with `relu` then made max(., 0).
+// `scratch` holds a block of A and, where C does not hold the sums itself, the block of C, which is rounded once it is
+// complete.
 template <class T, class A, class C>
-void compute_block(const A& a, const PackedB<T>& b, const C& c, const T* bias, int64_t i0, int64_t rows, int64_t q0,
-                   int64_t q1, T* scratch, int64_t packed_a_size) {
+void compute_block(const A& a, const PackedB<T>& b, const C& c, const T* bias, bool relu, int64_t i0, int64_t rows,
+                   int64_t q0, int64_t q1, T* scratch, int64_t packed_a_size) {
   using Element = typename C::Element;
   const int64_t j = b.j0 + q0 * kTileColumns<T>, columns = smaller(b.j0 + q1 * kTileColumns<T>, b.j1) - j;
   T* const packed_a = scratch;
@@ -388,12 +389,18 @@ void compute_block(const A& a, const PackedB<T>& b, const C& c, const T* bias, i
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t q = 0; q < columns; ++q)
         corner[offsets[i] + q * c.column_stride] = static_cast<Element>(block_c[block_offsets[i] + q]);
+  if (relu)  // while the block is in L2
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t q = 0; q < columns; ++q) {
+        Element& element = corner[offsets[i] + q * c.column_stride];
+        if (T{0} > static_cast<T>(element)) element = Element{};  // NaN passes
+      }
 }
 
-// C (m x n) = A (m x k) B (k x n) + bias by a team of threads, each of which calls this.
+// C (m x n) = A (m x k) B (k x n) + bias, or relu of it, by a team of threads, each of which calls this.
 template <class T, class A, class B, class C>
 void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int64_t k, const A& a, const B& b,
-                       const C& c, const T* bias) {
+                       const C& c, const T* bias, bool relu) {
   const Blocking<T> blocking(m, n, k, std::is_same_v<typename C::Element, T>);
   T* const scratch = workspace + blocking.packed_b + team.rank * blocking.per_thread();
 
@@ -415,8 +422,8 @@ void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int
         const int64_t block = task / strips, strip = task % strips;
         const int64_t i0 = row_panels * block / row_blocks * kTileRows;
         const int64_t i1 = smaller(row_panels * (block + 1) / row_blocks * kTileRows, m);
-        compute_block(a, piece, c, bias, i0, i1 - i0, panels * strip / strips, panels * (strip + 1) / strips, scratch,
-                      blocking.packed_a);
+        compute_block(a, piece, c, bias, relu && piece.k1 == k, i0, i1 - i0, panels * strip / strips,
+                      panels * (strip + 1) / strips, scratch, blocking.packed_a);
       }
       team.barrier();  // nobody packs the next piece of B over panels that somebody still reads
     }
@@ -432,10 +439,11 @@ inline int threads_worth(double work, int available) {
 }
 
 // C_i = A_i B_i for i = 0 .. batch - 1; `a`, `b` and `c` give the operands and the result of product i. Each row of
-// the results begins with `bias`, n numbers, or, where that is null, with zeros.
+// the results begins with `bias`, n numbers, or, where that is null, with zeros; `relu` makes them max(C_i, 0).
 // Many small products are dealt out to the threads whole; few or large ones are computed one by one by all threads.
 template <class T, class OperandA, class OperandB, class Result>
-void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b, Result c, const T* bias = nullptr) {
+void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b, Result c, const T* bias = nullptr,
+          bool relu = false) {
   if (batch == 0 || m == 0 || n == 0) return;
   using Element = typename decltype(c(0))::Element;
   const double work = static_cast<double>(batch) * m * n * larger(k, 1);
@@ -450,9 +458,9 @@ void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b
       const Range products = team.share(batch);
       for (int64_t i = products.begin; i < products.end; ++i)
         multiply_together<T>(Team{0, 1}, memory + team.rank * workspace, m, n, k, a(i), b(i), c(i),
-                             bias);
+                             bias, relu);
     } else {
-      for (int64_t i = 0; i < batch; ++i) multiply_together<T>(team, memory, m, n, k, a(i), b(i), c(i), bias);
+      for (int64_t i = 0; i < batch; ++i) multiply_together<T>(team, memory, m, n, k, a(i), b(i), c(i), bias, relu);
     }
   };
   if (threads == 1) return run(Team{0, 1});

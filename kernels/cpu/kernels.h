@@ -45,6 +45,7 @@
   KERNEL(divide, (const Array& a, const Array& b, const Array& out)) /* floating */                                    \
   KERNEL(floor_divide, (const Array& a, const Array& b, const Array& out))                                             \
   KERNEL(remainder, (const Array& a, const Array& b, const Array& out)) /* has the sign of b */                        \
+  KERNEL(add_relu, (const Array& a, const Array& b, const Array& out)) /* max(a + b, 0) */                             \
   KERNEL(relu_backward, (const Array& grad_out, const Array& a, const Array& out)) /* a > 0 ? grad_out : 0 */          \
   KERNEL(power, (const Array& a, const Array& b, const Array& out))                                                    \
   KERNEL(maximum, (const Array& a, const Array& b, const Array& out))                                                  \
@@ -72,10 +73,13 @@
   KERNEL(argmin, (const Array& a, const Array& out))                                                                   \
   /* out (..., m, n) = a (..., m, k) @ b (..., k, n), the leading axes equal; any dtype; k = 0 gives zeros */          \
   KERNEL(matmul, (const Array& a, const Array& b, const Array& out))                                                   \
-  /* out (m, n) = x (m, k) @ weight (k, n) + bias (n,); floating */                                                    \
-  KERNEL(linear, (const Array& x, const Array& weight, const Array& bias, const Array& out))                           \
+  /* out (m, n) = x (m, k) @ weight (k, n) + bias (n,), or relu of it; floating */                                     \
+  KERNEL(linear, (const Array& x, const Array& weight, const Array& bias, const Array& out, bool relu))                \
   /* out[n, i, j, f] = sum over (h, w, c) of x[n, i*stride+h-padding, j*stride+w-padding, c] * weight[h, w, c, f] */    \
   KERNEL(conv2d, (const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding))             \
+  /* the same + bias (C_out,) */                                                                                       \
+  KERNEL(conv2d_bias, (const Array& x, const Array& weight, const Array& bias, const Array& out, int64_t stride,       \
+                       int64_t padding))                                                                               \
   KERNEL(conv2d_backward_data,                                                                                         \
          (const Array& grad_out, const Array& weight, const Array& grad_x, int64_t stride, int64_t padding))           \
   KERNEL(conv2d_backward_weight,                                                                                       \
@@ -89,15 +93,15 @@
   KERNEL(avg_pool2d_backward,                                                                                          \
          (const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding))                \
   /* x, out (..., C); weight, bias, mean, variance (C,). Training form: mean and the biased variance over the rows are \
-     written. out = (x - mean) / sqrt(variance + eps) * weight + bias */                                               \
+     written. out = (x - mean) / sqrt(variance + eps) * weight + bias, or relu of it */                                \
   KERNEL(batch_norm, (const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,     \
-                      const Array& variance, double eps))                                                              \
+                      const Array& variance, double eps, bool relu))                                                   \
   /* the same with given mean and variance */                                                                          \
   KERNEL(batch_norm_inference, (const Array& x, const Array& weight, const Array& bias, const Array& mean,             \
-                                const Array& variance, const Array& out, double eps))                                  \
-  KERNEL(batch_norm_backward, (const Array& grad_out, const Array& x, const Array& weight, const Array& mean,          \
-                               const Array& variance, const Array& grad_x, const Array& grad_weight,                   \
-                               const Array& grad_bias, double eps))                                                    \
+                                const Array& variance, const Array& out, double eps, bool relu))                       \
+  KERNEL(batch_norm_backward, (const Array& grad_out, const Array& x, const Array& weight, const Array& bias,          \
+                               const Array& mean, const Array& variance, const Array& grad_x,                          \
+                               const Array& grad_weight, const Array& grad_bias, double eps, bool relu))               \
   /* x, out (..., C), normalized along the last axis; weight, bias (C,); mean, variance (...) are written */           \
   KERNEL(layer_norm, (const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,     \
                       const Array& variance, double eps))                                                              \

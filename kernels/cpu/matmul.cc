@@ -1,5 +1,5 @@
-// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias: matrices of any strides, by the loop
-// nest of gemm.h.
+// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias or relu of it: matrices of any strides, by
+// the loop nest of gemm.h.
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/cpu/gemm.h"
@@ -144,7 +144,7 @@ void matmul(const Array& a, const Array& b, const Array& out) {
   });
 }
 
-void linear(const Array& x, const Array& weight, const Array& bias, const Array& out) {
+void linear(const Array& x, const Array& weight, const Array& bias, const Array& out, bool relu) {
   check_floating("linear", {"x", x});
   check_same_dtype("linear", {"weight", weight}, {"x", x});
   check_same_dtype("linear", {"bias", bias}, {"x", x});
@@ -159,7 +159,7 @@ void linear(const Array& x, const Array& weight, const Array& bias, const Array&
 
   if ((m == 1 || n == 1) && !is_half_dtype(x.dtype)) {  // memory sets the pace, see multiply_vector
     matmul(x, weight, out);
-    return add(out, Array(bias.buffer, bias.dtype, 2, {m, n}, {0, bias.strides[0]}, bias.offset), out);
+    return (relu ? add_relu : add)(out, Array(bias.buffer, bias.dtype, 2, {m, n}, {0, bias.strides[0]}, bias.offset), out);
   }
   dispatch_floating("linear", x.dtype, [&](auto zero) {
     using Element = decltype(zero);
@@ -172,7 +172,7 @@ void linear(const Array& x, const Array& weight, const Array& bias, const Array&
                 return StridedMatrix<Element>{weight.data<Element>(), weight.strides[0], weight.strides[1]};
               },
               [&](int64_t) { return StridedResult<Element>{out.data<Element>(), out.strides[0], out.strides[1]}; },
-              biases.data());
+              biases.data(), relu);
   });
 }
 

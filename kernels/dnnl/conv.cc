@@ -67,12 +67,13 @@ struct Convolution {
     const Layout w = any_layout(dtype, {out_channels, in_channels, kernel_height, kernel_width});
     const dnnl_dims_t strides{stride, stride}, dilation{0, 0}, paddings{padding, padding};
     const Library& onednn = *library();
+    const Layout bias = kernel == Kernel::conv2d_bias ? strided_layout(dtype, {out_channels}, {1}) : nullptr;
     PrimitiveDesc forward = describe(op, [&](dnnl_primitive_desc_t* desc) {
       return onednn.convolution_forward_primitive_desc_create(
-          desc, onednn.engine, dnnl_forward_training, dnnl_convolution_direct, x.get(), w.get(), nullptr, y.get(),
+          desc, onednn.engine, dnnl_forward_training, dnnl_convolution_direct, x.get(), w.get(), bias.get(), y.get(),
           strides, dilation, paddings, paddings, onednn.attributes);
     });
-    if (kernel == Kernel::conv2d || !forward) return forward;
+    if (kernel == Kernel::conv2d || kernel == Kernel::conv2d_bias || !forward) return forward;
     return describe(op, [&](dnnl_primitive_desc_t* desc) {
       return kernel == Kernel::conv2d_backward_data
                  ? onednn.convolution_backward_data_primitive_desc_create(
@@ -128,25 +129,44 @@ class Reordered {
   void* const data_;
 };
 
-}  // namespace
-
-bool conv2d(Level level, const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding) {
-  constexpr const char* op = "conv2d";
+// out = x convolved with weight (+ bias). Either form is oneDNN's where the table says so of conv2d.
+bool convolve(Level level, Kernel kernel, const char* op, const Array& x, const Array& weight, const Array* bias,
+              const Array& out, int64_t stride, int64_t padding) {
   if (!is_convolution(x, weight, out, stride, padding)) return false;
+  if (bias && (bias->dtype != x.dtype || !bias->has_shape({weight.shape[3]}))) return false;
   const Convolution call(x, weight, out, stride, padding);
   if (!is_chosen(level, Kernel::conv2d, call.shape_class(), call.work())) return false;
   const Threads threads;
-  const auto recipe = call.recipe(op, Kernel::conv2d);
+  const auto recipe = call.recipe(op, kernel);
   if (!recipe->primitive) return false;
 
   const Input images(level, x), weights(level, weight);
   const Output result(out);
   const Reordered reordered(op, *recipe, weights);
-  recipe->primitive->run(op, {{DNNL_ARG_SRC, images.data()},
-                              {DNNL_ARG_WEIGHTS, reordered.data()},
-                              {DNNL_ARG_DST, result.data()}});
+  if (!bias) {
+    recipe->primitive->run(op, {{DNNL_ARG_SRC, images.data()},
+                                {DNNL_ARG_WEIGHTS, reordered.data()},
+                                {DNNL_ARG_DST, result.data()}});
+  } else {
+    const Input biases(level, *bias);
+    recipe->primitive->run(op, {{DNNL_ARG_SRC, images.data()},
+                                {DNNL_ARG_WEIGHTS, reordered.data()},
+                                {DNNL_ARG_BIAS, biases.data()},
+                                {DNNL_ARG_DST, result.data()}});
+  }
   result.finish(level);
   return true;
+}
+
+}  // namespace
+
+bool conv2d(Level level, const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding) {
+  return convolve(level, Kernel::conv2d, "conv2d", x, weight, nullptr, out, stride, padding);
+}
+
+bool conv2d_bias(Level level, const Array& x, const Array& weight, const Array& bias, const Array& out, int64_t stride,
+                 int64_t padding) {
+  return convolve(level, Kernel::conv2d_bias, "conv2d_bias", x, weight, &bias, out, stride, padding);
 }
 
 bool conv2d_backward_data(Level level, const Array& grad_out, const Array& weight, const Array& grad_x, int64_t stride,

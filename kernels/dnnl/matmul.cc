@@ -98,12 +98,14 @@ bool matmul(Level level, const Array& a, const Array& b, const Array& out) {
   return multiply(level, Kernel::matmul, "matmul", a, b, nullptr, out);
 }
 
-bool linear(Level level, const Array& x, const Array& weight, const Array& bias, const Array& out) {
+bool linear(Level level, const Array& x, const Array& weight, const Array& bias, const Array& out, bool relu) {
   if (x.dtype != weight.dtype || x.dtype != bias.dtype || x.dtype != out.dtype) return false;
   if (x.ndim != 2 || weight.ndim != 2 || !is_supported(x) || !is_supported(weight)) return false;
   const int64_t m = x.shape[0], k = x.shape[1], n = weight.shape[1];
   if (weight.shape[0] != k || !bias.has_shape({n}) || !out.has_shape({m, n}) || !is_supported(out)) return false;
-  return multiply(level, Kernel::linear, "linear", x, weight, &bias, out);
+  if (!multiply(level, Kernel::linear, "linear", x, weight, &bias, out)) return false;
+  if (relu) cpu::kernels(level).relu(out, out);
+  return true;
 }
 
 }  // namespace needle::dnnl

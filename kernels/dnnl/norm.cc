@@ -1,5 +1,6 @@
 // Batch normalization of x (..., C) over its rows: with the statistics of x itself, with given ones, and backward.
-// oneDNN keeps weight, bias and statistics in float32, whatever the dtype of x.
+// oneDNN keeps weight, bias and statistics in float32, whatever the dtype of x. Calls with a ReLU are left to us: oneDNN's
+// backward form wants a mask that its forward form stores.
 #include <cstring>
 #include <utility>
 
@@ -58,9 +59,9 @@ bool is_norm(const Array& x, std::initializer_list<const Array*> others,
 }  // namespace
 
 bool batch_norm(Level level, const Array& x, const Array& weight, const Array& bias, const Array& out,
-                const Array& mean, const Array& variance, double eps) {
+                const Array& mean, const Array& variance, double eps, bool relu) {
   constexpr const char* op = "batch_norm";
-  if (!is_norm(x, {&out}, {&weight, &bias, &mean, &variance})) return false;
+  if (relu || !is_norm(x, {&out}, {&weight, &bias, &mean, &variance})) return false;
   if (!is_chosen(level, Kernel::batch_norm, ShapeClass::any, x.size())) return false;
   const Threads threads;
   const auto recipe = find_norm(op, Kernel::batch_norm, x, eps);
@@ -78,9 +79,9 @@ bool batch_norm(Level level, const Array& x, const Array& weight, const Array& b
 }
 
 bool batch_norm_inference(Level level, const Array& x, const Array& weight, const Array& bias, const Array& mean,
-                          const Array& variance, const Array& out, double eps) {
+                          const Array& variance, const Array& out, double eps, bool relu) {
   constexpr const char* op = "batch_norm_inference";
-  if (!is_norm(x, {&out}, {&weight, &bias, &mean, &variance})) return false;
+  if (relu || !is_norm(x, {&out}, {&weight, &bias, &mean, &variance})) return false;
   if (!is_chosen(level, Kernel::batch_norm_inference, ShapeClass::any, x.size())) return false;
   const Threads threads;
   const auto recipe = find_norm(op, Kernel::batch_norm_inference, x, eps);
@@ -98,11 +99,12 @@ bool batch_norm_inference(Level level, const Array& x, const Array& weight, cons
   return true;
 }
 
-bool batch_norm_backward(Level level, const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
-                         const Array& variance, const Array& grad_x, const Array& grad_weight, const Array& grad_bias,
-                         double eps) {
+bool batch_norm_backward(Level level, const Array& grad_out, const Array& x, const Array& weight, const Array& bias,
+                         const Array& mean, const Array& variance, const Array& grad_x, const Array& grad_weight,
+                         const Array& grad_bias, double eps, bool relu) {
   constexpr const char* op = "batch_norm_backward";
-  if (!is_norm(x, {&grad_out, &grad_x}, {&weight, &mean, &variance, &grad_weight, &grad_bias})) return false;
+  if (relu || !is_norm(x, {&grad_out, &grad_x}, {&weight, &bias, &mean, &variance, &grad_weight, &grad_bias}))
+    return false;
   if (!is_chosen(level, Kernel::batch_norm_backward, ShapeClass::any, x.size())) return false;
   const Threads threads;
   const auto recipe = find_norm(op, Kernel::batch_norm_backward, x, eps);

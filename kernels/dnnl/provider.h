@@ -11,6 +11,7 @@
   KERNEL(matmul)                     \
   KERNEL(linear)                     \
   KERNEL(conv2d)                     \
+  KERNEL(conv2d_bias)                \
   KERNEL(conv2d_backward_data)       \
   KERNEL(conv2d_backward_weight)     \
   KERNEL(avg_pool2d)                 \

@@ -73,6 +73,7 @@ negate = _elementwise(np.negative)
 abs = _elementwise(np.abs)
 sign = _elementwise(np.sign)
 relu = _elementwise(lambda a: np.maximum(a, a.dtype.type(0)))
+add_relu = _elementwise(lambda a, b: np.maximum(a + b, (a + b).dtype.type(0)))
 relu_backward = _elementwise(lambda grad_out, a: np.where(a > 0, grad_out, grad_out.dtype.type(0)))
 floor = _elementwise(np.floor)
 ceil = _elementwise(np.ceil)
@@ -145,9 +146,10 @@ def matmul(a, b, out):
         out[...] = np.matmul(_wide(a), _wide(b))
 
 
-@_elementwise
-def linear(x, weight, bias):
-    return x @ weight + bias
+def linear(x, weight, bias, out, relu):
+    with np.errstate(all="ignore"):
+        result = _wide(x) @ _wide(weight) + _wide(bias)
+        out[...] = np.maximum(result, 0) if relu else result
 
 
 def _windows(x, kernel: tuple[int, int], stride: int, padding: int, fill: float = 0.0):
@@ -173,6 +175,11 @@ def _add_windows(values, x_shape, stride: int, padding: int):
 def conv2d(x, weight, out, stride, padding):
     windows = _windows(_wide(x), weight.shape[:2], stride, padding)
     out[...] = np.einsum("nijchw,hwcf->nijf", windows, _wide(weight), optimize=True)
+
+
+def conv2d_bias(x, weight, bias, out, stride, padding):
+    windows = _windows(_wide(x), weight.shape[:2], stride, padding)
+    out[...] = np.einsum("nijchw,hwcf->nijf", windows, _wide(weight), optimize=True) + _wide(bias)
 
 
 def conv2d_backward_data(grad_out, weight, grad_x, stride, padding):
@@ -205,18 +212,19 @@ def avg_pool2d_backward(grad_out, grad_x, kernel, stride, padding):
     grad_x[...] = _add_windows(values, grad_x.shape, stride, padding)
 
 
-def _normalize(x, weight, bias, mean, variance, eps):
-    return (x - mean) / np.sqrt(variance + eps) * weight + bias
+def _normalize(x, weight, bias, mean, variance, eps, relu=False):
+    out = (x - mean) / np.sqrt(variance + eps) * weight + bias
+    return np.maximum(out, 0) if relu else out
 
 
-def batch_norm(x, weight, bias, out, mean, variance, eps):
+def batch_norm(x, weight, bias, out, mean, variance, eps, relu):
     x, rows = _wide(x), tuple(range(x.ndim - 1))
     mean[...], variance[...] = x.mean(rows), x.var(rows)
-    out[...] = _normalize(x, _wide(weight), _wide(bias), x.mean(rows), x.var(rows), eps)
+    out[...] = _normalize(x, _wide(weight), _wide(bias), x.mean(rows), x.var(rows), eps, relu)
 
 
-def batch_norm_inference(x, weight, bias, mean, variance, out, eps):
-    out[...] = _normalize(*map(_wide, (x, weight, bias, mean, variance)), eps)
+def batch_norm_inference(x, weight, bias, mean, variance, out, eps, relu):
+    out[...] = _normalize(*map(_wide, (x, weight, bias, mean, variance)), eps, relu)
 
 
 def layer_norm(x, weight, bias, out, mean, variance, eps):
@@ -241,9 +249,12 @@ def _norm_backward(grad_out, x, weight, mean, variance, grads, axes, eps):
     grad_bias[...] = grad_out.sum(rows)
 
 
-def batch_norm_backward(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps):
-    operands = map(_wide, (grad_out, x, weight, mean, variance))
-    _norm_backward(*operands, (grad_x, grad_weight, grad_bias), tuple(range(x.ndim - 1)), eps)
+def batch_norm_backward(grad_out, x, weight, bias, mean, variance, grad_x, grad_weight, grad_bias, eps, relu):
+    grad_out, x, weight, bias, mean, variance = map(_wide, (grad_out, x, weight, bias, mean, variance))
+    if relu:
+        grad_out = grad_out * (_normalize(x, weight, bias, mean, variance, eps) > 0)
+    grads = grad_x, grad_weight, grad_bias
+    _norm_backward(grad_out, x, weight, mean, variance, grads, tuple(range(x.ndim - 1)), eps)
 
 
 def layer_norm_backward(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps):

@@ -23,24 +23,31 @@ def window_count(op: str, extent: int, kernel: int, stride: int, padding: int) -
     return (extent + 2 * padding - kernel) // stride + 1
 
 
-def infer_conv2d(x, weight, stride: int, padding: int) -> Spec:
-    """The shape above and the operands' dtype."""
+def infer_conv2d(x, weight, stride: int, padding: int, bias=None) -> Spec:
+    """The shape above and the operands' dtype; bias is (C_out,)."""
     if len(x.shape) != 4 or len(weight.shape) != 4 or x.shape[3] != weight.shape[2]:
         raise ShapeError(
             f"conv2d: images {x.shape} and weights {weight.shape}: expected (N, H, W, C_in) and (K, K, C_in, C_out)"
         )
+    if bias is not None and bias.shape != weight.shape[3:]:
+        raise ShapeError(f"conv2d: weights {weight.shape} and a bias {bias.shape}: expected {weight.shape[3:]}")
     n, height, width, _ = x.shape
     rows = window_count("conv2d", height, weight.shape[0], stride, padding)
     columns = window_count("conv2d", width, weight.shape[1], stride, padding)
-    return Spec((n, rows, columns, weight.shape[3]), require_floating("conv2d", x, weight))
+    return Spec((n, rows, columns, weight.shape[3]), require_floating("conv2d", *_operands(x, weight, bias)))
 
 
-def conv2d(x, weight, stride: int = 1, padding: int = 0):
-    """The convolution above."""
-    same_device("conv2d", x, weight)
-    out = ndarray.empty(*infer_conv2d(x, weight, stride, padding), x.device)
-    call(x.device, "conv2d", x, weight, out, stride, padding)
+def conv2d(x, weight, stride: int = 1, padding: int = 0, bias=None):
+    """The convolution above, and, where one is given, + bias (C_out,)."""
+    operands = _operands(x, weight, bias)
+    same_device("conv2d", *operands)
+    out = ndarray.empty(*infer_conv2d(x, weight, stride, padding, bias), x.device)
+    call(x.device, "conv2d" if bias is None else "conv2d_bias", *operands, out, stride, padding)
     return out
+
+
+def _operands(x, weight, bias):
+    return (x, weight) if bias is None else (x, weight, bias)
 
 
 def conv2d_backward_data(grad_out, weight, x_shape, stride: int = 1, padding: int = 0):

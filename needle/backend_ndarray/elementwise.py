@@ -14,7 +14,7 @@ from needle.errors import DTypeError
 
 _FLOATING_UNARY = frozenset("floor ceil exp log sqrt sin cos tanh sigmoid erf".split())
 _NUMERIC_UNARY = frozenset("negate abs sign relu".split())
-_NUMERIC_BINARY = frozenset("subtract floor_divide remainder power relu_backward".split())
+_NUMERIC_BINARY = frozenset("subtract floor_divide remainder power add_relu relu_backward".split())
 _COMPARISONS = frozenset("equal not_equal less less_equal".split())
 _LOGICAL = frozenset("logical_and logical_or logical_xor logical_not".split())
 
@@ -143,6 +143,7 @@ divide = _binary("divide", "a / b; float32 for integers")
 floor_divide = _binary("floor_divide", "floor(a / b); 0 for an integer divided by 0")
 remainder = _binary("remainder", "a - b * floor(a / b), which has the sign of b; 0 for an integer divided by 0")
 power = _binary("power", "a^b")
+add_relu = _binary("add_relu", "max(a + b, 0), NaN stays NaN")
 relu_backward = _binary("relu_backward", "a where b is above 0, else 0: the gradient of relu from that of its result")
 maximum = _binary("maximum", "The larger one; NaN if either is.")
 minimum = _binary("minimum", "The smaller one; NaN if either is.")

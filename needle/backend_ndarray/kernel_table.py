@@ -29,6 +29,7 @@ KERNELS = {
     "subtract": "(a, b, out): a - b; integers wrap around, here and below",
     "floor_divide": "(a, b, out): floor(a / b); an integer divided by 0 gives 0",
     "remainder": "(a, b, out): a - b * floor(a / b); of an integer divided by 0 it is 0",
+    "add_relu": "(a, b, out): max(a + b, 0), NaN stays NaN",
     "relu_backward": "(grad_out, a, out): a > 0 ? grad_out : 0",
     "power": "(a, b, out): a^b; integers to a negative power give 0 unless a is 1 or -1",
     # Element-wise: floating
@@ -67,9 +68,10 @@ KERNELS = {
     "argmin": "(a, out): along one axis, the first of the smallest, or of the NaNs; out is int64",
     # Matrix products, any dtype
     "matmul": "(a, b, out): (..., m, k) @ (..., k, n), the leading axes equal",
-    "linear": "(x, weight, bias, out): x (m, k) @ weight (k, n) + bias (n,); floating",
+    "linear": "(x, weight, bias, out, relu): x (m, k) @ weight (k, n) + bias (n,), or relu of it; floating",
     # Convolution; floating
     "conv2d": "(x, weight, out, stride, padding): see conv.py",
+    "conv2d_bias": "(x, weight, bias, out, stride, padding): the same + bias (C_out,)",
     "conv2d_backward_data": "(grad_out, weight, grad_x, stride, padding)",
     "conv2d_backward_weight": "(x, grad_out, grad_weight, stride, padding)",
     # Pooling over kernel x kernel windows; floating
@@ -77,10 +79,10 @@ KERNELS = {
     "max_pool2d_backward": "(x, grad_out, grad_x, kernel, stride, padding): to a window's first largest element",
     "avg_pool2d": "(x, out, kernel, stride, padding): the padding's zeros are counted",
     "avg_pool2d_backward": "(grad_out, grad_x, kernel, stride, padding)",
-    # Normalization, (x - mean) / sqrt(variance + eps) * weight + bias; floating
-    "batch_norm": "(x, weight, bias, out, mean, variance, eps): writes the mean and biased variance over the rows",
-    "batch_norm_inference": "(x, weight, bias, mean, variance, out, eps)",
-    "batch_norm_backward": "(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps)",
+    # Normalization, (x - mean) / sqrt(variance + eps) * weight + bias, or relu of it; floating
+    "batch_norm": "(x, weight, bias, out, mean, variance, eps, relu): writes the mean and biased variance over the rows",
+    "batch_norm_inference": "(x, weight, bias, mean, variance, out, eps, relu)",
+    "batch_norm_backward": "(grad_out, x, weight, bias, mean, variance, grad_x, grad_weight, grad_bias, eps, relu)",
     "layer_norm": "(x, weight, bias, out, mean, variance, eps): writes the mean and biased variance of each row",
     "layer_norm_backward": "(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps)",
     # Softmax along the last axis; floating

@@ -9,7 +9,7 @@ from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import promote_types
 from needle.backend_ndarray.shape import broadcast_shapes
-from needle.backend_ndarray.spec import Spec, require_floating
+from needle.backend_ndarray.spec import Spec, check_nonlinearity, require_floating
 from needle.errors import ShapeError
 
 
@@ -57,13 +57,14 @@ def infer_linear(x, weight, bias) -> Spec:
     return Spec((*x.shape[:-1], weight.shape[1]), require_floating("linear", x, weight, bias))
 
 
-def linear(x, weight, bias):
-    """x @ weight + bias, in one pass over the result."""
+def linear(x, weight, bias, nonlinearity: str | None = None):
+    """x @ weight + bias, or with "relu" max(x @ weight + bias, 0), in one pass over the result."""
+    check_nonlinearity("linear", nonlinearity)
     same_device("linear", x, weight, bias)
     spec = infer_linear(x, weight, bias)
     rows = math.prod(x.shape[:-1])
     out = ndarray.empty((rows, weight.shape[1]), spec.dtype, x.device)
-    call(x.device, "linear", x.reshape(rows, weight.shape[0]), weight, bias, out)
+    call(x.device, "linear", x.reshape(rows, weight.shape[0]), weight, bias, out, nonlinearity == "relu")
     return out.reshape(spec.shape)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.spec import Spec, require_floating
+from needle.backend_ndarray.spec import Spec, check_nonlinearity, require_floating
 from needle.errors import ShapeError
 
 
@@ -24,22 +24,24 @@ def infer_norm(op: str, x, weight, bias) -> Spec:
     return Spec(x.shape, require_floating(op, x, weight, bias))
 
 
-def batch_norm(x, weight, bias, eps: float):
-    """(out, mean, variance) with the statistics of x itself, each of shape (C,)."""
+def batch_norm(x, weight, bias, eps: float, nonlinearity: str | None = None):
+    """(out, mean, variance) with the statistics of x itself, each of shape (C,); with "relu" out is max(out, 0)."""
+    check_nonlinearity("batch_norm", nonlinearity)
     infer_norm("batch_norm", x, weight, bias)
     same_device("batch_norm", x, weight, bias)
     out = ndarray.empty_like(x)
     mean, variance = (ndarray.empty(weight.shape, x.dtype, x.device) for _ in range(2))
-    call(x.device, "batch_norm", x, weight, bias, out, mean, variance, eps)
+    call(x.device, "batch_norm", x, weight, bias, out, mean, variance, eps, nonlinearity == "relu")
     return out, mean, variance
 
 
-def batch_norm_inference(x, weight, bias, mean, variance, eps: float):
-    """out with given statistics."""
+def batch_norm_inference(x, weight, bias, mean, variance, eps: float, nonlinearity: str | None = None):
+    """out, or with "relu" max(out, 0), with given statistics."""
+    check_nonlinearity("batch_norm_inference", nonlinearity)
     infer_norm("batch_norm_inference", x, weight, bias)
     same_device("batch_norm_inference", x, weight, bias, mean, variance)
     out = ndarray.empty_like(x)
-    call(x.device, "batch_norm_inference", x, weight, bias, mean, variance, out, eps)
+    call(x.device, "batch_norm_inference", x, weight, bias, mean, variance, out, eps, nonlinearity == "relu")
     return out
 
 
@@ -53,9 +55,20 @@ def layer_norm(x, weight, bias, eps: float):
     return out, mean, variance
 
 
-def norm_backward(op: str, grad_out, x, weight, mean, variance, eps: float):
-    """(grad_x, grad_weight, grad_bias); op is "batch_norm" or "layer_norm", mean and variance as it gave them."""
-    grad_x = ndarray.empty_like(x)
+def batch_norm_backward(grad_out, x, weight, bias, mean, variance, eps: float, nonlinearity: str | None = None):
+    """(grad_x, grad_weight, grad_bias) of `batch_norm`; mean and variance as it gave them."""
+    grads = _empty_grads(x, weight)
+    call(x.device, "batch_norm_backward", grad_out, x, weight, bias, mean, variance, *grads, eps, nonlinearity == "relu")
+    return grads
+
+
+def layer_norm_backward(grad_out, x, weight, mean, variance, eps: float):
+    """(grad_x, grad_weight, grad_bias) of `layer_norm`; mean and variance as it gave them."""
+    grads = _empty_grads(x, weight)
+    call(x.device, "layer_norm_backward", grad_out, x, weight, mean, variance, *grads, eps)
+    return grads
+
+
+def _empty_grads(x, weight):
     grad_weight, grad_bias = (ndarray.empty(weight.shape, x.dtype, x.device) for _ in range(2))
-    call(x.device, f"{op}_backward", grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps)
-    return grad_x, grad_weight, grad_bias
+    return ndarray.empty_like(x), grad_weight, grad_bias

@@ -27,3 +27,9 @@ def require_floating(op: str, *operands) -> DType:
         met = ", ".join(operand.dtype for operand in operands)
         raise DTypeError(f"{op}: dtypes {met}: expected one floating dtype")
     return dtype
+
+
+def check_nonlinearity(op: str, nonlinearity: str | None) -> None:
+    """Raises ValueError unless `nonlinearity` is one that can be part of `op`, or None."""
+    if nonlinearity not in (None, "relu"):
+        raise ValueError(f"{op}: nonlinearity {nonlinearity!r}: expected None or 'relu'")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from needle import ops
 from needle.autograd import Tensor
+from needle.backend_ndarray.spec import check_nonlinearity
 from needle.errors import ShapeError
 from needle.nn.module import Module
 
@@ -27,13 +28,16 @@ class Sequential(Module):
 
 
 class Residual(Module):
-    """fn(x) + x (He et al. 2016)."""
+    """fn(x) + x, or with the nonlinearity "relu" max(fn(x) + x, 0) (He et al. 2016)."""
 
-    def __init__(self, fn: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, fn: Callable[[Tensor], Tensor], nonlinearity: str | None = None) -> None:
+        check_nonlinearity("Residual", nonlinearity)
         self.fn = fn
+        self.nonlinearity = nonlinearity
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fn(x) + x
+        out = self.fn(x)
+        return ops.add_relu(out, x) if self.nonlinearity == "relu" else out + x
 
 
 class Identity(Module):

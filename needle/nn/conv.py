@@ -48,8 +48,8 @@ class Conv(Module):
             self.bias = Parameter(init.rand(out_channels, low=-bound, high=bound, **options))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = ops.conv(channels_last(self, x, self.in_channels), self.weight, self.stride, self.padding)
-        return channels_first(out if self.bias is None else ops.add(out, self.bias))
+        images = channels_last(self, x, self.in_channels)
+        return channels_first(ops.conv(images, self.weight, self.stride, self.padding, self.bias))
 
 
 def _square(name: str, value: int | tuple[int, int]) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from needle import init, ops
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType
+from needle.backend_ndarray.spec import check_nonlinearity
 from needle.errors import ShapeError
 from needle.nn.checks import check_counts, floating_dtype
 from needle.nn.module import Module
 
 
 class Linear(Module):
-    """x @ weight + bias: (..., N, in_features) to (..., N, out_features).
+    """x @ weight + bias, or with the nonlinearity "relu" max(., 0) of it: (..., N, in_features) to (..., N, out_features).
 
     weight (in_features, out_features) starts Kaiming uniform, on +-sqrt(6 / in_features), and bias (1, out_features),
     drawn after it, on +-sqrt(6 / out_features).
@@ -24,10 +25,13 @@ class Linear(Module):
         bias: bool = True,
         device: Device | None = None,
         dtype: str | DType = "float32",
+        nonlinearity: str | None = None,
     ) -> None:
         check_counts("Linear", in_features=in_features, out_features=out_features)
+        check_nonlinearity("Linear", nonlinearity)
         self.in_features = in_features
         self.out_features = out_features
+        self.nonlinearity = nonlinearity
         options = {"device": device, "dtype": floating_dtype("Linear", dtype)}
         self.weight = Parameter(init.kaiming_uniform(in_features, out_features, **options))
         self.bias = None
@@ -39,5 +43,6 @@ class Linear(Module):
         if len(shape) < 2 or shape[-1] != self.in_features:
             raise ShapeError(f"{self}: an input of shape {shape}: expected (N, {self.in_features})")
         if self.bias is None:
-            return ops.matmul(x, self.weight)
-        return ops.linear(x, self.weight, ops.reshape(self.bias, self.out_features))
+            out = ops.matmul(x, self.weight)
+            return ops.relu(out) if self.nonlinearity == "relu" else out
+        return ops.linear(x, self.weight, ops.reshape(self.bias, self.out_features), self.nonlinearity)

@@ -42,7 +42,7 @@ class TransformerLayer(Module):
         self.q_features = q_features
         self.attention = AttentionLayer(q_features, num_head, dim_head, dropout=dropout, causal=causal, **options)
         self.prenorm = LayerNorm1d(q_features, **options)
-        self.linear1 = Linear(q_features, hidden_size, **options)
+        self.linear1 = Linear(q_features, hidden_size, nonlinearity="relu", **options)
         self.linear2 = Linear(hidden_size, q_features, **options)
         self.dropout = Dropout(dropout)
 
@@ -52,7 +52,7 @@ class TransformerLayer(Module):
             expected = f"expected (B, T, {self.q_features}), no extent 0"
             raise ShapeError(f"{self}: an input of shape {x.shape}: {expected}")
         x = self.dropout(self.attention(x)) + x  # laid out like the first: contiguous, where x may be a transpose
-        hidden = self.dropout(ops.relu(self.linear1(self.prenorm(x))))
+        hidden = self.dropout(self.linear1(self.prenorm(x)))
         return self.dropout(self.linear2(hidden)) + x
 
 

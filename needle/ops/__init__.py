@@ -1,8 +1,8 @@
 """Every differentiable operation, by topic. The functions are also in `needle` itself."""
 
 from needle.ops.arithmetic import (
-    AddScalar, DivScalar, EWiseAdd, EWiseDiv, EWiseMul, EWisePow, EWiseSub, MulScalar, PowerScalar,
-    add, add_scalar, divide, divide_scalar, ewise_pow, mul_scalar, multiply, power, power_scalar, subtract,
+    AddReLU, AddScalar, DivScalar, EWiseAdd, EWiseDiv, EWiseMul, EWisePow, EWiseSub, MulScalar, PowerScalar,
+    add, add_relu, add_scalar, divide, divide_scalar, ewise_pow, mul_scalar, multiply, power, power_scalar, subtract,
 )  # fmt: skip
 from needle.ops.broadcast import ones_like, zeros_like
 from needle.ops.elementwise import (

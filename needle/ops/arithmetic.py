@@ -7,7 +7,7 @@ import math
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import elementwise as array_api
 from needle.ops.broadcast import as_tensor, is_number, unbroadcast
-from needle.ops.elementwise import Negate, log
+from needle.ops.elementwise import Negate, ReLUBackward, log
 from needle.ops.select import equal, where
 
 
@@ -25,6 +25,24 @@ class EWiseAdd(Op):
         return (
             unbroadcast(out_grad, a) if a.requires_grad else None,
             unbroadcast(out_grad, b) if b.requires_grad else None,
+        )
+
+
+class AddReLU(Op):
+    """max(a + b, 0); the derivative at 0 is 0"""
+
+    def infer(self, a, b):
+        return array_api.infer_binary("add_relu", a, b)
+
+    def compute(self, a, b):
+        return array_api.add_relu(a, b)
+
+    def gradient(self, out_grad, node):
+        a, b = node.inputs
+        grad = ReLUBackward()(out_grad, node)
+        return (
+            unbroadcast(grad, a) if a.requires_grad else None,
+            unbroadcast(grad, b) if b.requires_grad else None,
         )
 
 
@@ -181,6 +199,11 @@ def add(a, b) -> Tensor:
     if is_number(b):
         return AddScalar(b)(a)
     return AddScalar(a)(b) if is_number(a) else EWiseAdd()(as_tensor(a, b), as_tensor(b, a))
+
+
+def add_relu(a: Tensor, b: Tensor) -> Tensor:
+    """max(a + b, 0) in one pass: a ReLU after a residual connection or a bias. Operands broadcast as those of `add`."""
+    return AddReLU()(a, b)
 
 
 def add_scalar(a: Tensor, scalar: float) -> Tensor:

@@ -12,24 +12,25 @@ from needle.backend_ndarray.spec import Spec
 
 
 class Conv(Op):
-    """x (N, H, W, C_in), weight (K, K, C_in, C_out) to (N, H', W', C_out)"""
+    """x (N, H, W, C_in), weight (K, K, C_in, C_out) and, if any, bias (C_out,) to (N, H', W', C_out)"""
 
     def __init__(self, stride: int = 1, padding: int = 0) -> None:
         self.stride = stride
         self.padding = padding
 
-    def infer(self, x, weight):
-        return array_api.infer_conv2d(x, weight, self.stride, self.padding)
+    def infer(self, x, weight, bias=None):
+        return array_api.infer_conv2d(x, weight, self.stride, self.padding, bias)
 
-    def compute(self, x, weight):
-        return array_api.conv2d(x, weight, self.stride, self.padding)
+    def compute(self, x, weight, bias=None):
+        return array_api.conv2d(x, weight, self.stride, self.padding, bias)
 
     def gradient(self, out_grad, node):
-        x, weight = node.inputs
+        x, weight, *bias = node.inputs
         settings = (self.stride, self.padding)
         return (
             ConvBackwardData(x.shape, *settings)(out_grad, weight) if x.requires_grad else None,
             ConvBackwardWeight(weight.shape, *settings)(x, out_grad) if weight.requires_grad else None,
+            *(out_grad.sum((0, 1, 2)) for _ in bias),
         )
 
 
@@ -77,6 +78,6 @@ class ConvBackwardWeight(Op):
         )
 
 
-def conv(a: Tensor, b: Tensor, stride: int = 1, padding: int = 1) -> Tensor:
-    """Convolves images a (N, H, W, C_in) with weights b (K, K, C_in, C_out)."""
-    return Conv(stride, padding)(a, b)
+def conv(a: Tensor, b: Tensor, stride: int = 1, padding: int = 1, bias: Tensor | None = None) -> Tensor:
+    """Convolves images a (N, H, W, C_in) with weights b (K, K, C_in, C_out); adds bias (C_out,) if there is one."""
+    return Conv(stride, padding)(a, b) if bias is None else Conv(stride, padding)(a, b, bias)

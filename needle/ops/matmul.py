@@ -6,8 +6,10 @@ import math
 
 from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import matmul as array_api
+from needle.backend_ndarray.elementwise import relu_backward
 from needle.ops.arithmetic import multiply
 from needle.ops.broadcast import unbroadcast
+from needle.ops.elementwise import relu
 from needle.ops.shape import reshape, transpose
 
 
@@ -48,20 +50,27 @@ class MatMul(Op):
 
 
 class Linear(FusedOp):
-    """out = x @ weight + bias in one kernel"""
+    """out = x @ weight + bias, or, with "relu", max(x @ weight + bias, 0), in one kernel"""
+
+    def __init__(self, nonlinearity: str | None = None) -> None:
+        self.nonlinearity = nonlinearity
 
     def infer(self, x, weight, bias):
         return array_api.infer_linear(x, weight, bias)
 
     def compute(self, x, weight, bias):
-        return array_api.linear(x, weight, bias)
+        return array_api.linear(x, weight, bias, self.nonlinearity)
 
     def spelled(self, x, weight, bias):
-        return matmul(x, weight) + bias
+        out = matmul(x, weight) + bias
+        return relu(out) if self.nonlinearity == "relu" else out
 
     def fused_gradient(self, out_grad, node):
         x, weight, _ = (value.cached_data for value in node.inputs)
-        return array_api.linear_backward(out_grad.cached_data, x, weight, node.inputs[0].requires_grad)
+        grad = out_grad.cached_data
+        if self.nonlinearity == "relu":
+            grad = relu_backward(grad, node.cached_data)
+        return array_api.linear_backward(grad, x, weight, node.inputs[0].requires_grad)
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -69,7 +78,11 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     return MatMul()(a, b)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x @ weight + bias: x (..., k), weight (k, n), bias (n,). Operands of several dtypes are promoted."""
+def linear(x: Tensor, weight: Tensor, bias: Tensor, nonlinearity: str | None = None) -> Tensor:
+    """x @ weight + bias: x (..., k), weight (k, n), bias (n,). Operands of several dtypes are promoted.
+
+    With the nonlinearity "relu" it is max(., 0) of that.
+    """
+    op = Linear(nonlinearity)
     one_dtype = x.dtype is weight.dtype is bias.dtype and x.dtype.kind == "floating"
-    return Linear()(x, weight, bias) if one_dtype else matmul(x, weight) + bias
+    return op(x, weight, bias) if one_dtype else op.spelled(x, weight, bias)

@@ -1,6 +1,8 @@
 """Batch normalization (Ioffe and Szegedy 2015) and layer normalization (Ba, Kiros and Hinton 2016).
 
 x^ = (x - mean) / sqrt(variance + eps), out = x^ * weight + bias, the channels in the last axis of x. Variances are biased.
+A ReLU that follows a batch normalization can be part of it (nonlinearity="relu"): max(out, 0) costs no pass of its own
+over the activations then, neither forward nor backward, where its mask is computed again from x.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import norm as array_api
 from needle.ops.arithmetic import power_scalar
+from needle.ops.elementwise import ReLUBackward, relu
 from needle.ops.reduce import expand_reduced, mean
 
 
@@ -22,10 +25,6 @@ class _Norm(FusedOp):
     def infer(self, x, weight, bias):
         return array_api.infer_norm(self.name, x, weight, bias)
 
-    def compute(self, x, weight, bias):
-        out, self.mean, self.variance = getattr(array_api, self.name)(x, weight, bias, self.eps)
-        return out
-
     def axes(self, ndim: int) -> tuple[int, ...]:
         """The axes over which the statistics are taken."""
         raise NotImplementedError
@@ -36,19 +35,31 @@ class _Norm(FusedOp):
         scale = power_scalar(mean(centered * centered, axes) + self.eps, -0.5)
         return centered * expand_reduced(scale, x, axes) * weight + bias
 
-    def fused_gradient(self, out_grad, node):
-        x, weight, _ = (value.cached_data for value in node.inputs)
-        saved = (self.mean, self.variance, self.eps)
-        return array_api.norm_backward(self.name, out_grad.cached_data, x, weight, *saved)
-
 
 class BatchNorm(_Norm):
-    """Statistics per channel, over all other axes"""
+    """Statistics per channel, over all other axes; with "relu", max(., 0) of what that gives"""
 
     name = "batch_norm"
 
+    def __init__(self, eps: float, nonlinearity: str | None = None) -> None:
+        super().__init__(eps)
+        self.nonlinearity = nonlinearity
+
+    def compute(self, x, weight, bias):
+        out, self.mean, self.variance = array_api.batch_norm(x, weight, bias, self.eps, self.nonlinearity)
+        return out
+
     def axes(self, ndim):
         return tuple(range(ndim - 1))
+
+    def spelled(self, x, weight, bias):
+        out = super().spelled(x, weight, bias)
+        return relu(out) if self.nonlinearity == "relu" else out
+
+    def fused_gradient(self, out_grad, node):
+        inputs = (value.cached_data for value in node.inputs)
+        saved = (self.mean, self.variance, self.eps, self.nonlinearity)
+        return array_api.batch_norm_backward(out_grad.cached_data, *inputs, *saved)
 
 
 class LayerNorm(_Norm):
@@ -56,23 +67,34 @@ class LayerNorm(_Norm):
 
     name = "layer_norm"
 
+    def compute(self, x, weight, bias):
+        out, self.mean, self.variance = array_api.layer_norm(x, weight, bias, self.eps)
+        return out
+
     def axes(self, ndim):
         return (ndim - 1,)
 
+    def fused_gradient(self, out_grad, node):
+        x, weight, _ = (value.cached_data for value in node.inputs)
+        return array_api.layer_norm_backward(out_grad.cached_data, x, weight, self.mean, self.variance, self.eps)
+
 
 class BatchNormInference(Op):
-    """Normalizes by given statistics, which have no gradient"""
+    """Normalizes by given statistics, which have no gradient; with "relu", max(., 0) of what that gives"""
 
-    def __init__(self, eps: float) -> None:
+    def __init__(self, eps: float, nonlinearity: str | None = None) -> None:
         self.eps = eps
+        self.nonlinearity = nonlinearity
 
     def infer(self, x, weight, bias, mean, variance):
         return array_api.infer_norm("batch_norm_inference", x, weight, bias)
 
     def compute(self, x, weight, bias, mean, variance):
-        return array_api.batch_norm_inference(x, weight, bias, mean, variance, self.eps)
+        return array_api.batch_norm_inference(x, weight, bias, mean, variance, self.eps, self.nonlinearity)
 
     def gradient(self, out_grad, node):
+        if self.nonlinearity == "relu":
+            out_grad = ReLUBackward()(out_grad, node)
         x, weight, _, mean, variance = node.inputs
         rows = tuple(range(x.ndim - 1))
         scale = power_scalar(variance + self.eps, -0.5)
@@ -86,14 +108,28 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Te
 
 
 def batch_norm_inference(
-    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float = 1e-5
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float = 1e-5,
+    nonlinearity: str | None = None,
 ) -> Tensor:
-    """Normalizes x (..., C) by given statistics per channel; weight, bias, mean, variance (C,)."""
-    return BatchNormInference(eps)(x, weight, bias, mean, variance)
+    """Normalizes x (..., C) by given statistics per channel; weight, bias, mean, variance (C,).
+
+    With the nonlinearity "relu" it is max(., 0) of that.
+    """
+    return BatchNormInference(eps, nonlinearity)(x, weight, bias, mean, variance)
 
 
-def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor, Tensor]:
-    """(out, mean, variance): x (..., C) normalized per channel, and the statistics (C,), which carry no gradient."""
-    op = BatchNorm(eps)
+def batch_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5, nonlinearity: str | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(out, mean, variance): x (..., C) normalized per channel, and the statistics (C,), which carry no gradient.
+
+    With the nonlinearity "relu", out is max(out, 0).
+    """
+    op = BatchNorm(eps, nonlinearity)
     out = op(x, weight, bias)
     return out, Tensor.make_const(op.mean), Tensor.make_const(op.variance)

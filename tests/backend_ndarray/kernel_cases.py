@@ -225,7 +225,7 @@ def matmul(draw: Draw, dtype: DType) -> Case:
 def linear(draw: Draw, dtype: DType) -> Case:
     m, k, n = (draw.integer(0, 9, name) if draw.boolean("small") else draw.integer(0, 70, name) for name in "mkn")
     inputs = [draw.input((m, k), dtype), draw.input((k, n), dtype), draw.input((n,), dtype)]
-    return Case([*inputs, draw.layout((m, n), dtype)], scale=16 + 40 * k)
+    return Case([*inputs, draw.layout((m, n), dtype), draw.boolean("relu")], scale=16 + 40 * k)
 
 
 def _images(draw: Draw, kernel: int) -> tuple[int, int, int, int]:
@@ -250,6 +250,12 @@ def conv2d(draw: Draw, dtype: DType) -> Case:
     x, weight, out, stride, padding = _convolution(draw)
     inputs = [draw.input(x, dtype), draw.input(weight, dtype)]
     return Case([*inputs, draw.layout(out, dtype), stride, padding], scale=100 + 40 * np.prod(weight[:3]))
+
+
+def conv2d_bias(draw: Draw, dtype: DType) -> Case:
+    case = conv2d(draw, dtype)
+    x, weight, *others = case.operands
+    return Case([x, weight, draw.input(weight.shape[3:], dtype), *others], scale=case.scale)
 
 
 def conv2d_backward_data(draw: Draw, dtype: DType) -> Case:
@@ -314,12 +320,18 @@ def norm(draw: Draw, dtype: DType, statistics_per_row: bool) -> Case:
     return Case([*inputs, *outputs, EPS], scale=3000)
 
 
+def batch_norm(draw: Draw, dtype: DType) -> Case:
+    case = norm(draw, dtype, statistics_per_row=False)
+    case.operands.append(draw.boolean("relu"))
+    return case
+
+
 def batch_norm_inference(draw: Draw, dtype: DType) -> Case:
     leading, channels = _rows(draw)
     shapes = ((*leading, channels), (channels,), (channels,), (channels,))
     inputs = [draw.input(shape, dtype) for shape in shapes]
     variance = draw.layout((channels,), dtype, np.abs(draw.numbers((channels,), dtype)))
-    return Case([*inputs, variance, draw.layout((*leading, channels), dtype), EPS], scale=3000)
+    return Case([*inputs, variance, draw.layout((*leading, channels), dtype), EPS, draw.boolean("relu")], scale=3000)
 
 
 def norm_backward(draw: Draw, dtype: DType, statistics_per_row: bool) -> Case:
@@ -334,6 +346,19 @@ def norm_backward(draw: Draw, dtype: DType, statistics_per_row: bool) -> Case:
     variance = draw.layout(statistics, exact, x.var(axes).astype(exact.numpy), broadcast=False)
     outputs = [draw.layout(shape, dtype) for shape in (full, (channels,), (channels,))]
     return Case([*inputs, mean, variance, *outputs, EPS], scale=1000 + 20 * np.prod(full))
+
+
+def batch_norm_backward(draw: Draw, dtype: DType) -> Case:
+    case = norm_backward(draw, dtype, statistics_per_row=False)
+    grad_out, x, weight, mean, variance, *outputs, eps = case.operands
+    bias, relu = draw.input(weight.shape, dtype), draw.boolean("relu")
+    if relu:  # no gradient where rounding decides on which side of 0 a number is
+        centered = x.values().astype(np.float64) - mean.values()
+        scale = weight.values().astype(np.float64) / np.sqrt(variance.values().astype(np.float64) + eps)
+        is_near = np.abs(centered * scale + bias.values().astype(np.float64)) < 1e-4 * (1 + np.abs(centered * scale))
+        values = np.where(is_near, 0, grad_out.values()).astype(dtype.numpy)
+        grad_out = draw.layout(grad_out.shape, dtype, values, broadcast=False)
+    return Case([grad_out, x, weight, bias, mean, variance, *outputs, eps, relu], scale=case.scale)
 
 
 def softmax(draw: Draw, dtype: DType) -> Case:
@@ -450,7 +475,7 @@ CASES = {
     **_each("copy", DTYPES, copy),
     **_each("negate abs sign relu", NUMBERS, unary),
     **_each("floor ceil exp log sqrt sin cos tanh sigmoid erf", FLOATING, unary),
-    **_each("subtract floor_divide remainder relu_backward", NUMBERS, binary),
+    **_each("subtract floor_divide remainder add_relu relu_backward", NUMBERS, binary),
     **_each("divide", FLOATING, binary),
     **_each("power", NUMBERS, power),
     **_each("add multiply maximum minimum", DTYPES, binary),
@@ -465,16 +490,17 @@ CASES = {
     **_each("matmul", DTYPES, matmul),
     **_each("linear", FLOATING, linear),
     **_each("conv2d", FLOATING, conv2d),
+    **_each("conv2d_bias", FLOATING, conv2d_bias),
     **_each("conv2d_backward_data", FLOATING, conv2d_backward_data),
     **_each("conv2d_backward_weight", FLOATING, conv2d_backward_weight),
     **_each("max_pool2d", FLOATING, max_pool2d),
     **_each("max_pool2d_backward", FLOATING, max_pool2d_backward),
     **_each("avg_pool2d", FLOATING, avg_pool2d),
     **_each("avg_pool2d_backward", FLOATING, avg_pool2d_backward),
-    **_each("batch_norm", FLOATING, lambda draw, dtype: norm(draw, dtype, statistics_per_row=False)),
+    **_each("batch_norm", FLOATING, batch_norm),
     **_each("layer_norm", FLOATING, lambda draw, dtype: norm(draw, dtype, statistics_per_row=True)),
     **_each("batch_norm_inference", FLOATING, batch_norm_inference),
-    **_each("batch_norm_backward", FLOATING, lambda draw, dtype: norm_backward(draw, dtype, statistics_per_row=False)),
+    **_each("batch_norm_backward", FLOATING, batch_norm_backward),
     **_each("layer_norm_backward", FLOATING, lambda draw, dtype: norm_backward(draw, dtype, statistics_per_row=True)),
     **_each("softmax log_softmax", FLOATING, softmax),
     **_each("log_sum_exp", FLOATING, log_sum_exp),

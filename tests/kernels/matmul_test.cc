@@ -72,7 +72,7 @@ std::string bits(const Array& a) {
   return std::string(reinterpret_cast<const char*>(a.buffer->data()), a.buffer->nbytes());
 }
 
-TEST(linear_is_a_product_and_a_bias) {
+TEST(linear_is_a_product_a_bias_and_a_relu) {
   for_each_level([](const cpu::Kernels& kernels) {
     Random random(5);
     for (DType dtype : kFloatingDTypes)
@@ -89,16 +89,19 @@ TEST(linear_is_a_product_and_a_bias) {
           std::vector<double> expected = reference(x, weight);
           const std::vector<double> b = values(bias);
           for (size_t i = 0; i < expected.size(); ++i) expected[i] += b[i % n];
-          kernels.linear(x, weight, bias, out);
+          kernels.linear(x, weight, bias, out, false);
           expect_product("linear", out, expected, k);
+          for (double& number : expected) number = std::max(number, 0.0);
+          kernels.linear(x, weight, bias, out, true);
+          expect_product("linear, relu", out, expected, k);
         }
   });
   const cpu::Kernels& kernels = cpu::kernels(highest_level());
   const Array x = compact(DType::float32, {2, 3}), weight = compact(DType::float32, {3, 4}),
               out = compact(DType::float32, {2, 4});
-  EXPECT_THROW(ShapeError, "linear: bias", kernels.linear(x, weight, compact(DType::float32, {3}), out));
+  EXPECT_THROW(ShapeError, "linear: bias", kernels.linear(x, weight, compact(DType::float32, {3}), out, false));
   EXPECT_THROW(ShapeError, "linear: x has shape (2, 3), weight (3, 4) and out (3, 4)",
-               kernels.linear(x, weight, compact(DType::float32, {4}), weight));
+               kernels.linear(x, weight, compact(DType::float32, {4}), weight, false));
 }
 
 }  // namespace

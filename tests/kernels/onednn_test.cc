@@ -53,9 +53,13 @@ std::vector<Call> all_calls() {
       {Kernel::matmul, {{2, 40, 35}, {2, 35, 50}, {2, 40, 50}}, 2,
        [](const cpu::Kernels& k, const Operands& o) { k.matmul(o[0], o[1], o[2]); }},
       {Kernel::linear, {{40, 35}, {35, 50}, {50}, {40, 50}}, 3,
-       [](const cpu::Kernels& k, const Operands& o) { k.linear(o[0], o[1], o[2], o[3]); }},
+       [](const cpu::Kernels& k, const Operands& o) { k.linear(o[0], o[1], o[2], o[3], false); }},
+      {Kernel::linear, {{40, 35}, {35, 50}, {50}, {40, 50}}, 3,
+       [](const cpu::Kernels& k, const Operands& o) { k.linear(o[0], o[1], o[2], o[3], true); }},
       {Kernel::conv2d, {images, filters, maps}, 2,
        [](const cpu::Kernels& k, const Operands& o) { k.conv2d(o[0], o[1], o[2], 2, 1); }},
+      {Kernel::conv2d_bias, {images, filters, {33}, maps}, 3,
+       [](const cpu::Kernels& k, const Operands& o) { k.conv2d_bias(o[0], o[1], o[2], o[3], 2, 1); }},
       {Kernel::conv2d_backward_data, {maps, filters, images}, 2,
        [](const cpu::Kernels& k, const Operands& o) { k.conv2d_backward_data(o[0], o[1], o[2], 2, 1); }},
       {Kernel::conv2d_backward_weight, {images, maps, filters}, 2,
@@ -65,14 +69,14 @@ std::vector<Call> all_calls() {
       {Kernel::avg_pool2d_backward, {small, images}, 1,
        [](const cpu::Kernels& k, const Operands& o) { k.avg_pool2d_backward(o[0], o[1], 3, 2, 0); }},
       {Kernel::batch_norm, {images, {20}, {20}, images, {20}, {20}}, 3,
-       [](const cpu::Kernels& k, const Operands& o) { k.batch_norm(o[0], o[1], o[2], o[3], o[4], o[5], 0.1); }},
+       [](const cpu::Kernels& k, const Operands& o) { k.batch_norm(o[0], o[1], o[2], o[3], o[4], o[5], 0.1, false); }},
       {Kernel::batch_norm_inference, {images, {20}, {20}, {20}, {20}, images}, 5,
        [](const cpu::Kernels& k, const Operands& o) {
-         k.batch_norm_inference(o[0], o[1], o[2], o[3], o[4], o[5], 5);
+         k.batch_norm_inference(o[0], o[1], o[2], o[3], o[4], o[5], 5, false);
        }},
-      {Kernel::batch_norm_backward, {images, images, {20}, {20}, {20}, images, {20}, {20}}, 5,
+      {Kernel::batch_norm_backward, {images, images, {20}, {20}, {20}, {20}, images, {20}, {20}}, 6,
        [](const cpu::Kernels& k, const Operands& o) {
-         k.batch_norm_backward(o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], 5);
+         k.batch_norm_backward(o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8], 5, false);
        }},
   };
 }
@@ -231,7 +235,7 @@ TEST(errors_are_those_of_our_kernels) {
   EXPECT_THROW(ShapeError, "matmul: shapes (2, 3) and (4, 5) do not match",
                either().matmul(array({2, 3}), array({4, 5}), array({2, 5})));
   EXPECT_THROW(DTypeError, "linear: weight is float64",
-               either().linear(array({2, 3}), array({3, 4}, DType::float64), array({4}), array({2, 4})));
+               either().linear(array({2, 3}), array({3, 4}, DType::float64), array({4}), array({2, 4}), false));
   EXPECT_THROW(ShapeError, "conv2d: out has shape (2, 5, 6, 4), expected (2, 3, 4, 4)",
                either().conv2d(array({2, 5, 6, 3}), array({3, 3, 3, 4}), array({2, 5, 6, 4}), 1, 0));
   EXPECT_THROW(ShapeError, "stride 0",
@@ -241,7 +245,7 @@ TEST(errors_are_those_of_our_kernels) {
   EXPECT_THROW(ShapeError, "avg_pool2d: padding 2",
                either().avg_pool2d(array({1, 4, 4, 1}), array({1, 3, 3, 1}), 2, 2, 2));
   EXPECT_THROW(ShapeError, "batch_norm: bias has shape (4,), expected (3,)",
-               either().batch_norm(array({2, 3}), array({3}), array({4}), array({2, 3}), array({3}), array({3}), 0.1));
+               either().batch_norm(array({2, 3}), array({3}), array({4}), array({2, 3}), array({3}), array({3}), 0.1, false));
 }
 
 TEST(nothing_is_not_its_business) {

@@ -58,6 +58,8 @@ CASES = {
     "sigmoid": (ops.sigmoid, normal(4)),
     "erf": (ops.erf, normal(4)),
     "relu": (ops.relu, distinct(6)),
+    "add_relu": (lambda a, b: ops.add_relu(a, b) ** 2, distinct(2, 3), distinct(2, 3) * 2 + 0.03),
+    "add_relu, broadcast": (lambda a, b: ops.add_relu(a, b) ** 2, distinct(2, 1, 3), distinct(4, 1) * 0.3 + 0.03),
     "gelu": (ops.gelu, normal(5)),
     "maximum": (ops.maximum, distinct(2, 3), distinct(2, 3) + 0.03),
     "minimum": (ops.minimum, distinct(2, 3), distinct(3) + 0.03),
@@ -93,7 +95,11 @@ CASES = {
     "matmul, inner product": (ops.matmul, normal(3), normal(3)),
     "linear": (ops.linear, normal(2, 3), normal(3, 4), normal(4)),
     "linear, leading axes": (lambda *inputs: ops.linear(*inputs) ** 2, normal(2, 2, 3), normal(3, 2), normal(2)),
+    "linear, relu": (
+        lambda *inputs: ops.linear(*inputs, nonlinearity="relu") ** 2, normal(2, 2, 3), normal(3, 4), normal(4),
+    ),
     "conv": (lambda x, w: ops.conv(x, w, 1, 1), normal(2, 4, 4, 2), normal(3, 3, 2, 2)),
+    "conv, bias": (lambda x, w, b: ops.conv(x, w, 1, 1, b) ** 2, normal(2, 3, 3, 2), normal(3, 3, 2, 2), normal(2)),
     "conv, strided": (lambda x, w: ops.conv(x, w, 2, 1), normal(1, 5, 4, 2), normal(3, 2, 2, 3)),
     "conv, no padding": (lambda x, w: ops.conv(x, w, 3, 0), normal(1, 7, 7, 1), normal(2, 2, 1, 2)),
     "max_pool2d": (lambda x: ops.max_pool2d(x, 2), distinct(1, 4, 4, 2)),
@@ -103,6 +109,13 @@ CASES = {
     "batch_norm": (lambda x, w, b: ops.batch_norm(x, w, b)[0] ** 2, normal(4, 2, 3), normal(3), normal(3)),
     "batch_norm_inference": (
         lambda x, w, b: ops.batch_norm_inference(x, w, b, ops.ones_like(w), ops.ones_like(w)) ** 2,
+        normal(4, 3), normal(3), normal(3),
+    ),
+    "batch_norm, relu": (
+        lambda x, w, b: ops.batch_norm(x, w, b, nonlinearity="relu")[0] ** 2, normal(4, 2, 3), normal(3), normal(3),
+    ),
+    "batch_norm_inference, relu": (
+        lambda x, w, b: ops.batch_norm_inference(x, w, b, *[ops.ones_like(w)] * 2, nonlinearity="relu") ** 2,
         normal(4, 3), normal(3), normal(3),
     ),
     "layer_norm": (lambda x, w, b: ops.layer_norm(x, w, b) ** 2, normal(2, 2, 4), normal(4), normal(4)),
