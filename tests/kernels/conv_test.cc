@@ -86,8 +86,17 @@ void expect_convolution(const Convolution& shape, DType dtype = DType::float32, 
       fill(result, [] { return 1.0; });  // must be overwritten
       run(kernels, direction, x, weight, out, shape);
       const char* what = to_out ? "forward " : to_x ? "backward data " : "backward weight ";
-      EXPECT_NEAR(what + shape.text() + " " + name(dtype), values(result), expected,
-                  is_half_dtype(dtype) ? epsilon(dtype) / 2 : 0, 4 * sum_epsilon * largest);
+      const double relative = is_half_dtype(dtype) ? epsilon(dtype) / 2 : 0;
+      EXPECT_NEAR(what + shape.text() + " " + name(dtype), values(result), expected, relative, 4 * sum_epsilon * largest);
+      if (!to_out) return;
+      const Array bias = strided(dtype, {shape.out_channels}, x_layout);
+      random.fill(bias);
+      std::vector<double> with_bias = expected;
+      const std::vector<double> biases = values(bias);
+      for (size_t i = 0; i < with_bias.size(); ++i) with_bias[i] += biases[i % shape.out_channels];
+      kernels.conv2d_bias(x, weight, bias, out, shape.stride, shape.padding);
+      EXPECT_NEAR("with bias " + shape.text() + " " + name(dtype), values(out), with_bias, relative,
+                  4 * sum_epsilon * (largest + 5));
     });
   }
 }
@@ -223,6 +232,10 @@ TEST(errors) {
     EXPECT_THROW(ShapeError, "expected x.shape[3] == weight.shape[2], met 2 and 3",
                  kernels.conv2d(array({2, 5, 6, 2}), weight, out, 1, 1));
     EXPECT_THROW(ShapeError, "weight has shape (3, 3, 3)", kernels.conv2d(x, array({3, 3, 3}), out, 1, 1));
+    EXPECT_THROW(ShapeError, "conv2d_bias: bias has shape (3,), expected (4,)",
+                 kernels.conv2d_bias(x, weight, array({3}), out, 1, 1));
+    EXPECT_THROW(DTypeError, "conv2d_bias: bias is float64 and x is float32",
+                 kernels.conv2d_bias(x, weight, array({4}, DType::float64), out, 1, 1));
     EXPECT_THROW(ShapeError, "stride 0", kernels.conv2d(x, weight, out, 0, 1));
     EXPECT_THROW(ShapeError, "padding -1", kernels.conv2d(x, weight, out, 1, -1));
     EXPECT_THROW(ShapeError, "padding 9223372036854775807", kernels.conv2d(x, weight, out, 1, INT64_MAX));

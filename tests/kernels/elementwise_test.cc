@@ -86,6 +86,7 @@ TEST(two_operands) {
       {"minimum", &Kernels::minimum, [](double a, double b) { return a < b ? a : b; }, false},
       {"relu_backward", &Kernels::relu_backward, [](double a, double b) { return b > 0 ? a : 0; }, false},
       {"divide", &Kernels::divide, [](double a, double b) { return a / b; }, true},
+      {"add_relu", &Kernels::add_relu, [](double a, double b) { return a + b > 0 ? a + b : 0; }, false},
   };
   testing::for_each_level([&](const Kernels& kernels) {
     Random random(2);
@@ -163,6 +164,7 @@ TEST(nan_and_infinity) {
     EXPECT_NEAR("maximum", apply(&K::maximum, dtype, dtype, a, b), {kNaN, kNaN, kInfinity, 0}, 0);
     EXPECT_NEAR("minimum", apply(&K::minimum, dtype, dtype, a, b), {kNaN, kNaN, -kInfinity, -kInfinity}, 0);
     EXPECT_NEAR("relu", apply(&K::relu, dtype, a), {kNaN, 1, kInfinity, 0}, 0);
+    EXPECT_NEAR("add_relu", apply(&K::add_relu, dtype, dtype, a, b), {kNaN, kNaN, kNaN, 0}, 0);
     EXPECT_NEAR("sign", apply(&K::sign, dtype, a), {kNaN, 1, 1, -1}, 0);
     EXPECT_NEAR("exp", apply(&K::exp, dtype, a), {kNaN, std::exp(1), kInfinity, 0}, testing::epsilon(dtype));
     EXPECT_NEAR("log", apply(&K::log, dtype, {kNaN, 0, kInfinity, -1}), {kNaN, -kInfinity, kInfinity, kNaN}, 0);

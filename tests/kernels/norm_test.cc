@@ -109,16 +109,22 @@ void check_norm(bool by_row) {
           const Values exact_mean = reference.mean_of(reference.x), exact_variance = reference.variance(exact_mean);
           const double near = tolerance(dtype);
 
-          (by_row ? kernels.layer_norm : kernels.batch_norm)(x, weight, bias, out, mean, variance, kEps);
+          if (by_row)
+            kernels.layer_norm(x, weight, bias, out, mean, variance, kEps);
+          else
+            kernels.batch_norm(x, weight, bias, out, mean, variance, kEps, false);
           EXPECT_NEAR("mean", values(mean), exact_mean, near, near);
           EXPECT_NEAR("variance", values(variance), exact_variance, near, near);
           EXPECT_NEAR("out", values(out), reference.out(exact_mean, exact_variance), 8 * near, 8 * near);
           if (!by_row) {
-            kernels.batch_norm_inference(x, weight, bias, mean, variance, out, kEps);
+            kernels.batch_norm_inference(x, weight, bias, mean, variance, out, kEps, false);
             EXPECT_NEAR("inference", values(out), reference.out(values(mean), values(variance)), 8 * near, 8 * near);
           }
-          (by_row ? kernels.layer_norm_backward : kernels.batch_norm_backward)(grad, x, weight, mean, variance, out,
-                                                                               grad_weight, grad_bias, kEps);
+          if (by_row)
+            kernels.layer_norm_backward(grad, x, weight, mean, variance, out, grad_weight, grad_bias, kEps);
+          else
+            kernels.batch_norm_backward(grad, x, weight, bias, mean, variance, out, grad_weight, grad_bias, kEps,
+                                        false);
           Values grad_x, weight_grads, bias_grads;
           reference.backward(values(grad), values(mean), values(variance), grad_x, weight_grads, bias_grads);
           const double rows = static_cast<double>(reference.rows), sums = near * std::sqrt(rows);
@@ -131,6 +137,57 @@ void check_norm(bool by_row) {
 
 TEST(batch_norm) { check_norm(false); }
 TEST(layer_norm) { check_norm(true); }
+
+// Forward and backward like batch norm and a ReLU one after the other. Values near 0, where rounding decides which side
+// they are on, get no gradient.
+TEST(batch_norm_and_relu) {
+  testing::for_each_level([](const cpu::Kernels& kernels) {
+    Random random(4);
+    for (DType dtype : testing::kFloatingDTypes)
+      for (const Shape& shape : {Shape{1, 3}, Shape{40, 17}, Shape{3, 9, 600}, Shape{2, 30, 31, 64}})
+        for (Layout layout : testing::kWritableLayouts) {
+          const Array x = strided(dtype, shape, layout), grad = compact(dtype, shape), out = strided(dtype, shape, layout),
+                      masked = compact(dtype, shape), expected = compact(dtype, shape);
+          const auto parameter = [&] {
+            const Array a = compact(dtype, {shape.back()});
+            random.fill(a);
+            return a;
+          };
+          const Array weight = parameter(), bias = parameter(), mean = parameter(), variance = parameter();
+          random.fill(x);
+          random.fill(grad);
+          kernels.batch_norm(x, weight, bias, expected, mean, variance, kEps, false);
+          kernels.batch_norm(x, weight, bias, out, mean, variance, kEps, true);
+          Values positive = values(expected);
+          for (double& number : positive) number = std::max(number, 0.0);
+          EXPECT_NEAR("out", values(out), positive, 0, 0);
+
+          kernels.batch_norm_inference(x, weight, bias, mean, variance, expected, kEps, false);
+          kernels.batch_norm_inference(x, weight, bias, mean, variance, out, kEps, true);
+          positive = values(expected);  // by the statistics as they are stored, which the gradient is of
+          Values grads = values(grad), masked_grads = grads;
+          for (size_t i = 0; i < positive.size(); ++i) {
+            if (std::fabs(positive[i]) < 1e-4) grads[i] = 0;
+            positive[i] = std::max(positive[i], 0.0);
+            masked_grads[i] = positive[i] > 0 ? grads[i] : 0;
+          }
+          EXPECT_NEAR("inference", values(out), positive, 0, 0);
+
+          size_t at = 0;
+          testing::fill(grad, [&] { return grads[at++]; });
+          at = 0;
+          testing::fill(masked, [&] { return masked_grads[at++]; });
+          const Array weight_grads[] = {parameter(), parameter()}, bias_grads[] = {parameter(), parameter()};
+          kernels.batch_norm_backward(masked, x, weight, bias, mean, variance, expected, weight_grads[0], bias_grads[0],
+                                      kEps, false);
+          kernels.batch_norm_backward(grad, x, weight, bias, mean, variance, out, weight_grads[1], bias_grads[1], kEps,
+                                      true);
+          EXPECT_NEAR("grad_x", values(out), values(expected), 0, 0);
+          EXPECT_NEAR("grad_weight", values(weight_grads[1]), values(weight_grads[0]), 0, 0);
+          EXPECT_NEAR("grad_bias", values(bias_grads[1]), values(bias_grads[0]), 0, 0);
+        }
+  });
+}
 
 // A mean a million times the deviation leaves a float32 few digits to work with: none may be lost on the way.
 TEST(statistics_survive_a_large_mean) {
@@ -145,7 +202,7 @@ TEST(statistics_survive_a_large_mean) {
     x.data<float>()[0] = -1e4f;  // an outlier in front, where a single shift would be taken from
     const Reference reference = reference_of(x, parameter, parameter, false);
     const Values exact_mean = reference.mean_of(reference.x);
-    kernels.batch_norm(x, parameter, parameter, out, mean, variance, kEps);
+    kernels.batch_norm(x, parameter, parameter, out, mean, variance, kEps, false);
     EXPECT_NEAR("mean", values(mean), exact_mean, 1e-7);
     EXPECT_NEAR("variance", values(variance), reference.variance(exact_mean), 1e-5);
   });
@@ -154,15 +211,24 @@ TEST(statistics_survive_a_large_mean) {
 TEST(threads_do_not_change_results) {
   Random random(3);
   const Array x = compact(DType::float32, {3000, 70}), out = compact(DType::float32, {3000, 70}),
-              parameter = compact(DType::float32, {70}), mean = compact(DType::float32, {70}),
-              variance = compact(DType::float32, {70});
+              grad_x = compact(DType::float32, {3000, 70}), parameter = compact(DType::float32, {70}),
+              mean = compact(DType::float32, {70}), variance = compact(DType::float32, {70}),
+              grad_weight = compact(DType::float32, {70}), grad_bias = compact(DType::float32, {70});
   random.fill(x);
   random.fill(parameter);
-  const auto result = [&] {
-    cpu::kernels(highest_level()).batch_norm(x, parameter, parameter, out, mean, variance, kEps);
-    return values(out);
-  };
-  EXPECT_SAME_WITH_THREADS(result, 1, 2, 5);
+  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  for (bool relu : {false, true}) {
+    const auto result = [&] {
+      kernels.batch_norm(x, parameter, parameter, out, mean, variance, kEps, relu);
+      kernels.batch_norm_backward(out, x, parameter, parameter, mean, variance, grad_x, grad_weight, grad_bias, kEps,
+                                  relu);
+      Values all = values(out);
+      for (const Array* array : {&grad_x, &grad_weight, &grad_bias})
+        for (double number : values(*array)) all.push_back(number);
+      return all;
+    };
+    EXPECT_SAME_WITH_THREADS(result, 1, 2, 5);
+  }
 }
 
 TEST(mistakes_are_named) {
@@ -172,16 +238,18 @@ TEST(mistakes_are_named) {
               thin = compact(DType::float32, {4, 0}), zero = compact(DType::float32, {0}),
               scalar = compact(DType::float32, {});
   EXPECT_THROW(ShapeError, "batch_norm: bias has shape (4,), expected (3,)",
-               kernels.batch_norm(x, c, r, x, c, c, kEps));
+               kernels.batch_norm(x, c, r, x, c, c, kEps, false));
   EXPECT_THROW(DTypeError, "batch_norm: weight is float64 and x is float32",
-               kernels.batch_norm(x, wrong, c, x, c, c, kEps));
+               kernels.batch_norm(x, wrong, c, x, c, c, kEps, false));
   EXPECT_THROW(ShapeError, "batch_norm: x has shape (0, 3), expected at least one row",
-               kernels.batch_norm(none, c, c, none, c, c, kEps));
+               kernels.batch_norm(none, c, c, none, c, c, kEps, false));
+  EXPECT_THROW(ShapeError, "batch_norm_backward: bias has shape (4,), expected (3,)",
+               kernels.batch_norm_backward(x, x, c, r, c, c, x, c, c, kEps, true));
   EXPECT_THROW(ShapeError, "layer_norm: x has shape (4, 0)", kernels.layer_norm(thin, zero, zero, thin, r, r, kEps));
   EXPECT_THROW(ShapeError, "layer_norm: mean has shape (3,)", kernels.layer_norm(x, c, c, x, c, r, kEps));
   EXPECT_THROW(ShapeError, "layer_norm: x has shape ()", kernels.layer_norm(scalar, c, c, scalar, c, c, kEps));
-  kernels.batch_norm(thin, zero, zero, thin, zero, zero, kEps);  // no channels: nothing to do
-  kernels.batch_norm_inference(none, c, c, c, c, none, kEps);    // no rows, and none needed
+  kernels.batch_norm(thin, zero, zero, thin, zero, zero, kEps, false);  // no channels: nothing to do
+  kernels.batch_norm_inference(none, c, c, c, c, none, kEps, false);    // no rows, and none needed
 }
 
 }  // namespace

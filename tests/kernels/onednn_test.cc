@@ -245,7 +245,10 @@ TEST(errors_are_those_of_our_kernels) {
   EXPECT_THROW(ShapeError, "avg_pool2d: padding 2",
                either().avg_pool2d(array({1, 4, 4, 1}), array({1, 3, 3, 1}), 2, 2, 2));
   EXPECT_THROW(ShapeError, "batch_norm: bias has shape (4,), expected (3,)",
-               either().batch_norm(array({2, 3}), array({3}), array({4}), array({2, 3}), array({3}), array({3}), 0.1, false));
+               either().batch_norm(array({2, 3}), array({3}), array({4}), array({2, 3}), array({3}), array({3}), 0.1,
+                                   false));
+  EXPECT_THROW(ShapeError, "conv2d_bias: bias has shape (3,), expected (4,)",
+               either().conv2d_bias(array({2, 5, 6, 3}), array({3, 3, 3, 4}), array({3}), array({2, 5, 6, 4}), 1, 1));
 }
 
 TEST(nothing_is_not_its_business) {
