@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import needle as ndl
-from experiments.models.resnet9 import ResNet9, ResNet9Wide
+from experiments.models.resnet9 import ConvBN, ResNet9, ResNet9Wide
 
 
 def count(model):
@@ -36,6 +36,32 @@ def test_every_parameter_gets_a_gradient(model):
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and parameter.grad.shape == parameter.shape, name
         assert np.isfinite(parameter.grad.numpy()).all(), name
+
+
+@pytest.mark.parametrize("model", [ResNet9, ResNet9Wide])
+def test_normalization_and_relu_in_one_do_what_both_do(model, monkeypatch):
+    def one_after_the_other(layer, x):
+        layer.norm.nonlinearity = None
+        return ndl.relu(layer.norm(layer.conv(x)))
+
+    network = model(dtype="float64")
+    x = ndl.Tensor(np.random.randn(4, 3, 32, 32), dtype="float64")
+    results = []
+    for forward in (ConvBN.forward, one_after_the_other):
+        monkeypatch.setattr(ConvBN, "forward", forward)
+        logits = network(x)
+        ndl.nn.SoftmaxLoss()(logits, ndl.Tensor([3, 7, 0, 1])).backward()
+        results.append([logits.numpy(), *(parameter.grad.numpy() for parameter in network.parameters())])
+    for met, expected in zip(*results):
+        np.testing.assert_allclose(met, expected, rtol=1e-7, atol=1e-9 * max(1.0, np.abs(expected).max()))
+
+
+def test_the_names_in_checkpoints():
+    names = list(ResNet9().state_dict())
+    layer = "layers.modules.0"
+    assert names[:6] == [f"{layer}.conv.weight", f"{layer}.conv.bias"] + [
+        f"{layer}.norm.{name}" for name in ("weight", "bias", "running_mean", "running_var")
+    ]
 
 
 def test_both_devices_agree():

@@ -34,6 +34,15 @@ def test_residual(device):
     np.testing.assert_array_equal(nn.Residual(lambda x: x * x)(x).numpy(), x.numpy() ** 2 + x.numpy())
 
 
+def test_residual_and_relu(device):
+    x = tensor(2, 3, device=device)
+    out = nn.Residual(lambda x: x * x - 1, nonlinearity="relu")(x)
+    expected = x.numpy() ** 2 + x.numpy() - 1
+    np.testing.assert_allclose(out.numpy(), np.maximum(expected, 0), rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="Residual: nonlinearity 'tanh': expected None or 'relu'"):
+        nn.Residual(lambda x: x, nonlinearity="tanh")
+
+
 @pytest.mark.parametrize(
     "shape, flat", [((4, 2, 3, 2), (4, 12)), ((4,), (4, 1)), ((4, 5), (4, 5)), ((0, 2, 3), (0, 6))]
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from needle import nn
+from needle import nn, ops
 from needle.autograd import Tensor
 from needle.backend_ndarray import cpu, cpu_numpy
 from needle.errors import DeviceError, DTypeError, ShapeError
@@ -39,6 +39,30 @@ def test_forward_and_backward(shape, dtype, tolerance, device):
     ):
         assert met.shape == expected.shape
         np.testing.assert_allclose(met.numpy(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_relu_as_part_of_it(bias, device):
+    fused = nn.Linear(40, 30, bias, device=device, dtype="float64", nonlinearity="relu")
+    linear = nn.Linear(40, 30, bias, device=device, dtype="float64")
+    linear.load_state_dict(fused.state_dict())
+    x = Tensor(np.random.randn(2, 50, 40), device=device, dtype="float64")
+    grad = Tensor(np.random.randn(2, 50, 30), device=device, dtype="float64")
+    results = []
+    for layer in (fused, nn.Sequential(linear, nn.ReLU())):
+        out = layer(x)
+        out.backward(grad, create_graph=False)
+        results.append([tensor.numpy() for tensor in (out, x.grad, *(p.grad for p in layer.parameters()))])
+    for met, expected in zip(*results):
+        np.testing.assert_allclose(met, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_an_unknown_nonlinearity():
+    with pytest.raises(ValueError, match="Linear: nonlinearity 'tanh': expected None or 'relu'"):
+        nn.Linear(2, 3, nonlinearity="tanh")
+    with pytest.raises(ValueError, match="linear: nonlinearity 'tanh': expected None or 'relu'"):
+        x = Tensor(np.ones((2, 2)))
+        ops.linear(x, x, x[0], nonlinearity="tanh")
 
 
 def test_without_bias(device):

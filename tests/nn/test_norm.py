@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from needle import nn
+from needle import memory_stats, nn
 from needle.autograd import Parameter, Tensor, no_grad
+from needle.backend_ndarray import cpu
 from needle.errors import ShapeError
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
@@ -81,6 +82,49 @@ def test_running_statistics_and_evaluation(name, dtype, device):
     np.testing.assert_allclose(x.grad.numpy(), grad * weight / np.sqrt(variance + 1e-5), **tolerance)
 
 
+@pytest.mark.parametrize("name", ["BatchNorm1d", "BatchNorm2d"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_relu_as_part_of_it(name, training, dtype, device):
+    fused, x = make(name, device, dtype, nonlinearity="relu")
+    norm = LAYERS[name][0](3, device=device, dtype=dtype)
+    norm.load_state_dict(fused.state_dict())
+    grad = Tensor(np.random.randn(*x.shape), device=device, dtype=dtype)
+    results = []
+    for layer in (fused, nn.Sequential(norm, nn.ReLU())):
+        layer.train() if training else layer.eval()
+        out = layer(x)
+        out.backward(grad, create_graph=False)
+        grads = [parameter.grad for parameter in layer.parameters()]
+        buffers = [buffer for _, buffer in layer.named_buffers()]
+        results.append([tensor.numpy() for tensor in (out, x.grad, *grads, *buffers)])
+    assert 0 < (results[0][0] == 0).mean() < 1
+    for met, expected in zip(*results):
+        np.testing.assert_allclose(met, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_a_relu_keeps_no_activation_of_its_own():
+    device = cpu()
+    x = Tensor(np.random.randn(16, 3, 32, 32), device=device)
+    with_relu = nn.BatchNorm2d(3, nonlinearity="relu", device=device)
+    without = nn.Sequential(nn.BatchNorm2d(3, device=device), nn.ReLU())
+    kept = []
+    for layer in (with_relu, without):
+        before = memory_stats(device)["current"]
+        out = layer(x)
+        kept.append(memory_stats(device)["current"] - before)
+        del out
+    nbytes = 4 * x.size
+    assert nbytes <= kept[0] < 1.1 * nbytes and 2 * nbytes <= kept[1]
+
+
+def test_nan_passes_a_relu(device):
+    layer = nn.BatchNorm1d(2, nonlinearity="relu", device=device)
+    x = Tensor([[np.nan, 1], [2, 3]], device=device)
+    out = layer(x).numpy()
+    assert np.isnan(out[:, 0]).all() and out[0, 1] == 0 and out[1, 1] > 0.9
+
+
 def test_initial_state(device):
     layer = nn.BatchNorm2d(3, device=device)
     assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
@@ -143,3 +187,9 @@ def test_wrong_settings(name):
     if name != "LayerNorm1d":
         with pytest.raises(ValueError, match=f"{name}: .* momentum of 1.5: expected .* momentum of 0 to 1"):
             layer(3, momentum=1.5)
+
+
+@pytest.mark.parametrize("name", ["BatchNorm1d", "BatchNorm2d"])
+def test_an_unknown_nonlinearity(name):
+    with pytest.raises(ValueError, match=f"{name}: nonlinearity 'tanh': expected None or 'relu'"):
+        LAYERS[name][0](3, nonlinearity="tanh")
