@@ -182,8 +182,8 @@ void batch_norm_inference_typed(const Array& x, const Array& weight, const Array
 }
 
 // The gradient of what relu was applied to, normalized > 0 ? grad : 0, from that of its result; without relu the same.
-// As a mask of bits from the sign of -normalized: as a choice it becomes a masked load, with which the whole kernel takes
-// 2.4 times as long on a Zen 5.
+// The mask is made of bits, from the sign of -normalized: a choice becomes a masked load, with which the whole kernel
+// took 2.4 times as long on a Zen 5.
 template <bool relu, class T>
 T masked(T grad, T normalized) {
   if constexpr (relu) {

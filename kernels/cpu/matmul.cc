@@ -1,5 +1,5 @@
-// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias or relu of it: matrices of any strides, by
-// the loop nest of gemm.h.
+// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias, or relu of it: matrices of any strides,
+// by the loop nest of gemm.h.
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/cpu/gemm.h"
@@ -159,7 +159,8 @@ void linear(const Array& x, const Array& weight, const Array& bias, const Array&
 
   if ((m == 1 || n == 1) && !is_half_dtype(x.dtype)) {  // memory sets the pace, see multiply_vector
     matmul(x, weight, out);
-    return (relu ? add_relu : add)(out, Array(bias.buffer, bias.dtype, 2, {m, n}, {0, bias.strides[0]}, bias.offset), out);
+    const Array biases(bias.buffer, bias.dtype, 2, {m, n}, {0, bias.strides[0]}, bias.offset);
+    return (relu ? add_relu : add)(out, biases, out);
   }
   dispatch_floating("linear", x.dtype, [&](auto zero) {
     using Element = decltype(zero);

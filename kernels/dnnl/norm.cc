@@ -1,6 +1,6 @@
 // Batch normalization of x (..., C) over its rows: with the statistics of x itself, with given ones, and backward.
-// oneDNN keeps weight, bias and statistics in float32, whatever the dtype of x. Calls with a ReLU are left to us: oneDNN's
-// backward form wants a mask that its forward form stores.
+// oneDNN keeps weight, bias and statistics in float32, whatever the dtype of x. Calls with a ReLU are left to us:
+// backward, oneDNN wants a mask that its forward form has stored.
 #include <cstring>
 #include <utility>
 

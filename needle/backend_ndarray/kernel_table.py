@@ -80,7 +80,7 @@ KERNELS = {
     "avg_pool2d": "(x, out, kernel, stride, padding): the padding's zeros are counted",
     "avg_pool2d_backward": "(grad_out, grad_x, kernel, stride, padding)",
     # Normalization, (x - mean) / sqrt(variance + eps) * weight + bias, or relu of it; floating
-    "batch_norm": "(x, weight, bias, out, mean, variance, eps, relu): writes the mean and biased variance over the rows",
+    "batch_norm": "(x, weight, bias, out, mean, variance, eps, relu): writes mean and biased variance over the rows",
     "batch_norm_inference": "(x, weight, bias, mean, variance, out, eps, relu)",
     "batch_norm_backward": "(grad_out, x, weight, bias, mean, variance, grad_x, grad_weight, grad_bias, eps, relu)",
     "layer_norm": "(x, weight, bias, out, mean, variance, eps): writes the mean and biased variance of each row",

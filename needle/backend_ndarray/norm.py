@@ -58,7 +58,8 @@ def layer_norm(x, weight, bias, eps: float):
 def batch_norm_backward(grad_out, x, weight, bias, mean, variance, eps: float, nonlinearity: str | None = None):
     """(grad_x, grad_weight, grad_bias) of `batch_norm`; mean and variance as it gave them."""
     grads = _empty_grads(x, weight)
-    call(x.device, "batch_norm_backward", grad_out, x, weight, bias, mean, variance, *grads, eps, nonlinearity == "relu")
+    operands = (grad_out, x, weight, bias, mean, variance)
+    call(x.device, "batch_norm_backward", *operands, *grads, eps, nonlinearity == "relu")
     return grads
 
 

@@ -23,8 +23,7 @@ class BatchNorm1d(Module):
     and running_var likewise with the biased variance, as in the course (PyTorch puts the unbiased one there). In
     evaluation mode the buffers are the statistics. weight and bias (dim,) start as ones and zeros.
 
-    With the nonlinearity "relu" the result goes through a ReLU: what a ReLU after this layer would give, for less time and
-    memory.
+    With the nonlinearity "relu" it gives what a ReLU after it would give, for less time and memory.
     """
 
     def __init__(

@@ -87,7 +87,8 @@ void expect_convolution(const Convolution& shape, DType dtype = DType::float32, 
       run(kernels, direction, x, weight, out, shape);
       const char* what = to_out ? "forward " : to_x ? "backward data " : "backward weight ";
       const double relative = is_half_dtype(dtype) ? epsilon(dtype) / 2 : 0;
-      EXPECT_NEAR(what + shape.text() + " " + name(dtype), values(result), expected, relative, 4 * sum_epsilon * largest);
+      EXPECT_NEAR(what + shape.text() + " " + name(dtype), values(result), expected, relative,
+                  4 * sum_epsilon * largest);
       if (!to_out) return;
       const Array bias = strided(dtype, {shape.out_channels}, x_layout);
       random.fill(bias);

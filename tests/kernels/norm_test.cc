@@ -146,8 +146,8 @@ TEST(batch_norm_and_relu) {
     for (DType dtype : testing::kFloatingDTypes)
       for (const Shape& shape : {Shape{1, 3}, Shape{40, 17}, Shape{3, 9, 600}, Shape{2, 30, 31, 64}})
         for (Layout layout : testing::kWritableLayouts) {
-          const Array x = strided(dtype, shape, layout), grad = compact(dtype, shape), out = strided(dtype, shape, layout),
-                      masked = compact(dtype, shape), expected = compact(dtype, shape);
+          const Array x = strided(dtype, shape, layout), out = strided(dtype, shape, layout),
+                      grad = compact(dtype, shape), masked = compact(dtype, shape), expected = compact(dtype, shape);
           const auto parameter = [&] {
             const Array a = compact(dtype, {shape.back()});
             random.fill(a);
