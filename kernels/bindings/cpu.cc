@@ -285,17 +285,33 @@ const Array& value_from(const char* op, PyObject* object, const Array* /*wanted*
     throw_python_error(PyExc_TypeError, message(op, ": an operand is ", Py_TYPE(object)->tp_name, ", expected Array"));
   return reinterpret_cast<PyArray*>(object)->array;
 }
+// Copies, for the list may lose its arrays while the kernel works on them.
+std::vector<Array> value_from(const char* op, PyObject* object, const ArrayList* /*wanted*/) {
+  if (!PyList_CheckExact(object))
+    throw_python_error(PyExc_TypeError,
+                       message(op, ": an operand is ", Py_TYPE(object)->tp_name, ", expected a list of Arrays"));
+  std::vector<Array> arrays;
+  arrays.reserve(PyList_GET_SIZE(object));
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(object); ++i)
+    arrays.push_back(value_from(op, PyList_GET_ITEM(object, i), static_cast<const Array*>(nullptr)));
+  return arrays;
+}
 int64_t value_from(const char*, PyObject* object, const int64_t* /*wanted*/) { return integer_from(object); }
 double value_from(const char*, PyObject* object, const double* /*wanted*/) { return float_from(object); }
 bool value_from(const char*, PyObject* object, const bool* /*wanted*/) { return bool_from(object); }
 
 bool is_large(const Array& a) { return a.size() > kSmall; }
 bool is_large(double) { return false; }
+bool is_large(const std::vector<Array>& arrays) {
+  double size = 0;  // of a sum that an int64_t might not hold
+  for (const Array& a : arrays) size += static_cast<double>(a.size());
+  return size > kSmall;
+}
 
 template <auto field, class... Parameters, size_t... index>
 void call_kernel(const char* op, PyObject* const* arguments, void (*cpu::Kernels::*)(Parameters...),
                  std::index_sequence<index...>) {
-  const std::tuple<Parameters...> values{
+  const std::tuple<decltype(value_from(op, nullptr, static_cast<const std::decay_t<Parameters>*>(nullptr)))...> values{
       value_from(op, arguments[index], static_cast<const std::decay_t<Parameters>*>(nullptr))...};
   const auto kernel = active_kernels.load(std::memory_order_relaxed)->*field;
   if ((is_large(std::get<index>(values)) || ...)) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kernels/common/buffer.h"
 #include "kernels/common/dtype.h"
@@ -48,6 +49,17 @@ struct Array {
 
  private:
   Array(DType dtype) : dtype(dtype), ndim(0) {}
+};
+
+// Arrays that a kernel takes as one piece of work. Does not own them.
+struct ArrayList {
+  const Array* first;
+  int64_t count;
+
+  ArrayList(const std::vector<Array>& arrays) : first(arrays.data()), count(static_cast<int64_t>(arrays.size())) {}
+  const Array& operator[](int64_t index) const { return first[index]; }
+  const Array* begin() const { return first; }
+  const Array* end() const { return first + count; }
 };
 
 bool same_shape(const Array& a, const Array& b);

@@ -32,12 +32,13 @@ inline void run_unary(const char* op, Loop loop, int cost, const Array& a, const
   elementwise(loop, arrays, 2, cost);
 }
 
-inline void run_binary(const char* op, Loop loop, int cost, const Array& a, const Array& b, const Array& out) {
+inline void run_binary(const char* op, Loop loop, int cost, const Array& a, const Array& b, const Array& out,
+                       const void* context = nullptr) {
   check_same_dtype(op, {"a", a}, {"b", b});
   check_broadcast(op, {"a", a}, {"out", out});
   check_broadcast(op, {"b", b}, {"out", out});
   const Array* arrays[] = {&out, &a, &b};
-  elementwise(loop, arrays, 3, cost);
+  elementwise(loop, arrays, 3, cost, 1, false, context);
 }
 
 }  // namespace

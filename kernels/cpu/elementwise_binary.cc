@@ -153,6 +153,15 @@ Loop power_loop(T exponent) {
   return nullptr;
 }
 
+template <class T>
+void lerp_loop(int64_t n, void* const* operands, const void* context) {
+  auto* out = static_cast<T*>(operands[0]);
+  auto *a = static_cast<const T*>(operands[1]), *b = static_cast<const T*>(operands[2]);
+  const T weight = static_cast<T>(*static_cast<const double*>(context));
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) out[i] = a[i] + weight * (b[i] - a[i]);
+}
+
 template <class Operation, bool bool_too = false>
 void number(const char* op, int cost, const Array& a, const Array& b, const Array& out) {
   check_same_dtype(op, {"a", a}, {"out", out});
@@ -185,6 +194,12 @@ void divide(const Array& a, const Array& b, const Array& out) {
   check_same_dtype("divide", {"a", a}, {"out", out});
   const Loop loop = a.dtype == DType::float64 ? binary_loop<Divide, double, double> : binary_loop<Divide, float, float>;
   run_binary("divide", loop, 1, a, b, out);
+}
+
+void lerp(const Array& a, const Array& b, double weight, const Array& out) {
+  check_floating("lerp", {"a", a});
+  check_same_dtype("lerp", {"a", a}, {"out", out});
+  run_binary("lerp", a.dtype == DType::float64 ? lerp_loop<double> : lerp_loop<float>, 1, a, b, out, &weight);
 }
 
 void power(const Array& a, const Array& b, const Array& out) {

@@ -50,6 +50,7 @@
   KERNEL(power, (const Array& a, const Array& b, const Array& out))                                                    \
   KERNEL(maximum, (const Array& a, const Array& b, const Array& out))                                                  \
   KERNEL(minimum, (const Array& a, const Array& b, const Array& out))                                                  \
+  KERNEL(lerp, (const Array& a, const Array& b, double weight, const Array& out)) /* a + weight * (b - a); floating */ \
   /* element-wise, two operands of one dtype; out is bool */                                                           \
   KERNEL(equal, (const Array& a, const Array& b, const Array& out))                                                    \
   KERNEL(not_equal, (const Array& a, const Array& b, const Array& out))                                                \
@@ -141,16 +142,17 @@
   KERNEL(random_uniform, (const Array& out, int64_t seed, int64_t offset))                                             \
   KERNEL(random_normal, (const Array& out, int64_t seed, int64_t offset))                                              \
   KERNEL(random_dropout_mask, (const Array& out, double p, int64_t seed, int64_t offset))                              \
-  /* in place: g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g;              \
-     parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity). Without momentum velocity is not    \
-     touched and may be any array */                                                                                   \
-  KERNEL(sgd_step, (const Array& parameter, const Array& grad, const Array& velocity, double learning_rate,            \
-                    double momentum, double dampening, double weight_decay, bool nesterov))                            \
-  /* in place, Kingma and Ba 2015: g = grad + weight_decay * parameter, or, decoupled (Loshchilov and Hutter 2019),    \
+  /* optimizer steps, in place, for a list of parameters of one dtype; every other list has as many arrays, of their   \
+     shapes. g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g;    \
+     parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity). Without momentum velocities are not \
+     looked at */                                                                                                      \
+  KERNEL(sgd_step, (const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities,                  \
+                    double learning_rate, double momentum, double dampening, double weight_decay, bool nesterov))      \
+  /* Kingma and Ba 2015: g = grad + weight_decay * parameter, or, decoupled (Loshchilov and Hutter 2019),              \
      parameter *= 1 - learning_rate * weight_decay; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;        \
      parameter -= learning_rate * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps) */                       \
-  KERNEL(adam_step, (const Array& parameter, const Array& grad, const Array& first_moment,                             \
-                     const Array& second_moment, double learning_rate, double beta1, double beta2, double eps,         \
+  KERNEL(adam_step, (const ArrayList& parameters, const ArrayList& grads, const ArrayList& first_moments,              \
+                     const ArrayList& second_moments, double learning_rate, double beta1, double beta2, double eps,    \
                      double weight_decay, bool decoupled, int64_t step))
 
 namespace needle::cpu {

@@ -117,12 +117,24 @@ Access access_of(DType dtype) {
   }
 }
 
-// What stays the same for all positions of one elementwise call.
+// The two innermost dimensions of a plan in blocks of rows x columns <= kChunk elements.
+struct Blocks {
+  int64_t rows, columns;  // of a block
+  int64_t strips;         // of `rows` rows each, which dimension 1 takes
+};
+
+// What stays the same for all positions of one set of arrays. Threads share out its units.
 struct Call {
-  const Plan& plan;
-  const Access* access;
+  Plan plan;
+  Access access[kMaxOperands];
   Loop loop;
   const void* context;
+  bool in_blocks;
+  Blocks blocks;
+  int64_t units;
+
+  Call(Loop loop, const Array* const* arrays, int num_arrays, int outputs, bool update, const void* context);
+  void run(int64_t begin, int64_t end) const;
 };
 
 // Chunks of all operands, and what the inputs' chunks hold, for inputs are often the same from one chunk to the next.
@@ -171,15 +183,11 @@ void run_rows(const Call& call, int64_t begin, int64_t end) {
   }
 }
 
-// The two innermost dimensions of a plan in blocks of rows x columns <= kChunk elements.
-struct Blocks {
-  int64_t rows, columns;  // of a block
-  int64_t strips;         // of `rows` rows each, which dimension 1 takes
-};
-
 // Strips begin..end-1, counted over dimension 1 and the plan of the outer dimensions.
-void run_blocks(const Call& call, const Plan& outer, const Blocks& blocks, int64_t begin, int64_t end) {
+void run_blocks(const Call& call, int64_t begin, int64_t end) {
   const Plan& plan = call.plan;
+  const Plan outer = plan.without_innermost(2);
+  const Blocks& blocks = call.blocks;
   Chunks chunks;
   void* operands[kMaxOperands];
   for (int64_t strip = begin; strip < end; ++strip) {
@@ -231,6 +239,35 @@ bool make_transposed(Plan& plan) {
   return false;
 }
 
+constexpr int64_t kUnit = 64;  // elements; threads share no cache line of a contiguous output
+
+Call::Call(Loop loop, const Array* const* arrays, int num_arrays, int outputs, bool update, const void* context)
+    : plan(arrays, num_arrays, kAllAxes), loop(loop), context(context) {
+  for (int k = 0; k < num_arrays; ++k) {
+    access[k] = access_of(arrays[k]->dtype);
+    access[k].written = k < outputs;
+    access[k].read = !access[k].written || update;
+  }
+  const bool transposed = make_transposed(plan);
+  in_blocks = plan.ndim > 1 && (transposed || plan.extent[0] < kShortRow);
+  if (!in_blocks) {
+    units = (plan.size + kUnit - 1) / kUnit;
+    return;
+  }
+  const int64_t most = transposed ? kTileColumns : kShortRow;
+  blocks.columns = plan.extent[0] < most ? plan.extent[0] : most;
+  blocks.rows = kChunk / blocks.columns;
+  blocks.strips = (plan.extent[1] + blocks.rows - 1) / blocks.rows;
+  units = plan.without_innermost(2).size * blocks.strips;
+}
+
+void Call::run(int64_t begin, int64_t end) const {
+  if (in_blocks)
+    run_blocks(*this, begin, end);
+  else
+    run_rows(*this, begin * kUnit, end * kUnit < plan.size ? end * kUnit : plan.size);
+}
+
 }  // namespace
 
 Load load_for(DType dtype) { return access_of(dtype).load; }
@@ -238,33 +275,32 @@ Store store_for(DType dtype) { return access_of(dtype).store; }
 
 void elementwise(Loop loop, const Array* const* arrays, int num_arrays, int cost, int outputs, bool update,
                  const void* context) {
-  Plan plan(arrays, num_arrays, kAllAxes);
-  if (plan.size == 0) return;
-  Access access[kMaxOperands];
-  for (int k = 0; k < num_arrays; ++k) {
-    access[k] = access_of(arrays[k]->dtype);
-    access[k].written = k < outputs;
-    access[k].read = !access[k].written || update;
-  }
-  const Call call{plan, access, loop, context};
+  if (arrays[0]->size() == 0) return;
+  const Call call(loop, arrays, num_arrays, outputs, update, context);
+  parallel_for(call.units, parallel_parts(call.units, call.plan.size * cost),
+               [&](int, int64_t begin, int64_t end) { call.run(begin, end); });
+}
 
-  const bool transposed = make_transposed(plan);
-  if (plan.ndim > 1 && (transposed || plan.extent[0] < kShortRow)) {
-    Blocks blocks;
-    const int64_t most = transposed ? kTileColumns : kShortRow;
-    blocks.columns = plan.extent[0] < most ? plan.extent[0] : most;
-    blocks.rows = kChunk / blocks.columns;
-    blocks.strips = (plan.extent[1] + blocks.rows - 1) / blocks.rows;
-    const Plan outer = plan.without_innermost(2);
-    const int64_t strips = outer.size * blocks.strips;
-    parallel_for(strips, parallel_parts(strips, plan.size * cost),
-                 [&](int, int64_t begin, int64_t end) { run_blocks(call, outer, blocks, begin, end); });
-    return;
-  }
-  constexpr int64_t kUnit = 64;  // elements; threads share no cache line of a contiguous output
-  const int64_t units = (plan.size + kUnit - 1) / kUnit;
-  parallel_for(units, parallel_parts(units, plan.size * cost), [&](int, int64_t begin, int64_t end) {
-    run_rows(call, begin * kUnit, end * kUnit < plan.size ? end * kUnit : plan.size);
+void elementwise(Loop loop, const ArrayList* lists, int num_lists, int cost, int outputs, bool update,
+                 const void* context) {
+  int64_t total = 0;
+  for (const Array& a : lists[0]) total += a.size();
+  // Each thread has a range of the elements of all arrays, one after another.
+  parallel_for(total, parallel_parts(total, total * cost), [&](int, int64_t begin, int64_t end) {
+    for (int64_t i = 0; i < lists[0].count && end > 0; ++i) {
+      const int64_t size = lists[0][i].size();
+      const int64_t from = begin > 0 ? begin : 0, to = end < size ? end : size;
+      begin -= size;
+      end -= size;
+      if (from >= to) continue;
+      const Array* arrays[kMaxOperands];
+      for (int k = 0; k < num_lists; ++k) arrays[k] = &lists[k][i];
+      const Call call(loop, arrays, num_lists, outputs, update, context);
+      const auto unit_at = [&](int64_t element) {
+        return static_cast<int64_t>(static_cast<__int128>(call.units) * element / size);
+      };
+      call.run(unit_at(from), unit_at(to));
+    }
   });
 }
 

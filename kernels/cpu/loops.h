@@ -38,6 +38,11 @@ using Loop = void (*)(int64_t n, void* const* operands, const void* context);
 void elementwise(Loop loop, const Array* const* arrays, int num_arrays, int cost, int outputs = 1, bool update = false,
                  const void* context = nullptr);
 
+// The same for the first arrays of the lists, for the second ones, and so on. The threads share it out as one piece of
+// work, whatever the sizes of the arrays.
+void elementwise(Loop loop, const ArrayList* lists, int num_lists, int cost, int outputs, bool update,
+                 const void* context);
+
 // How a type is stored: bool as a byte, which loops read as != 0 so that no byte is undefined behaviour.
 template <class T> struct StoredType { using type = T; };
 template <> struct StoredType<bool> { using type = uint8_t; };

@@ -89,6 +89,12 @@ add = _elementwise(np.add)
 subtract = _elementwise(np.subtract)
 multiply = _elementwise(np.multiply)
 divide = _elementwise(np.divide)
+
+
+def lerp(a, b, weight, out):
+    _elementwise(lambda a, b: a + a.dtype.type(weight) * (b - a))(a, b, out)
+
+
 floor_divide = _elementwise(np.floor_divide)
 remainder = _elementwise(np.remainder)
 maximum = _elementwise(np.maximum)
@@ -379,24 +385,26 @@ def random_dropout_mask(out, p, seed, offset):
     out[...] = philox.dropout_mask(out.size, p, seed, offset).reshape(out.shape)
 
 
-def sgd_step(parameter, grad, velocity, learning_rate, momentum, dampening, weight_decay, nesterov):
-    p = _wide(parameter)
-    g = _wide(grad) + weight_decay * p
-    if momentum:
-        u = momentum * _wide(velocity) + (1 - dampening) * g
-        velocity[...] = u
-        g = g + momentum * u if nesterov else u
-    parameter[...] = p - learning_rate * g
+def sgd_step(parameters, grads, velocities, learning_rate, momentum, dampening, weight_decay, nesterov):
+    for i, (parameter, grad) in enumerate(zip(parameters, grads)):
+        p = _wide(parameter)
+        g = _wide(grad) + weight_decay * p
+        if momentum:
+            u = momentum * _wide(velocities[i]) + (1 - dampening) * g
+            velocities[i][...] = u
+            g = g + momentum * u if nesterov else u
+        parameter[...] = p - learning_rate * g
 
 
-def adam_step(parameter, grad, first_moment, second_moment, learning_rate, beta1, beta2, eps, weight_decay, decoupled,
-              step):  # fmt: skip
-    p, g = _wide(parameter), _wide(grad)
-    if decoupled:
-        p = p * (1 - learning_rate * weight_decay)
-    else:
-        g = g + weight_decay * p
-    m = beta1 * _wide(first_moment) + (1 - beta1) * g
-    v = beta2 * _wide(second_moment) + (1 - beta2) * g * g
-    first_moment[...], second_moment[...] = m, v
-    parameter[...] = p - learning_rate * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
+def adam_step(parameters, grads, first_moments, second_moments, learning_rate, beta1, beta2, eps, weight_decay,
+              decoupled, step):  # fmt: skip
+    for parameter, grad, first_moment, second_moment in zip(parameters, grads, first_moments, second_moments):
+        p, g = _wide(parameter), _wide(grad)
+        if decoupled:
+            p = p * (1 - learning_rate * weight_decay)
+        else:
+            g = g + weight_decay * p
+        m = beta1 * _wide(first_moment) + (1 - beta1) * g
+        v = beta2 * _wide(second_moment) + (1 - beta2) * g * g
+        first_moment[...], second_moment[...] = m, v
+        parameter[...] = p - learning_rate * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)

@@ -6,9 +6,14 @@ from needle.backend_ndarray.device import Device
 
 
 def call(device: Device, kernel: str, *operands) -> None:
-    """Calls a kernel of kernel_table.py on NDArrays of `device`, kernel operands of theirs, and plain numbers.
+    """Calls a kernel of kernel_table.py on NDArrays of `device`, kernel operands of theirs, lists of NDArrays and numbers.
 
     Nothing else calls a kernel, so that whatever wants to see a computation (a tracer, a profiler, a compiler that
     records a training step) finds all of it here.
     """
-    getattr(device.kernels, kernel)(*[getattr(operand, "operand", operand) for operand in operands])
+    getattr(device.kernels, kernel)(
+        *[
+            [array.operand for array in operand] if type(operand) is list else getattr(operand, "operand", operand)
+            for operand in operands
+        ]
+    )

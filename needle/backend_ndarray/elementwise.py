@@ -177,6 +177,11 @@ def where(condition, a, b):
     return out
 
 
+def lerp_to(a, b, weight: float) -> None:
+    """a += weight * (b - a), in place; b has the shape and dtype of a, which are floating."""
+    call(same_device("lerp_to", a, b), "lerp", a, b, weight, a)
+
+
 def multiply_by(a, b) -> None:
     """a *= b, in place; b broadcasts to the shape of a, which keeps its dtype."""
     call(a.device, "multiply", a, _prepare("multiply_by", b, a.dtype, a), a)

@@ -44,6 +44,7 @@ KERNELS = {
     "sigmoid": "(a, out): 1 / (1 + e^-a)",
     "erf": "(a, out): the error function",
     "divide": "(a, b, out): a / b",
+    "lerp": "(a, b, weight, out): a + weight * (b - a); weight is a number",
     # Element-wise: any dtype
     "add": "(a, b, out): a + b; `or` for bool",
     "multiply": "(a, b, out): a * b; `and` for bool",
@@ -106,11 +107,11 @@ KERNELS = {
     "random_uniform": "(out, seed, offset): uniform on [0, 1)",
     "random_normal": "(out, seed, offset): standard normal",
     "random_dropout_mask": "(out, p, seed, offset): 0 with probability p, else 1 / (1 - p)",
-    # Optimizer updates, in place; floating
-    "sgd_step": "(parameter, grad, velocity, learning_rate, momentum, dampening, weight_decay, nesterov): "
+    # Optimizer updates, in place, of a list of parameters with a list of gradients and so on; floating
+    "sgd_step": "(parameters, grads, velocities, learning_rate, momentum, dampening, weight_decay, nesterov): "
     "g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g; "
     "parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity); without momentum, of g",
-    "adam_step": "(parameter, grad, m, v, learning_rate, beta1, beta2, eps, weight_decay, decoupled, step): "
+    "adam_step": "(parameters, grads, m, v, learning_rate, beta1, beta2, eps, weight_decay, decoupled, step): "
     "g = grad + weight_decay * parameter, or decoupled: parameter *= 1 - learning_rate * weight_decay; "
     "m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; "
     "parameter -= learning_rate * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from needle import init, ops
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType
-from needle.backend_ndarray.elementwise import add_to
+from needle.backend_ndarray.elementwise import lerp_to
 from needle.backend_ndarray.spec import check_nonlinearity
 from needle.errors import ShapeError
 from needle.nn.checks import check_counts, floating_dtype
@@ -67,8 +67,7 @@ class BatchNorm1d(Module):
 
     def _follow(self, running: Tensor, statistic: Tensor) -> None:
         """running += momentum * (statistic - running), in place."""
-        running, statistic = running.cached_data, statistic.cached_data
-        add_to(running, (statistic - running) * self.momentum)
+        lerp_to(running.cached_data, statistic.cached_data, self.momentum)
 
 
 class BatchNorm2d(BatchNorm1d):

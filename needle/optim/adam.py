@@ -38,9 +38,11 @@ class Adam(Optimizer):
         self.eps = self._checked("eps", eps)
         self.weight_decay = self._checked("weight_decay", weight_decay)
 
-    def update(self, parameter: NDArray, grad: NDArray, moments: list[NDArray], step: int) -> None:
+    def update(
+        self, parameters: list[NDArray], grads: list[NDArray], moments: list[list[NDArray]], step: int
+    ) -> None:
         settings = (self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, self.decoupled)
-        adam_step(parameter, grad, *moments, *settings, step)
+        adam_step(parameters, grads, *moments, *settings, step)
 
 
 class AdamW(Adam):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -27,20 +28,34 @@ class Optimizer:
         self.steps = [0] * len(self.params)
         self._kept: list[dict[str, NDArray]] = [{} for _ in self.params]
 
-    def update(self, parameter: NDArray, grad: NDArray, moments: list[NDArray], step: int) -> None:
-        """Changes one parameter and its `moments` in place; `step` counts this parameter's updates from 1."""
+    def update(
+        self, parameters: list[NDArray], grads: list[NDArray], moments: list[list[NDArray]], step: int
+    ) -> None:
+        """Changes parameters of one device and dtype in place by their gradients.
+
+        `moments` has a list for each of the optimizer's, with an array for each parameter, which is changed in place as
+        well. `step` counts the updates of these parameters from 1.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
     def step(self) -> None:
-        """Updates every parameter that has a gradient."""
+        """Updates every parameter that has a gradient, as many as possible in one call of `update`."""
+        groups: dict[tuple, list[tuple]] = defaultdict(list)
+        seen = Counter()  # arrays of one buffer may overlap, and no call is to change two of them
         for index, parameter in enumerate(self.params):
             if parameter.grad is None:
                 continue
             data, grad = parameter.cached_data, parameter.grad.cached_data
             if grad.shape != data.shape or grad.device is not data.device:
                 self._refuse_grad(index, data, grad)
-            self.steps[index] += 1
-            self.update(data, grad.astype(data.dtype), self._moments_of(index, data), self.steps[index])
+            seen[id(data.buffer)] += 1
+            group = groups[data.device, data.dtype, self.steps[index], seen[id(data.buffer)]]
+            group.append((index, data, grad.astype(data.dtype), *self._moments_of(index, data)))
+        for (_, _, steps, _), group in groups.items():
+            indices, parameters, grads, *moments = map(list, zip(*group))
+            self.update(parameters, grads, moments, steps + 1)
+            for index in indices:
+                self.steps[index] += 1
 
     def reset_grad(self) -> None:
         """Forgets all gradients."""

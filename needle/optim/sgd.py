@@ -49,7 +49,9 @@ class SGD(Optimizer):
     def moments(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
 
-    def update(self, parameter: NDArray, grad: NDArray, moments: list[NDArray], step: int) -> None:
-        velocity = moments[0] if moments else grad  # without momentum the kernel does not touch it
+    def update(
+        self, parameters: list[NDArray], grads: list[NDArray], moments: list[list[NDArray]], step: int
+    ) -> None:
+        velocities = moments[0] if moments else []
         dampening = self.momentum if self.dampening is None else self.dampening
-        sgd_step(parameter, grad, velocity, self.lr, self.momentum, dampening, self.weight_decay, self.nesterov)
+        sgd_step(parameters, grads, velocities, self.lr, self.momentum, dampening, self.weight_decay, self.nesterov)

@@ -44,7 +44,7 @@ class Operand:
 
 @dataclass
 class Case:
-    """A kernel call. Results may differ by `scale` units of rounding of the dtype that is computed in."""
+    """A kernel call; an operand may be a list of Operands. Results may differ by `scale` units of rounding of the dtype that is computed in."""
 
     operands: list
     scale: float = 16.0
@@ -53,9 +53,24 @@ class Case:
 
     def run(self, kernel: str, device: Device) -> list[np.ndarray]:
         """Calls the kernel; gives the whole base of every operand afterwards."""
-        laid_out = [operand.on(device) if isinstance(operand, Operand) else (None, operand) for operand in self.operands]
-        call(device, kernel, *[view for _, view in laid_out])
-        return [base.host_view().copy() for base, _ in laid_out if base is not None]
+        bases = []
+
+        def lay_out(operand):
+            if isinstance(operand, list):
+                return [lay_out(item) for item in operand]
+            if not isinstance(operand, Operand):
+                return operand
+            base, view = operand.on(device)
+            bases.append(base)
+            return view
+
+        call(device, kernel, *[lay_out(operand) for operand in self.operands])
+        return [base.host_view().copy() for base in bases]
+
+    def arrays(self) -> list[Operand]:
+        """The Operands, in the order of what `run` gives."""
+        lists = [operand if isinstance(operand, list) else [operand] for operand in self.operands]
+        return [operand for operands in lists for operand in operands if isinstance(operand, Operand)]
 
 
 class Draw:
@@ -453,17 +468,26 @@ def random_dropout_mask(draw: Draw, dtype: DType) -> Case:
     return random(draw, dtype, draw.data.draw(draw.st.sampled_from([0.0, 0.1, 0.5, 0.9]), label="p"))
 
 
+def lerp(draw: Draw, dtype: DType) -> Case:
+    a, b, out = binary(draw, dtype).operands
+    return Case([a, b, draw.data.draw(draw.st.sampled_from([0.0, 0.1, 0.75, 1.0]), label="weight"), out])
+
+
 def sgd_step(draw: Draw, dtype: DType) -> Case:
-    shape, momentum = draw.shape(), 0.9 if draw.boolean("momentum") else 0.0
-    operands = [draw.state(shape, dtype), draw.input(shape, dtype), draw.state(shape, dtype)]
-    return Case([*operands, 0.1, momentum, 0.25, 0.01, draw.boolean("nesterov")], scale=200)
+    shapes = [draw.shape() for _ in range(draw.integer(0, 3, "parameters"))]
+    parameters, velocities = ([draw.state(shape, dtype) for shape in shapes] for _ in range(2))
+    grads = [draw.input(shape, dtype) for shape in shapes]
+    momentum = 0.9 if draw.boolean("momentum") else 0.0
+    return Case([parameters, grads, velocities, 0.1, momentum, 0.25, 0.01, draw.boolean("nesterov")], scale=200)
 
 
 def adam_step(draw: Draw, dtype: DType) -> Case:
-    shape = draw.shape()
-    operands = [draw.state(shape, dtype), draw.input(shape, dtype), draw.state(shape, dtype)]
+    shapes = [draw.shape() for _ in range(draw.integer(0, 3, "parameters"))]
+    parameters, first_moments = ([draw.state(shape, dtype) for shape in shapes] for _ in range(2))
+    grads = [draw.input(shape, dtype) for shape in shapes]
+    second_moments = [draw.state(shape, dtype, positive=True) for shape in shapes]
     settings = (0.1, 0.9, 0.99, 1e-3, 0.01, draw.boolean("decoupled"), draw.integer(1, 100, "step"))
-    return Case([*operands, draw.state(shape, dtype, positive=True), *settings], scale=2000)
+    return Case([parameters, grads, first_moments, second_moments, *settings], scale=2000)
 
 
 def _each(names: str, dtypes, make) -> dict:
@@ -477,6 +501,7 @@ CASES = {
     **_each("floor ceil exp log sqrt sin cos tanh sigmoid erf", FLOATING, unary),
     **_each("subtract floor_divide remainder add_relu relu_backward", NUMBERS, binary),
     **_each("divide", FLOATING, binary),
+    **_each("lerp", FLOATING, lerp),
     **_each("power", NUMBERS, power),
     **_each("add multiply maximum minimum", DTYPES, binary),
     **_each("where", DTYPES, where),

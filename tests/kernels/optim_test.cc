@@ -42,7 +42,7 @@ TEST(sgd) {
               v[i] = momentum * v[i] + (1 - dampening) * g;
               p[i] -= rate * (nesterov ? g + momentum * v[i] : v[i]);
             }
-            kernels.sgd_step(parameter, grad, velocity, rate, momentum, dampening, decay, nesterov);
+            kernels.sgd_step({{parameter}}, {{grad}}, {{velocity}}, rate, momentum, dampening, decay, nesterov);
             EXPECT_NEAR("parameter", values(parameter), p, tolerance(dtype), tolerance(dtype));
             EXPECT_NEAR("velocity", values(velocity), v, momentum == 0 ? 0 : tolerance(dtype),
                         momentum == 0 ? 0 : tolerance(dtype));
@@ -73,7 +73,8 @@ TEST(adam) {
             v[i] = beta2 * v[i] + (1 - beta2) * g * g;
             p[i] -= rate * (m[i] / (1 - std::pow(beta1, step))) / (std::sqrt(v[i] / (1 - std::pow(beta2, step))) + eps);
           }
-          kernels.adam_step(parameter, grad, first, second, rate, beta1, beta2, eps, decay, decoupled, step);
+          kernels.adam_step({{parameter}}, {{grad}}, {{first}}, {{second}}, rate, beta1, beta2, eps, decay, decoupled,
+                            step);
           EXPECT_NEAR("parameter", values(parameter), p, tolerance(dtype), tolerance(dtype));
           EXPECT_NEAR("first moment", values(first), m, tolerance(dtype), tolerance(dtype));
           EXPECT_NEAR("second moment", values(second), v, tolerance(dtype), tolerance(dtype));
@@ -85,12 +86,51 @@ TEST(mistakes_are_named) {
   const cpu::Kernels& kernels = cpu::kernels(highest_level());
   const Array p = compact(DType::float32, {3}), wrong = compact(DType::float32, {4}),
               wide = compact(DType::float64, {3});
-  EXPECT_THROW(ShapeError, "sgd_step: grad has shape (4,)", kernels.sgd_step(p, wrong, p, 0.1, 0, 0, 0, false));
+  const std::vector<Array> none, one{p}, two{p, compact(DType::float32, {5})};
+  EXPECT_THROW(ShapeError, "sgd_step: grad has shape (4,)", kernels.sgd_step(one, {{wrong}}, one, 0.1, 0, 0, 0, false));
+  EXPECT_THROW(ShapeError, "sgd_step: 1 arrays for grad, expected one for each of 2 parameters",
+               kernels.sgd_step(two, one, two, 0.1, 0, 0, 0, false));
+  EXPECT_THROW(DTypeError, "sgd_step: parameter is float64",
+               kernels.sgd_step({{p, wide}}, {{p, wide}}, two, 0.1, 0, 0, 0, false));
+  EXPECT_THROW(DTypeError, "sgd_step: parameter is int32",
+               kernels.sgd_step({{compact(DType::int32, {3})}}, one, one, 0.1, 0, 0, 0, false));
   EXPECT_THROW(DTypeError, "adam_step: first_moment is float64",
-               kernels.adam_step(p, p, wide, p, 0.1, 0.9, 0.9, 1e-8, 0, false, 1));
+               kernels.adam_step(one, one, {{wide}}, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1));
   EXPECT_THROW(ShapeError, "adam_step: step 0, expected 1 or more",
-               kernels.adam_step(p, p, p, p, 0.1, 0.9, 0.9, 1e-8, 0, false, 0));
-  kernels.sgd_step(p, p, wrong, 0.1, 0, 0, 0, false);  // without momentum the velocity may be any array
+               kernels.adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 0));
+  kernels.sgd_step(one, one, none, 0.1, 0, 0, 0, false);  // without momentum there need be no velocities
+  kernels.adam_step(none, none, none, none, 0.1, 0.9, 0.9, 1e-8, 0, false, 1);
+}
+
+// Arrays of all layouts and sizes, some of which lie across the threads' shares, are updated as each one would be alone.
+TEST(many_parameters_are_updated_as_if_alone) {
+  const std::vector<testing::Shape> shapes{{7}, {0, 3}, {}, {300, 210}, {64, 3}, {90'000}, {1}, {33, 5, 40}};
+  testing::for_each_level([&](const cpu::Kernels& kernels) {
+    const auto update = [&](bool together) {
+      Random random(3);
+      std::vector<Array> lists[4];
+      for (auto& list : lists)
+        for (const testing::Shape& shape : shapes) {
+          list.push_back(strided(DType::float32, shape, testing::kWritableLayouts[random.integer(0, 3)]));
+          testing::fill(list.back(), [&] { return std::fabs(random.normal()); });
+        }
+      auto& [parameters, grads, first, second] = lists;
+      const auto step = [&](const ArrayList& p, const ArrayList& g, const ArrayList& m, const ArrayList& v) {
+        kernels.adam_step(p, g, m, v, 0.1, 0.9, 0.99, 1e-8, 0.1, false, 2);
+      };
+      if (together) step(parameters, grads, first, second);
+      for (size_t i = 0; i < shapes.size() && !together; ++i)
+        step({{parameters[i]}}, {{grads[i]}}, {{first[i]}}, {{second[i]}});
+      Values result;
+      for (const auto& list : {parameters, first, second})
+        for (const Array& a : list)
+          for (double value : values(a)) result.push_back(value);
+      return result;
+    };
+    const auto alone = update(false);
+    EXPECT_SAME_WITH_THREADS([&] { return update(true); }, 1, 2, 3, 7);
+    EXPECT(update(true) == alone);
+  });
 }
 
 }  // namespace

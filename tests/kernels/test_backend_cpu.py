@@ -184,6 +184,31 @@ def test_kernels_refuse_other_types(kernel, arguments, message):
         kernel(*arguments)
 
 
+SETTINGS = (0.1, 0.0, 0.0, 0.0, False)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ones(2), (ones(2),), [None], [ones(2), 3.0], [[ones(2)]]])
+def test_kernels_refuse_other_lists(wrong):
+    with pytest.raises(TypeError, match="sgd_step: an operand is .*, expected (a list of Arrays|Array)"):
+        cpu.sgd_step(wrong, [ones(2)], [], *SETTINGS)
+    with pytest.raises(TypeError, match="sgd_step: an operand is .*, expected (a list of Arrays|Array)"):
+        cpu.sgd_step([ones(2)], wrong, [], *SETTINGS)
+
+
+def test_a_list_that_loses_its_arrays_meanwhile():
+    """The numbers come after the lists, and making one of them may run any code."""
+    parameters, grads = [ones(1000)], [ones(1000)]
+
+    class Emptying:
+        def __float__(self):
+            parameters.clear()
+            grads.clear()
+            gc.collect()
+            return 1.0
+
+    cpu.sgd_step(parameters, grads, [], Emptying(), *SETTINGS[1:])
+
+
 def test_kernel_errors_have_their_classes():
     with pytest.raises(ShapeError, match=r"add: a has shape \(2,\) and out has shape \(3,\)"):
         cpu.add(ones(2), ones(3), ones(3))
