@@ -185,6 +185,32 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   return PyBuffer_FillInfo(view, self, buffer.data(), buffer.nbytes(), /*readonly=*/0, flags);
 }
 
+// What an Array is besides its buffer and offset.
+struct Layout {
+  DType dtype;
+  Dims shape{}, strides{};
+  int ndim;  // after the shape, which it is read with
+
+  Layout(PyObject* dtype_code, PyObject* shape_tuple, PyObject* strides_tuple)
+      : dtype(dtype_from(dtype_code)), ndim(dims_from(shape_tuple, "shape", shape)) {
+    const int num_strides = dims_from(strides_tuple, "strides", strides);
+    if (ndim != num_strides) throw ShapeError(message("array: ", ndim, " extents and ", num_strides, " strides"));
+  }
+
+  // Whether there are 2^57 elements or more: a kernel may count the work of an element 64 times.
+  bool is_too_large() const {
+    int64_t size = 64;
+    bool overflows = false;
+    for (int d = 0; d < ndim; ++d)
+      if (shape[d] > 0) overflows |= __builtin_mul_overflow(size, shape[d], &size);
+    return overflows;
+  }
+
+  PyObject* array_over(const BufferPtr& buffer, int64_t offset) const {
+    return new_object<PyArray, &PyArray::array>(array_type, Array(buffer, dtype, ndim, shape, strides, offset));
+  }
+};
+
 // Array(buffer, dtype_code, shape, strides, offset)
 PyObject* make_array(PyObject*, PyObject* const* arguments, size_t count, PyObject* keywords) {
   return guarded([&] {
@@ -193,19 +219,26 @@ PyObject* make_array(PyObject*, PyObject* const* arguments, size_t count, PyObje
       throw_python_error(PyExc_TypeError,
                          message("Array: buffer is ", Py_TYPE(arguments[0])->tp_name, ", expected Buffer"));
     const BufferPtr& buffer = reinterpret_cast<PyBuffer*>(arguments[0])->buffer;
-    const DType dtype = dtype_from(arguments[1]);
-    Dims shape{}, strides{};
-    const int ndim = dims_from(arguments[2], "shape", shape), num_strides = dims_from(arguments[3], "strides", strides);
-    if (ndim != num_strides) throw ShapeError(message("array: ", ndim, " extents and ", num_strides, " strides"));
-    int64_t size = 64;  // a kernel may count the work of an element several times
-    bool too_large = false;
-    for (int d = 0; d < ndim; ++d)
-      if (shape[d] > 0) too_large |= __builtin_mul_overflow(size, shape[d], &size);
-    if (too_large) throw ShapeError("array: expected a shape of fewer than 2^57 elements");
-    if (reinterpret_cast<uintptr_t>(buffer->data()) % itemsize(dtype) != 0)
-      throw ShapeError(message("array: the buffer's memory is not aligned for ", name(dtype)));
-    return new_object<PyArray, &PyArray::array>(array_type,
-                                                Array(buffer, dtype, ndim, shape, strides, integer_from(arguments[4])));
+    const Layout layout(arguments[1], arguments[2], arguments[3]);
+    if (layout.is_too_large()) throw ShapeError("array: expected a shape of fewer than 2^57 elements");
+    if (reinterpret_cast<uintptr_t>(buffer->data()) % itemsize(layout.dtype) != 0)
+      throw ShapeError(message("array: the buffer's memory is not aligned for ", name(layout.dtype)));
+    return layout.array_over(buffer, integer_from(arguments[4]));
+  });
+}
+
+// allocate(dtype_code, shape, strides): (Buffer, Array), in one call as every result of an operation needs both
+PyObject* allocate(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  return guarded([&] {
+    check_count("allocate", count, 3);
+    const Layout layout(arguments[0], arguments[1], arguments[2]);
+    if (layout.is_too_large()) throw OutOfMemoryError("out of memory: asked for 2^57 elements or more");
+    int64_t nbytes = itemsize(layout.dtype);
+    for (int d = 0; d < layout.ndim; ++d) nbytes *= layout.shape[d];
+    const auto memory = std::make_shared<Buffer>(nbytes);
+    const auto buffer = py::reinterpret_steal<py::object>(new_object<PyBuffer, &PyBuffer::buffer>(buffer_type, memory));
+    const auto array = py::reinterpret_steal<py::object>(layout.array_over(memory, 0));
+    return PyTuple_Pack(2, buffer.ptr(), array.ptr());
   });
 }
 
@@ -349,6 +382,8 @@ void add_kernels(py::module_& module) {
    }),                                                                                  \
    METH_FASTCALL, #parameters},
   static PyMethodDef methods[] = {
+      {"allocate", as_method(allocate), METH_FASTCALL,
+       "allocate(dtype_code, shape, strides): a Buffer for these elements, which are dense, and the Array over it."},
       {"scalar", as_method(make_scalar), METH_FASTCALL, "scalar(value, dtype_code): a 0-d operand."},
       NEEDLE_CPU_KERNELS(NEEDLE_METHOD){}};
 #undef NEEDLE_METHOD

@@ -32,6 +32,12 @@ def Array(buffer: np.ndarray, code: int, shape: tuple, strides: tuple, offset: i
     return np.ndarray(shape, dtype, buffer, offset * step, tuple(stride * step for stride in strides))
 
 
+def allocate(code: int, shape: tuple, strides: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """Memory for an array without gaps, and the array."""
+    buffer = Buffer(math.prod(shape) * DTYPES[code].itemsize)
+    return buffer, Array(buffer, code, shape, strides, 0)
+
+
 def scalar(value: float, code: int) -> np.ndarray:
     """A 0-d operand."""
     return np.asarray(value).astype(DTYPES[code].numpy)

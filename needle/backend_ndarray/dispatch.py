@@ -6,7 +6,7 @@ from needle.backend_ndarray.device import Device
 
 
 def call(device: Device, kernel: str, *operands) -> None:
-    """Calls a kernel of kernel_table.py on NDArrays of `device`, kernel operands of theirs, lists of NDArrays and numbers.
+    """Calls a kernel of kernel_table.py on NDArrays of `device`, lists of them, kernel operands, and plain numbers.
 
     Nothing else calls a kernel, so that whatever wants to see a computation (a tracer, a profiler, a compiler that
     records a training step) finds all of it here.

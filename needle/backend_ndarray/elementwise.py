@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from needle.backend_ndarray import ndarray
-from needle.backend_ndarray.device import same_device
+from needle.backend_ndarray.device import Device, same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, bool_, float32, promote_scalar, promote_types
-from needle.backend_ndarray.shape import broadcast_shapes
+from needle.backend_ndarray.shape import Shape, broadcast_shapes, compact_strides, dense_strides_like, remembered
 from needle.backend_ndarray.spec import Spec
 from needle.errors import DTypeError
 
@@ -76,13 +78,18 @@ def _unary(op: str, doc: str):
 
 def _binary(op: str, doc: str):
     def function(a, b):
-        a, b = _as_operand(op, a, b), _as_operand(op, b, a)
-        spec = infer_binary(op, a, b)
-        arrays = [x for x in (a, b) if isinstance(x, ndarray.NDArray)]
-        same_device(op, *arrays)
-        out = _empty_result(spec, arrays)
-        dtype = spec.dtype if spec.dtype is not bool_ else operand_dtype(op, a, b)
-        call(out.device, op, _prepare(op, a, dtype, out), _prepare(op, b, dtype, out), out)
+        NDArray = ndarray.NDArray
+        if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+            a, b = _beside(b, a), _beside(a, b)
+        result, dtype, a_is_ready, b_is_ready = _plan_binary(
+            op,
+            (a.shape, a.strides, a.dtype, a.device) if isinstance(a, NDArray) else type(a),
+            (b.shape, b.strides, b.dtype, b.device) if isinstance(b, NDArray) else type(b),
+        )
+        out = NDArray.allocate(*result)
+        a = a if a_is_ready else _prepare(op, a, dtype, out)
+        b = b if b_is_ready else _prepare(op, b, dtype, out)
+        call(out.device, op, a, b, out)
         return out
 
     function.__name__ = function.__qualname__ = op
@@ -90,13 +97,38 @@ def _binary(op: str, doc: str):
     return function
 
 
-def _as_operand(op: str, x, other):
-    """Python numbers stay as they are; NumPy arrays come along as arrays of the other operand's device."""
-    if isinstance(x, ndarray.NDArray) or isinstance(x, _NUMBER):
-        return x
-    if isinstance(x, np.ndarray) and isinstance(other, ndarray.NDArray):
-        return ndarray.array(x, device=other.device)
-    raise DTypeError(f"{op}: an operand of type {type(x).__name__}: expected an array or a number")
+def _beside(other, x):
+    """A NumPy array comes along as an array of the other operand's device."""
+    is_one = isinstance(x, np.ndarray) and isinstance(other, ndarray.NDArray)
+    return ndarray.array(x, device=other.device) if is_one else x
+
+
+class _Layout(NamedTuple):
+    """What a result depends on, but for values. Of an operand that is a number there is only its type."""
+
+    shape: Shape
+    strides: Shape
+    dtype: DType
+    device: Device
+
+
+@remembered
+def _plan_binary(op: str, *operands: _Layout | type) -> tuple[_Layout, DType, bool, bool]:
+    """The layout of op's result, the dtype in which it works, and whether each operand can be used as it is.
+
+    The result lies in memory as the first operand that has its shape.
+    """
+    for operand in operands:
+        if isinstance(operand, type) and not issubclass(operand, _NUMBER):
+            raise DTypeError(f"{op}: an operand of type {operand.__name__}: expected an array or a number")
+    a, b = (operand(0) if isinstance(operand, type) else _Layout(*operand) for operand in operands)
+    arrays = [x for x in (a, b) if isinstance(x, _Layout)]
+    device = same_device(op, *arrays)
+    shape, dtype = infer_binary(op, a, b)
+    like = next((x.strides for x in arrays if x.shape == shape), compact_strides(shape))
+    worked = operand_dtype(op, a, b)
+    ready = [isinstance(x, _Layout) and x.dtype is worked and x.shape == shape for x in (a, b)]
+    return _Layout(shape, dense_strides_like(shape, like), dtype, device), worked, *ready
 
 
 def _prepare(op: str, x, dtype: DType, out):

@@ -1,8 +1,9 @@
 """Every kernel that a backend has: its operands, in order, and what it computes.
 
 A backend is a module with one function per entry, plus `Buffer(nbytes)`, `Array(buffer, dtype_code, shape, strides,
-offset)` and `scalar(value, dtype_code)`, which make the operands. backend_numpy.py is the reference that every other
-backend is tested against, over all dtypes and strides (tests/backend_ndarray/test_conformance.py).
+offset)`, `allocate(dtype_code, shape, strides)`, which makes both, and `scalar(value, dtype_code)`. backend_numpy.py is
+the reference that every other backend is tested against, over all dtypes and strides
+(tests/backend_ndarray/test_conformance.py).
 
 Rules that hold for every kernel:
 

@@ -30,13 +30,11 @@ from needle.backend_ndarray.shape import (
 )
 from needle.errors import DTypeError, OutOfMemoryError, ShapeError
 
-_MAX_BYTES = 2**62
-
 
 class NDArray:
     """A strided n-d array. `NDArray(data, device=None, dtype=None)` copies, see `array`."""
 
-    __slots__ = ("buffer", "shape", "strides", "offset", "dtype", "device", "_operand")
+    __slots__ = ("buffer", "shape", "strides", "offset", "dtype", "device", "operand")
     __array_priority__ = 1000  # NumPy's operators leave `numpy_array + ndarray` to us
 
     buffer: object
@@ -45,6 +43,7 @@ class NDArray:
     offset: int
     dtype: DType
     device: Device
+    operand: object
 
     def __new__(cls, data, device: Device | None = None, dtype: str | DType | None = None) -> NDArray:
         return array(data, device=device, dtype=dtype)
@@ -59,16 +58,30 @@ class NDArray:
         view.offset = offset
         view.dtype = dtype
         view.device = device
-        view._operand = None
         return view
 
-    @property
-    def operand(self):
-        """The same array as the device's kernels know it."""
-        if self._operand is None:
-            kernels = self.device.kernels
-            self._operand = kernels.Array(self.buffer, self.dtype.code, self.shape, self.strides, self.offset)
-        return self._operand
+    @staticmethod
+    def allocate(shape: Shape, strides: Shape, dtype: DType, device: Device) -> NDArray:
+        """An array of any content whose strides leave no gaps."""
+        out = object.__new__(NDArray)
+        try:
+            out.buffer, out.operand = device.kernels.allocate(dtype.code, shape, strides)
+        except OutOfMemoryError as error:
+            raise OutOfMemoryError(f"{device}: an array of shape {shape} and dtype {dtype}: {error}") from None
+        out.shape = shape
+        out.strides = strides
+        out.offset = 0
+        out.dtype = dtype
+        out.device = device
+        return out
+
+    def __getattr__(self, name: str):
+        """Makes `operand`, the same array as the device's kernels know it, when one first takes it."""
+        if name != "operand":
+            raise AttributeError(f"NDArray has no attribute {name!r}")
+        kernels = self.device.kernels
+        self.operand = kernels.Array(self.buffer, self.dtype.code, self.shape, self.strides, self.offset)
+        return self.operand
 
     # Facts
 
@@ -384,20 +397,13 @@ def _varargs(values: tuple) -> Sequence[int]:
 def empty(shape, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
     """A compact array of any content."""
     shape = as_shape(shape)
-    return _allocate(shape, compact_strides(shape), as_dtype(dtype), device or default_device())
+    return NDArray.allocate(shape, compact_strides(shape), as_dtype(dtype), device or default_device())
 
 
 def empty_like(a: NDArray, dtype: DType | None = None, shape: Shape | None = None) -> NDArray:
     """An array of any content with the order of a's axes in memory, without gaps."""
     shape = a.shape if shape is None else shape
-    return _allocate(shape, dense_strides_like(shape, a.strides), dtype or a.dtype, a.device)
-
-
-def _allocate(shape: Shape, strides: Shape, dtype: DType, device: Device) -> NDArray:
-    nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes > _MAX_BYTES:
-        raise OutOfMemoryError(f"{device}: an array of shape {shape} and dtype {dtype} takes {nbytes} bytes")
-    return NDArray.make(device.kernels.Buffer(nbytes), shape, strides, 0, dtype, device)
+    return NDArray.allocate(shape, dense_strides_like(shape, a.strides), dtype or a.dtype, a.device)
 
 
 def full(shape, fill_value: float, dtype: str | DType = float32, device: Device | None = None) -> NDArray:

@@ -15,7 +15,7 @@ from needle.errors import ShapeError
 
 Shape = tuple[int, ...]
 MAX_DIMS = 8
-_remembered = functools.lru_cache(maxsize=4096)
+remembered = functools.lru_cache(maxsize=4096)
 
 
 def as_shape(shape: int | Iterable[int]) -> Shape:
@@ -27,7 +27,7 @@ def as_shape(shape: int | Iterable[int]) -> Shape:
     return _checked(extents)
 
 
-@_remembered
+@remembered
 def _checked(extents: Shape) -> Shape:
     if any(extent < 0 for extent in extents):
         raise ShapeError(f"shape {extents}: expected extents of 0 or more")
@@ -36,7 +36,7 @@ def _checked(extents: Shape) -> Shape:
     return extents
 
 
-@_remembered
+@remembered
 def compact_strides(shape: Shape) -> Shape:
     """The strides of a row-major array without gaps."""
     strides, step = [], 1
@@ -46,7 +46,7 @@ def compact_strides(shape: Shape) -> Shape:
     return tuple(reversed(strides))
 
 
-@_remembered
+@remembered
 def is_compact(shape: Shape, strides: Shape) -> bool:
     """Whether the strides are those of a row-major array; those of extents of 1 do not matter."""
     step = 1
@@ -57,7 +57,7 @@ def is_compact(shape: Shape, strides: Shape) -> bool:
     return True
 
 
-@_remembered
+@remembered
 def dense_strides_like(shape: Shape, strides: Shape) -> Shape:
     """Strides without gaps for `shape`, its axes laid out in memory in the same order as those of `strides`.
 
@@ -74,7 +74,7 @@ def dense_strides_like(shape: Shape, strides: Shape) -> Shape:
     return tuple(result)
 
 
-@_remembered
+@remembered
 def reshape_strides(shape: Shape, strides: Shape, new_shape: Shape) -> Shape | None:
     """Strides under which the same memory has `new_shape`, or None where that takes a copy.
 
@@ -115,7 +115,7 @@ def resolve_reshape(op: str, shape: Shape, new_shape: Sequence[int]) -> Shape:
     return _resolved(op, shape, tuple(map(operator.index, new_shape)))
 
 
-@_remembered
+@remembered
 def _resolved(op: str, shape: Shape, new_shape: Shape) -> Shape:
     size = math.prod(shape)
     unknown = [axis for axis, extent in enumerate(new_shape) if extent == -1]
@@ -128,7 +128,7 @@ def _resolved(op: str, shape: Shape, new_shape: Shape) -> Shape:
     return as_shape(new_shape)
 
 
-@_remembered
+@remembered
 def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
     """The common shape: aligned at the last axis, extents are equal or 1. Raises ShapeError otherwise."""
     first, *rest = shapes
@@ -170,7 +170,7 @@ def normalize_axes(op: str, axes: int | Iterable[int] | None, ndim: int) -> tupl
     return result
 
 
-@_remembered
+@remembered
 def reduced_shape(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     """The shape after a reduction over `axes`."""
     if keepdims:
