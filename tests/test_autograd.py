@@ -6,8 +6,11 @@ import weakref
 import numpy as np
 import pytest
 
-from needle import ops
-from needle.autograd import Parameter, Tensor, find_topo_sort, gradients, no_grad
+import needle as ndl
+from needle import autograd, ops
+from needle.autograd import Op, Parameter, Tensor, find_topo_sort, gradients, no_grad
+from needle.backend_ndarray import cpu
+from needle.backend_ndarray.elementwise import add_to
 from needle.errors import GradientError, ShapeError
 
 
@@ -121,6 +124,45 @@ def test_a_training_step_frees_its_graph_as_it_goes(device):
     assert freed() is None and w.grad.item() == 36 and w.grad.op is None
     with pytest.raises(GradientError, match="create_graph=True"):
         loss.backward()
+
+
+def bytes_in_use():
+    gc.collect()
+    return ndl.memory_stats(cpu())["current"]
+
+
+class Probe(Op):
+    """The identity, which notes how much memory is in use when the backward pass reaches it."""
+
+    def compute(self, a):
+        return a
+
+    def gradient(self, out_grad, node):
+        self.bytes = bytes_in_use()
+        return out_grad
+
+
+def test_a_backward_pass_lets_activations_go_as_it_passes():
+    nbytes, layers, probe = 4 << 16, 20, Probe()
+    w = Parameter(np.ones(1 << 16), device=cpu())
+    before = bytes_in_use()
+    x = probe(w)
+    for _ in range(layers):
+        x = ops.tanh(x)
+    loss = x.sum()
+    del x
+    assert bytes_in_use() >= before + nbytes * layers
+    loss.backward()
+    assert probe.bytes <= before + nbytes * 3  # of the 20 activations the last one, and adjoints
+
+
+def test_adjoints_are_added_up_in_place(device, monkeypatch):
+    """The first sum is a new array, as its terms may be in use elsewhere; the others are added to that one."""
+    w, sums = Parameter(np.ones(3), device=device), []
+    monkeypatch.setattr(autograd, "add_to", lambda total, term: (sums.append(total), add_to(total, term)))
+    sum([w * 2.0 for _ in range(20)], w * 2.0).sum().backward()
+    assert len(sums) == 19 and len({id(total.buffer) for total in sums}) == 1
+    np.testing.assert_array_equal(w.grad.numpy(), [42, 42, 42])
 
 
 def test_create_graph_keeps_it(device):

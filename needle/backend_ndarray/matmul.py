@@ -44,8 +44,10 @@ def matmul(a, b):
         a = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
     batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
     out = ndarray.empty((*batch, a.shape[-2], b.shape[-1]), spec.dtype, a.device)
-    call(a.device, "matmul", a.broadcast_to((*batch, *a.shape[-2:])), b.broadcast_to((*batch, *b.shape[-2:])), out)
-    return out.reshape(spec.shape)
+    if batch:
+        a, b = a.broadcast_to((*batch, *a.shape[-2:])), b.broadcast_to((*batch, *b.shape[-2:]))
+    call(a.device, "matmul", a, b, out)
+    return out if out.shape == spec.shape else out.reshape(spec.shape)
 
 
 def infer_linear(x, weight, bias) -> Spec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import bool_, float32, float64, int64
-from needle.backend_ndarray.shape import normalize_axes, normalize_axis, reduced_shape
+from needle.backend_ndarray.shape import compact_strides, normalize_axes, normalize_axis, reduced_shape
 from needle.backend_ndarray.spec import Spec
 from needle.errors import DTypeError, ShapeError
 
@@ -26,7 +26,7 @@ def _reduce(op: str, a, axis, keepdims: bool):
     axes = normalize_axes(op, axis, a.ndim)
     out = ndarray.empty(reduced_shape(a.shape, axes, True), spec.dtype, a.device)
     call(a.device, op, a.astype(spec.dtype), out)
-    return out.reshape(spec.shape)
+    return out.view(spec.shape, compact_strides(spec.shape))
 
 
 def sum(a, axis=None, keepdims: bool = False):

@@ -21,7 +21,7 @@ remembered = functools.lru_cache(maxsize=4096)
 def as_shape(shape: int | Iterable[int]) -> Shape:
     """A tuple of non-negative ints from an int or an iterable of whatever counts as one."""
     try:
-        extents = tuple(map(operator.index, shape)) if isinstance(shape, Iterable) else (operator.index(shape),)
+        extents = tuple(map(operator.index, shape)) if hasattr(shape, "__iter__") else (operator.index(shape),)
     except TypeError:
         raise ShapeError(f"shape {shape!r}: expected whole numbers") from None
     return _checked(extents)
@@ -161,9 +161,15 @@ def normalize_axes(op: str, axes: int | Iterable[int] | None, ndim: int) -> tupl
     """The axes counted from the front, in the order given; None means all of them. Raises ShapeError for a repeat."""
     if axes is None:
         return tuple(range(ndim))
-    if not isinstance(axes, Iterable):
-        axes = (axes,)
-    axes = tuple(axes)
+    axes = tuple(axes) if hasattr(axes, "__iter__") else (axes,)
+    try:
+        return _normalized(op, tuple(map(operator.index, axes)), ndim)
+    except TypeError:
+        raise ShapeError(f"{op}: axes {axes!r}: expected whole numbers") from None
+
+
+@remembered
+def _normalized(op: str, axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
     result = tuple(normalize_axis(op, axis, ndim) for axis in axes)
     if len(set(result)) != len(result):
         raise ShapeError(f"{op}: axes {axes}: expected each axis once")

@@ -102,7 +102,7 @@ TEST(mistakes_are_named) {
   kernels.adam_step(none, none, none, none, 0.1, 0.9, 0.9, 1e-8, 0, false, 1);
 }
 
-// Arrays of all layouts and sizes, some of which lie across the threads' shares, are updated as each one would be alone.
+// Arrays of all layouts and sizes, some of which lie across the threads' shares.
 TEST(many_parameters_are_updated_as_if_alone) {
   const std::vector<testing::Shape> shapes{{7}, {0, 3}, {}, {300, 210}, {64, 3}, {90'000}, {1}, {33, 5, 40}};
   testing::for_each_level([&](const cpu::Kernels& kernels) {

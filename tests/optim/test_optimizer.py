@@ -7,7 +7,8 @@ import pytest
 
 from needle import nn
 from needle.autograd import Parameter, Tensor
-from needle.backend_ndarray import cpu_numpy
+from needle.backend_ndarray import cpu, cpu_numpy
+from needle.config import memory_stats, reset_peak_memory
 from needle.errors import CheckpointError, DeviceError, DTypeError, ShapeError
 from needle.optim import SGD, Adam, AdamW, Optimizer
 
@@ -60,6 +61,61 @@ def test_updates_happen_in_place_and_keep_the_dtype(name, dtype, device):
     for parameter, array, value in zip(params, arrays, before):
         assert parameter.cached_data is array and parameter.dtype == dtype
         assert (parameter.numpy() != value).any()
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_a_step_allocates_nothing_but_its_moments_at_first(name):
+    params = parameters(cpu(), shapes=[(1 << 14,)] * 5)
+    optimizer = MAKE[name](params)
+    optimizer.step()
+    reset_peak_memory(cpu())
+    before = memory_stats(cpu())["current"]
+    optimizer.step()
+    assert memory_stats(cpu())["peak"] == memory_stats(cpu())["current"] == before
+
+
+def test_all_parameters_of_a_kind_are_updated_by_one_call(device, monkeypatch):
+    params = parameters(device) + parameters(device, "float64") + parameters(device)
+    optimizer, calls = Adam(params), []
+    update = optimizer.update
+    monkeypatch.setattr(optimizer, "update", lambda *args: (calls.append((len(args[0]), args[3])), update(*args)))
+    for parameter in params[6:]:
+        parameter.grad, late = None, parameter.grad
+    optimizer.step()
+    params[8].grad = late
+    optimizer.step()
+    assert calls == [(3, 1), (3, 1), (3, 2), (3, 2), (1, 1)]
+    assert optimizer.steps == [2] * 6 + [0, 0, 1]
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_parameters_that_share_memory_are_updated_one_after_another(name, device):
+    whole = Tensor(np.ones(6), device=device, dtype="float64")
+    params = [Parameter(np.zeros(4), device=device, dtype="float64") for _ in range(2)]
+    alone = Parameter(np.ones(6), device=device, dtype="float64")
+    params[0].data, params[1].data = whole[:4], whole[2:]
+    grad = np.random.randn(6)
+    for parameter, part in zip(params, (grad[:4], grad[2:])):
+        parameter.grad = Tensor(part, device=device, dtype="float64")
+    MAKE[name](params, weight_decay=0).step()
+    for first, last in ((0, 4), (2, 6)):
+        part = np.zeros(6)
+        part[first:last] = grad[first:last]
+        alone.grad = Tensor(part, device=device, dtype="float64")
+        MAKE[name]([alone], weight_decay=0).step()
+    np.testing.assert_allclose(whole.numpy(), alone.numpy(), rtol=1e-12)
+
+
+def test_a_gradient_that_is_refused_changes_no_parameter(device):
+    params = parameters(device)
+    before = [parameter.numpy() for parameter in params]
+    params[2].grad = Tensor(np.ones(3), device=device)
+    optimizer = Adam(params)
+    with pytest.raises(ShapeError, match=r"params\[2\]"):
+        optimizer.step()
+    assert optimizer.steps == [0, 0, 0]
+    for parameter, value in zip(params, before):
+        np.testing.assert_array_equal(parameter.numpy(), value)
 
 
 def test_a_gradient_of_another_dtype_is_converted(device):
