@@ -80,7 +80,7 @@ def _binary(op: str, doc: str):
     def function(a, b):
         NDArray = ndarray.NDArray
         if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-            a, b = _beside(b, a), _beside(a, b)
+            a, b = _beside(a, b), _beside(b, a)
         result, dtype, a_is_ready, b_is_ready = _plan_binary(
             op,
             (a.shape, a.strides, a.dtype, a.device) if isinstance(a, NDArray) else type(a),
@@ -97,7 +97,7 @@ def _binary(op: str, doc: str):
     return function
 
 
-def _beside(other, x):
+def _beside(x, other):
     """A NumPy array comes along as an array of the other operand's device."""
     is_one = isinstance(x, np.ndarray) and isinstance(other, ndarray.NDArray)
     return ndarray.array(x, device=other.device) if is_one else x

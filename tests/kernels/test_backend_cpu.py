@@ -139,6 +139,37 @@ def test_array_takes_any_integer():
     cpu.Array(BUFFER, np.int64(0), (np.int32(4), True), (np.int64(1), 1), np.uint8(3))
 
 
+def test_allocate_makes_a_buffer_and_the_array_over_it():
+    buffer, array = cpu.allocate(FLOAT32, (2, 3), (1, 2))
+    values = np.ndarray((6,), np.float32, memoryview(buffer))
+    values[:] = 3
+    cpu.add(array, array, array)
+    assert buffer.nbytes == 24 and values.tolist() == [6] * 6
+    del buffer, values
+    cpu.add(array, array, array)  # keeps its memory
+    assert cpu.allocate(FLOAT64, (), ())[0].nbytes == 8 and cpu.allocate(FLOAT64, (0, 5), (5, 1))[0].nbytes == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((), TypeError),
+        ((FLOAT32, (2,)), TypeError),
+        ((FLOAT32, [2], (1,)), TypeError),
+        ((99, (2,), (1,)), DTypeError),
+        ((FLOAT32, (2,), (1, 1)), ShapeError),
+        ((FLOAT32, (-2,), (1,)), ShapeError),
+        ((FLOAT32, (2,), (2,)), ShapeError),  # a gap
+        ((FLOAT32, (2,), (-1,)), ShapeError),
+        ((FLOAT32, (2**62, 2**62), (0, 0)), OutOfMemoryError),
+        ((FLOAT32, (2**45,), (1,)), OutOfMemoryError),
+    ],
+)
+def test_allocate_refuses(arguments, error):
+    with pytest.raises(error):
+        cpu.allocate(*arguments)
+
+
 @pytest.mark.parametrize("kind", [cpu.Buffer, cpu.Array])
 def test_types_are_made_by_a_call_alone(kind):
     with pytest.raises(TypeError):
