@@ -34,7 +34,7 @@ from needle.errors import DTypeError, OutOfMemoryError, ShapeError
 class NDArray:
     """A strided n-d array. `NDArray(data, device=None, dtype=None)` copies, see `array`."""
 
-    __slots__ = ("buffer", "shape", "strides", "offset", "dtype", "device", "operand")
+    __slots__ = ("buffer", "shape", "strides", "offset", "dtype", "device", "_operand")
     __array_priority__ = 1000  # NumPy's operators leave `numpy_array + ndarray` to us
 
     buffer: object
@@ -43,7 +43,6 @@ class NDArray:
     offset: int
     dtype: DType
     device: Device
-    operand: object
 
     def __new__(cls, data, device: Device | None = None, dtype: str | DType | None = None) -> NDArray:
         return array(data, device=device, dtype=dtype)
@@ -58,6 +57,7 @@ class NDArray:
         view.offset = offset
         view.dtype = dtype
         view.device = device
+        view._operand = None
         return view
 
     @staticmethod
@@ -65,7 +65,7 @@ class NDArray:
         """An array of any content whose strides leave no gaps."""
         out = object.__new__(NDArray)
         try:
-            out.buffer, out.operand = device.kernels.allocate(dtype.code, shape, strides)
+            out.buffer, out._operand = device.kernels.allocate(dtype.code, shape, strides)
         except OutOfMemoryError as error:
             raise OutOfMemoryError(f"{device}: an array of shape {shape} and dtype {dtype}: {error}") from None
         out.shape = shape
@@ -75,13 +75,13 @@ class NDArray:
         out.device = device
         return out
 
-    def __getattr__(self, name: str):
-        """Makes `operand`, the same array as the device's kernels know it, when one first takes it."""
-        if name != "operand":
-            raise AttributeError(f"NDArray has no attribute {name!r}")
-        kernels = self.device.kernels
-        self.operand = kernels.Array(self.buffer, self.dtype.code, self.shape, self.strides, self.offset)
-        return self.operand
+    @property
+    def operand(self):
+        """The same array as the device's kernels know it."""
+        if self._operand is None:
+            kernels = self.device.kernels
+            self._operand = kernels.Array(self.buffer, self.dtype.code, self.shape, self.strides, self.offset)
+        return self._operand
 
     # Facts
 
