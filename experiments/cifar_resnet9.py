@@ -59,8 +59,10 @@ def _train(folder: RunFolder) -> dict[str, Any]:
         FLAGS.data_dir, transforms=transforms, test_transforms=normalize, notice=notice
     )
     data = "synthetic" if source == "synthetic" else "CIFAR-10"
+    # On the CPU a step has all cores, and a thread that makes the next batch meanwhile takes one away from it.
+    workers = 0 if device.name == "cpu" else 1
     train_batches, test_batches = (
-        FirstBatches(DataLoader(dataset, FLAGS.batch_size, shuffle, device, num_workers=1), FLAGS.limit_batches)
+        FirstBatches(DataLoader(dataset, FLAGS.batch_size, shuffle, device, num_workers=workers), FLAGS.limit_batches)
         for dataset, shuffle in ((train_set, True), (test_set, False))
     )
     model = ARCHITECTURES[FLAGS.arch](device=device)

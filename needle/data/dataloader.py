@@ -5,11 +5,12 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from needle import backend_ndarray as nd
 from needle.autograd import Tensor
 from needle.data.dataset import Dataset
 from needle.data.transforms import batch_method, use_generator
@@ -85,22 +86,38 @@ class DataLoader:
         return self._tensors(self._load_ahead(batches, seeds) if self.num_workers else self._load_each(batches, seeds))
 
     def _tensors(self, loaded: Generator[Sequence[np.ndarray], None, None]) -> Iterator[tuple[Tensor, ...]]:
+        _, finish = self._batch_methods()
         with contextlib.closing(loaded):  # ends the threads when the loop is left early
             for fields in loaded:
-                yield tuple(self._tensor(field) for field in fields)
+                arrays = tuple(self._array(field) for field in fields)
+                if finish is not None:
+                    arrays = finish(arrays)
+                yield tuple(self._tensor(array) for array in arrays)
 
-    def _tensor(self, field: np.ndarray) -> Tensor:
+    def _batch_methods(self) -> tuple[Callable | None, Callable | None]:
+        """The data set's methods `get_raw_batch` and `finish_batch`, or `get_batch` and None, or two times None."""
+        items = ("__getitem__", "apply_transforms")
+        get_raw, finish = (
+            batch_method(self.dataset, name, (*items, "get_batch")) for name in ("get_raw_batch", "finish_batch")
+        )
+        if get_raw is not None and finish is not None:
+            return get_raw, finish
+        return batch_method(self.dataset, "get_batch", items), None
+
+    def _array(self, field: np.ndarray) -> nd.NDArray:
         name = field.dtype.name
         is_floating = field.dtype.kind == "f" or name == "bfloat16"
         if not is_floating and name not in _INTEGER_DTYPES:
             raise DTypeError(f"DataLoader: expected fields of numbers, met one of dtype {name}")
-        dtype = self.dtype if is_floating else _INTEGER_DTYPES[name]
-        return Tensor(field, device=self.device, dtype=dtype, requires_grad=False)
+        return nd.array(field, device=self.device, dtype=self.dtype if is_floating else _INTEGER_DTYPES[name])
+
+    def _tensor(self, array: nd.NDArray) -> Tensor:
+        return Tensor.make_const(array.astype(self.dtype) if array.dtype.kind == "floating" else array)
 
     def _load(self, indices: np.ndarray, seed: tuple[int, int] | None) -> Sequence[np.ndarray]:
         """The fields of the examples at `indices`, as arrays (N, ...)."""
-        get_batch = batch_method(self.dataset, "get_batch", ("__getitem__", "apply_transforms"))
-        with contextlib.nullcontext() if seed is None else use_generator(np.random.RandomState(seed)):
+        get_batch, _ = self._batch_methods()
+        with contextlib.nullcontext() if seed is None else use_generator(lambda: np.random.RandomState(seed)):
             if get_batch is None:
                 return _stack([self.dataset[index] for index in indices.tolist()])
             fields = get_batch(indices)

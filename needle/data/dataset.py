@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from needle.data.transforms import Compose
+from needle.backend_ndarray import NDArray
+from needle.data.transforms import Compose, Normalize, RandomCrop, RandomFlipHorizontal
 from needle.errors import DTypeError, ShapeError
 
 Transforms = Callable | Sequence[Callable] | None
+
+# What only moves pixels and puts zeros in, and therefore does the same with bytes as with numbers in 0..1.
+_MOVES = (RandomFlipHorizontal, RandomCrop)
 
 
 class Dataset:
@@ -19,6 +23,9 @@ class Dataset:
     An example is a tuple of arrays and numbers, such as (image, label). A subclass may also define
     `get_batch(indices)`, which takes an integer array (N,) and returns the examples' fields as arrays (N, ...); a
     DataLoader then asks for whole batches, where it would otherwise stack N examples.
+
+    What a device does faster may be left to it: then `get_raw_batch(indices)` returns the fields as arrays for
+    `finish_batch(fields)`, which is given them as NDArrays of the loader's device, and returns what `get_batch` would.
     """
 
     transforms: Sequence[Callable] = ()
@@ -93,6 +100,27 @@ class ImageDataset(Dataset):
     def get_batch(self, indices: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The images (N, ...) and labels (N,) at `indices`, transformed as a batch."""
         return Compose(self.transforms).batch(_unit_range(self.X[indices])), self.y[indices]
+
+    def get_raw_batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same, or where `transforms` allow it images in bytes, which `finish_batch` makes of them on a device."""
+        if (stages := self._stages()) is None:
+            return self.get_batch(indices)
+        return Compose(stages[0]).batch(self.X[indices]), self.y[indices]
+
+    def finish_batch(self, fields: tuple[NDArray, NDArray]) -> tuple[NDArray, NDArray]:
+        """Images and labels as `get_batch` has them, of what `get_raw_batch` returned, on any device."""
+        images, labels = fields
+        if (stages := self._stages()) is not None:
+            images = images.astype("float32") / 255
+            for normalize in stages[1]:
+                images = normalize.on_device(images)
+        return images, labels
+
+    def _stages(self) -> tuple[list[Callable], list[Normalize]] | None:
+        """`transforms` as those that move bytes and at most one Normalize after them; None where there are others."""
+        transforms = list(self.transforms)
+        last = [transforms.pop()] if transforms and type(transforms[-1]) is Normalize else []
+        return (transforms, last) if all(type(transform) in _MOVES for transform in transforms) else None
 
 
 def _unit_range(images: np.ndarray) -> np.ndarray:

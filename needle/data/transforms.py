@@ -15,26 +15,31 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from needle import backend_ndarray as nd
 from needle.errors import ShapeError
 
 _MAX_CHANNELS = 4
-_generator: contextvars.ContextVar = contextvars.ContextVar("needle.data generator", default=np.random)
+_generator: contextvars.ContextVar = contextvars.ContextVar("needle.data generator", default=lambda: np.random)
 
 
 def generator() -> Any:
     """What transforms draw from: the module `np.random` or an `np.random.RandomState`, alike in their methods."""
-    return _generator.get()
+    return _generator.get()()
 
 
 @contextlib.contextmanager
-def use_generator(random_state: np.random.RandomState) -> Iterator[None]:
-    """Within this context, and in this thread only, `generator()` is `random_state`."""
-    token = _generator.set(random_state)
+def use_generator(make: Callable[[], np.random.RandomState]) -> Iterator[None]:
+    """Within this context, and in this thread only, `generator()` is what `make` returns when first asked for.
+
+    Only then, because seeding takes as long as augmenting some images.
+    """
+    token = _generator.set(functools.cache(make))
     try:
         yield
     finally:
@@ -145,11 +150,21 @@ class Normalize(Transform):
             raise ValueError(f"Normalize: std must be above 0, met {std!r}")
 
     def apply(self, images: np.ndarray) -> np.ndarray:
-        channels = images.shape[1]
+        self._check_channels(images.shape[1])
+        return (images.astype(np.float32, copy=False) - self.mean.reshape(-1, 1, 1)) / self.std.reshape(-1, 1, 1)
+
+    def on_device(self, images: nd.NDArray) -> nd.NDArray:
+        """`batch` of float32 images on any device, by its kernels; the same numbers."""
+        channels_first = self._is_channels_first(images.shape[1:])
+        self._check_channels(images.shape[1 if channels_first else 3])
+        shape = (-1, 1, 1) if channels_first else (-1,)
+        mean, std = (nd.array(value.reshape(shape), device=images.device) for value in (self.mean, self.std))
+        return (images - mean) / std
+
+    def _check_channels(self, channels: int) -> None:
         for name, value in (("mean", self.mean), ("std", self.std)):
             if value.ndim == 1 and len(value) not in (1, channels):
                 raise ShapeError(f"Normalize: {name} has {len(value)} values, but the images have {channels} channels")
-        return (images.astype(np.float32, copy=False) - self.mean.reshape(-1, 1, 1)) / self.std.reshape(-1, 1, 1)
 
 
 class Compose:

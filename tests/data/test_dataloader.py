@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from needle.autograd import Tensor
-from needle.backend_ndarray import cpu_numpy
-from needle.data import DataLoader, Dataset, ImageDataset, NDArrayDataset, RandomCrop, RandomFlipHorizontal
+from needle.backend_ndarray import cpu, cpu_numpy
+from needle.data import DataLoader, Dataset, ImageDataset, NDArrayDataset, Normalize, RandomCrop, RandomFlipHorizontal
+from needle.data.transforms import use_generator
 from needle.errors import DTypeError, ShapeError
 
 
@@ -307,3 +308,46 @@ def test_examples_that_do_not_fit_together():
         list(loader([(1,), (1, 2)], 2))
     with pytest.raises(DTypeError, match="expected fields of numbers, met one of dtype str"):
         list(loader(["a", "b"], 2))
+
+
+@pytest.mark.parametrize("device", [cpu(), cpu_numpy()], ids=repr)
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(
+    "transforms",
+    [(), (Normalize((0.4, 0.5, 0.6), 0.3),), (RandomFlipHorizontal(), RandomCrop(3), Normalize(0.4, (0.2, 0.3, 0.4))),
+     (Normalize(0.5, 0.2), RandomCrop(2)), (lambda image: image * 2, Normalize(0.5, 0.2))],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_the_device_finishes_are_the_data_set_s_own_numbers(device, num_workers, transforms, dtype):
+    dataset = images(transforms=transforms)
+    np.random.seed(5)
+    seed = np.random.randint(2**32, dtype=np.uint32) if transforms else 0
+    expected = []
+    for i in range(5):
+        with use_generator(lambda: np.random.RandomState((seed, i))):
+            expected.append(dataset.get_batch(np.arange(10 * i, 10 * i + 10)))
+    np.random.seed(5)
+    batches = list(DataLoader(dataset, 10, device=device, num_workers=num_workers, dtype=dtype))
+    assert all(batch[0].dtype == dtype and batch[0].device is device for batch in batches)
+    assert_same(arrays(batches), [(x.astype(dtype), y) for x, y in expected])
+
+
+def test_a_subclass_that_redefines_get_batch_is_asked_for_whole_batches():
+    class Doubled(ImageDataset):
+        def get_batch(self, indices):
+            x, y = super().get_batch(indices)
+            return x * 2, y
+
+    dataset = images(transforms=(Normalize(0.5, 0.2),))
+    doubled = Doubled(dataset.X, dataset.y, dataset.transforms)
+    assert_same(arrays(loader(doubled, 10)), [(2 * x, y) for x, y in arrays(loader(dataset, 10))])
+
+
+def test_a_generator_is_made_only_when_something_is_drawn():
+    def fail():
+        raise AssertionError("made")
+
+    with use_generator(fail):
+        images(transforms=(Normalize(0.5, 0.2),)).get_batch(np.arange(3))
+        with pytest.raises(AssertionError, match="made"):
+            images().get_batch(np.arange(3))

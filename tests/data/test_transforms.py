@@ -158,7 +158,7 @@ def test_generator_is_numpy_s_own_unless_another_is_in_use():
     assert generator() is np.random
     np.random.seed(9)
     expected = RandomCrop()(image)
-    with use_generator(np.random.RandomState(9)):
+    with use_generator(lambda: np.random.RandomState(9)):
         np.random.seed(1)
         state = np.random.get_state()[1].copy()
         np.testing.assert_array_equal(RandomCrop()(image), expected)
