@@ -12,6 +12,8 @@ from typing import Any
 from benchmarks.contest import Contender, WorkerProcess, compete, start
 from benchmarks.row import Row
 
+DISTURBED = 0.1  # cores used by others, from which on figures mean little
+
 
 def describe() -> dict[str, Any]:
     """Processor, cores that this process may use, cache, memory, system."""

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contest import Result, ratio_to_best_peer
+from benchmarks.machine import DISTURBED
 from benchmarks.row import Row, Sizes
 from needle.checkpoint import write_atomically
-
-_DISTURBED = 0.1  # cores used by others, from which on the figures mean little
 
 
 def as_json(row: Row, sizes: Sizes, results: list[Result]) -> dict[str, Any]:
@@ -54,7 +53,7 @@ def heading(report: dict[str, Any]) -> list[str]:
         lines.append("          PyTorch is not there: bazel run //benchmarks:headline_with_pytorch")
     if report["quick"]:
         lines.append("QUICK     tiny sizes, whatever the titles say: these figures mean nothing")
-    if load > _DISTURBED:
+    if load > DISTURBED:
         lines.append(f"DISTURBED other programs used {load:.1f} cores meanwhile: these figures mean little")
     return lines
 
