@@ -61,27 +61,32 @@ def matmul(m: int, k: int, n: int, transpose_a: int = 0, transpose_b: int = 0) -
 
 
 def _conv_operands(batch: int, size: int, in_channels: int, out_channels: int, kernel: int, stride: int):
-    """NHWC images, weights (K, K, C_in, C_out), the result's gradient, and the padding of nn.Conv."""
-    padding = kernel // 2
-    out_size = (size + 2 * padding - kernel) // stride + 1
+    """NHWC images, weights (K, K, C_in, C_out), and the padding of nn.Conv."""
     x = normal(batch, in_channels, size, size).transpose(0, 2, 3, 1)
     weight = normal(out_channels, in_channels, kernel, kernel, seed=1).transpose(2, 3, 1, 0)
-    grad = normal(batch, out_channels, out_size, out_size, seed=2).transpose(0, 2, 3, 1)
-    return [nd.array(values.copy(), device=_device) for values in (x, weight, grad)], padding
+    return *(nd.array(values, device=_device) for values in (x, weight)), kernel // 2
+
+
+def _conv_gradient(batch: int, size: int, in_channels: int, out_channels: int, kernel: int, stride: int) -> nd.NDArray:
+    """The gradient of the result, NHWC."""
+    out_size = (size + 2 * (kernel // 2) - kernel) // stride + 1
+    return nd.array(normal(batch, out_channels, out_size, out_size, seed=2).transpose(0, 2, 3, 1), device=_device)
 
 
 def conv(stride: int, **sizes: int) -> Work:
-    (x, weight, _), padding = _conv_operands(stride=stride, **sizes)
+    x, weight, padding = _conv_operands(stride=stride, **sizes)
     return lambda: array_conv.conv2d(x, weight, stride, padding).permute((0, 3, 1, 2))
 
 
 def conv_backward_data(stride: int, **sizes: int) -> Work:
-    (x, weight, grad), padding = _conv_operands(stride=stride, **sizes)
+    x, weight, padding = _conv_operands(stride=stride, **sizes)
+    grad = _conv_gradient(stride=stride, **sizes)
     return lambda: array_conv.conv2d_backward_data(grad, weight, x.shape, stride, padding).permute((0, 3, 1, 2))
 
 
 def conv_backward_weight(stride: int, **sizes: int) -> Work:
-    (x, weight, grad), padding = _conv_operands(stride=stride, **sizes)
+    x, weight, padding = _conv_operands(stride=stride, **sizes)
+    grad = _conv_gradient(stride=stride, **sizes)
     return lambda: array_conv.conv2d_backward_weight(x, grad, weight.shape, stride, padding).permute((3, 2, 0, 1))
 
 

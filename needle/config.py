@@ -11,22 +11,36 @@ __version__ = "0.1.0"
 
 
 def show_config() -> str:
-    """The version, the devices, and the CPU kernels' instruction level, threads and providers, as text."""
+    """The version, the devices, and the CPU kernels' instruction level, threads and providers, and why, as text."""
     lines = [f"needle {__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"]
     for device in all_devices():
         default = ", the default" if device is default_device() else ""
         lines.append(f"{device!r}: {'enabled' + default if device.enabled() else device.reason}")
     if cpu().enabled():
         kernels = cpu().kernels
-        lines.append(
-            f"cpu kernels: {kernels.level()} of {', '.join(kernels.levels())} (NEEDLE_CPU_LEVEL chooses), "
-            f"{kernels.get_num_threads()} threads"
-        )
-        lines.append(
-            f"kernels that oneDNN has, too: {kernels.provider()} (NEEDLE_CPU_KERNELS chooses); "
-            f"{kernels.onednn_status()}"
-        )
+        levels = ", ".join(kernels.levels())
+        lines.append(f"cpu kernels: {kernels.level()} of {levels} ({_setting('NEEDLE_CPU_LEVEL')})")
+        lines.append(f"cpu threads: {kernels.get_num_threads()} ({_setting('OMP_NUM_THREADS')})")
+        lines.append(f"cpu provider: {kernels.provider()} ({_setting('NEEDLE_CPU_KERNELS')})")
+        lines.append(f"  {_PROVIDERS[kernels.provider() if 'onednn' in kernels.providers() else 'native']}")
+        lines.append(f"  {kernels.onednn_status()}")
+        calls = ", ".join(f"{name} {count}" for name, count in kernels.onednn_calls().items() if count)
+        lines.append(f"  calls that oneDNN has done so far: {calls or 'none'}")
     return "\n".join(lines)
+
+
+_PROVIDERS = {
+    "native": "every kernel is Needle's own",
+    "onednn": "matrix products, convolutions, average pooling and batch norm are oneDNN's wherever it can do the call",
+    "auto": "of the kernels that oneDNN has, too, it does those calls that it was measured to be faster at, by "
+    "instruction level, kernel and amount of work",
+}
+
+
+def _setting(variable: str) -> str:
+    """What the environment says; the best level, all cores and "auto" are taken where it says nothing."""
+    value = os.environ.get(variable)
+    return f"{variable}={value}" if value else f"{variable} is not set"
 
 
 def memory_stats(device: Device | None = None) -> dict[str, int]:

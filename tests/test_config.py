@@ -18,6 +18,24 @@ def test_show_config_names_every_device():
     assert ndl.__version__ in text and "threads" in text
 
 
+def test_show_config_says_why_and_what_onednn_did():
+    program = """
+import numpy as np, needle as ndl
+x = ndl.Tensor(np.ones((64, 64)))
+ndl.set_num_threads(3)
+x @ x
+print(ndl.show_config())
+"""
+    for provider in cpu().kernels.providers():
+        settings = {"NEEDLE_CPU_KERNELS": provider, "OMP_NUM_THREADS": "2", "PYTHONPATH": ":".join(sys.path)}
+        text = subprocess.run([sys.executable, "-c", program], env=settings, capture_output=True, text=True).stdout
+        assert f"cpu provider: {provider} (NEEDLE_CPU_KERNELS={provider})" in text, text
+        assert "cpu threads: 3 (OMP_NUM_THREADS=2)" in text and "(NEEDLE_CPU_LEVEL is not set)" in text
+        done = {"native": "none", "onednn": "matmul 1"}
+        assert f"calls that oneDNN has done so far: {done.get(provider, '')}" in text
+        assert cpu().kernels.onednn_status() in text
+
+
 def test_memory_is_counted():
     before = ndl.memory_stats(cpu())
     ndl.reset_peak_memory(cpu())

@@ -432,11 +432,8 @@ void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int
 
 constexpr double kWorthAThread = 1 << 19;  // multiply-adds; starting a thread's work takes some microseconds
 
-// How many of the available threads `work` multiply-adds are worth.
-inline int threads_worth(double work, int available) {
-  const double worth = 1 + work / kWorthAThread;
-  return worth < available ? static_cast<int>(worth) : available;
-}
+// One thread, or where `work` multiply-adds are worth a second one all that are available: parallel_for says why.
+inline int threads_worth(double work, int available) { return work < kWorthAThread ? 1 : available; }
 
 // C_i = A_i B_i for i = 0 .. batch - 1; `a`, `b` and `c` give the operands and the result of product i. Each row of
 // the results begins with `bias`, n numbers, or, where that is null, with zeros; `relu` makes them max(C_i, 0).
