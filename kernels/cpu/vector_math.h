@@ -1,9 +1,10 @@
 // Elementary functions for one number, written without branches so that a loop over them vectorizes.
 //
 // float32: the polynomials are those of S. Moshier's Cephes library (expf, logf, sinf, tanhf), with a reduction that
-// also handles subnormal numbers, infinities and NaN. Largest error met over all of their range (vector_math_test.cc):
-// sin and cos 0.6 ulp, log 0.8, exp 1.0, erf 1.1, tanh 1.3, sigmoid 2.2. float64: the C library's functions, one call
-// per element.
+// also handles subnormal numbers, infinities and NaN. float64: the C library's functions, one call per element.
+//
+// Each definition states a bound of its error, in units of the last place of the exact result, which
+// vector_math_test.cc holds it to over all of its range; in brackets the largest error met there.
 #pragma once
 
 #include <cmath>
@@ -32,7 +33,7 @@ inline float with_sign(float magnitude, float sign) {
   return bit_cast<float>(bit_cast<uint32_t>(magnitude) | (bit_cast<uint32_t>(sign) & 0x80000000u));
 }
 
-// exp(x) = 2^n exp(r) with n = round(x / ln 2), |r| <= ln(2) / 2.
+// exp(x) = 2^n exp(r) with n = round(x / ln 2), |r| <= ln(2) / 2. 1 ulp (0.98).
 inline float exp(float x) {
   float bounded = x < -104.0f ? -104.0f : x;  // exp is 0 below and infinite above; NaN passes
   bounded = bounded > 89.0f ? 89.0f : bounded;
@@ -55,7 +56,7 @@ inline float exp(float x) {
   return p * scale1 * scale2;
 }
 
-// log(x) = e ln 2 + log(1 + f) with x = 2^e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2).
+// log(x) = e ln 2 + log(1 + f) with x = 2^e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2). 1 ulp (0.76).
 inline float log(float x) {
   const bool tiny = x < 1.17549435e-38f;  // subnormal numbers are scaled up by 2^23 first
   const float scaled = tiny ? x * 8388608.0f : x;
@@ -103,6 +104,7 @@ inline Quadrant reduce_angle(float x) {
   return {sine, cosine, static_cast<uint32_t>(bit_cast<uint64_t>(shifted))};
 }
 
+// 1 ulp (0.57), as cos.
 inline float sin(float x) {
   const Quadrant q = reduce_angle(x);
   return bit_cast<float>(bit_cast<uint32_t>(q.n & 1 ? q.cosine : q.sine) ^ ((q.n & 2) << 30));
@@ -113,7 +115,7 @@ inline float cos(float x) {
   return bit_cast<float>(bit_cast<uint32_t>(q.n & 1 ? q.sine : q.cosine) ^ (((q.n + 1) & 2) << 30));
 }
 
-// Odd polynomial near 0, else 1 - 2 / (exp(2 |x|) + 1) with the sign of x.
+// Odd polynomial near 0, else 1 - 2 / (exp(2 |x|) + 1), with the sign of x, zero's too. 1.5 ulp (1.25).
 inline float tanh(float x) {
   const float z = x * x;
   float p = -5.70498872745e-3f;
@@ -123,17 +125,18 @@ inline float tanh(float x) {
   p = p * z - 3.33332819422e-1f;
   p = p * z * x + x;
   const float magnitude = std::fabs(x);
-  const float far = with_sign(1.0f - 2.0f / (exp(2.0f * magnitude) + 1.0f), x);
-  return magnitude < 0.625f ? p : far;
+  const float far = 1.0f - 2.0f / (exp(2.0f * magnitude) + 1.0f);
+  return with_sign(magnitude < 0.625f ? p : far, x);
 }
 
-// 1 / (1 + exp(-x)), from exp(-|x|) so that both tails keep their digits.
+// 1 / (1 + exp(-x)), from exp(-|x|) so that both tails keep their digits. 2.5 ulp (2.18).
 inline float sigmoid(float x) {
   const float e = exp(-std::fabs(x));
   return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
-// Two minimax polynomials by N. Juffa: x + x P(x^2) near 0, else 1 - exp(-Q(|x|)) with the sign of x.
+// Two minimax polynomials by N. Juffa: x + x P(x^2) near 0, else 1 - exp(-Q(|x|)) with the sign of x. 1.5 ulp
+// (1.13).
 inline float erf(float x) {
   const float t = std::fabs(x), s = x * x;
   float far = -1.72853470e-5f * t + 3.83197126e-4f;
@@ -154,6 +157,7 @@ inline float erf(float x) {
   return t > 0.921875f ? far : near;
 }
 
+// 1 ulp (0.52): exp, log, sin and cos; 1.5 (0.97): erf; 2.5: tanh (2.01) and sigmoid (2.00).
 inline double exp(double x) { return std::exp(x); }
 inline double log(double x) { return std::log(x); }
 inline double sin(double x) { return std::sin(x); }

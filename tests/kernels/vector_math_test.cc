@@ -1,61 +1,119 @@
-// The elementary functions of float32 over their whole range: every 997th bit pattern against the C library's float64.
+// The elementary functions against the C library in a wider type, over their whole range: float32 against float64 at
+// every 997th bit pattern, float64 against long double at half a million bit patterns and as many numbers where the
+// functions are neither constant nor infinite; and where things end: zeros, subnormal numbers, infinities, NaN.
 #include <cmath>
 #include <cstring>
+#include <iomanip>
+#include <limits>
+#include <sstream>
 
 #include "kernels/testing/check.h"
 
 namespace needle {
 namespace {
 
-// The distance from `exact` to `met` in units of the last place of a float32 near `exact`.
-double ulps(float met, double exact) {
-  const float nearest = static_cast<float>(exact);
+// The distance from `exact` to `met` in units of the last place of a T near `exact`, a subnormal number's near zero.
+// A zero of the wrong sign is infinitely far.
+template <class T, class Wide>
+double ulps(T met, Wide exact) {
+  using Limits = std::numeric_limits<T>;
+  const T nearest = static_cast<T>(exact);
   if (std::isnan(nearest)) return std::isnan(met) ? 0 : INFINITY;
   if (std::isinf(nearest)) return met == nearest ? 0 : INFINITY;
-  int exponent;
-  std::frexp(nearest, &exponent);
-  return std::fabs(met - exact) / std::ldexp(1.0, std::max(exponent - 24, -149));
+  if (exact == 0 && met == 0) return std::signbit(exact) == std::signbit(met) ? 0 : INFINITY;
+  constexpr int kSmallest = Limits::min_exponent - Limits::digits;  // of the last place of any T
+  int exponent = kSmallest;
+  if (nearest != 0) std::frexp(nearest, &exponent);
+  return static_cast<double>(std::fabs(met - exact) /
+                             std::ldexp(Wide{1}, std::max(exponent - Limits::digits, kSmallest)));
 }
 
-double sigmoid(double x) { return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x)); }
+template <class T>
+T sigmoid(T x) {
+  return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x));
+}
 
 using Kernel = void (*cpu::Kernels::*)(const Array&, const Array&);
-const struct { const char* name; Kernel kernel; double (*exact)(double); double most; } kFunctions[] = {
-    {"exp", &cpu::Kernels::exp, [](double x) { return std::exp(x); }, 1},
-    {"log", &cpu::Kernels::log, [](double x) { return std::log(x); }, 1},
-    {"sin", &cpu::Kernels::sin, [](double x) { return std::sin(x); }, 1},
-    {"cos", &cpu::Kernels::cos, [](double x) { return std::cos(x); }, 1},
-    {"tanh", &cpu::Kernels::tanh, [](double x) { return std::tanh(x); }, 1.5},
-    {"sigmoid", &cpu::Kernels::sigmoid, sigmoid, 2.5},
-    {"erf", &cpu::Kernels::erf, [](double x) { return std::erf(x); }, 1.5},
+template <class T>
+struct Function {
+  const char* name;
+  Kernel kernel;
+  T (*exact)(T);  // in the wider type
+  double most;    // ulps, the bounds that kernels/cpu/vector_math.h states
 };
 
-TEST(a_few_ulps_everywhere) {
-  constexpr uint64_t kStep = 997;  // a prime, so that low bits take all values
-  const int64_t count = (uint64_t{1} << 32) / kStep;
-  const Array x = testing::compact(DType::float32, {count}), y = testing::compact(DType::float32, {count});
-  for (int64_t i = 0; i < count; ++i) {
-    const uint32_t bits = static_cast<uint32_t>(i * kStep);
-    std::memcpy(x.data<float>() + i, &bits, sizeof bits);
-  }
-  std::vector<double> exact(count);
-  for (const auto& function : kFunctions) {
-    for (int64_t i = 0; i < count; ++i) exact[i] = function.exact(x.data<float>()[i]);
+template <class T>
+std::vector<Function<T>> functions(const double (&most)[7]) {
+  return {{"exp", &cpu::Kernels::exp, [](T x) -> T { return std::exp(x); }, most[0]},
+          {"log", &cpu::Kernels::log, [](T x) -> T { return std::log(x); }, most[1]},
+          {"sin", &cpu::Kernels::sin, [](T x) -> T { return std::sin(x); }, most[2]},
+          {"cos", &cpu::Kernels::cos, [](T x) -> T { return std::cos(x); }, most[3]},
+          {"tanh", &cpu::Kernels::tanh, [](T x) -> T { return std::tanh(x); }, most[4]},
+          {"sigmoid", &cpu::Kernels::sigmoid, sigmoid<T>, most[5]},
+          {"erf", &cpu::Kernels::erf, [](T x) -> T { return std::erf(x); }, most[6]}};
+}
+
+template <class T>
+std::vector<T> ends() {
+  using Limits = std::numeric_limits<T>;
+  const T largest_subnormal = std::nextafter(Limits::min(), T{0});
+  std::vector<T> values = {Limits::quiet_NaN()};
+  for (const T value : {T{0}, Limits::denorm_min(), largest_subnormal, Limits::min(), T{1}, Limits::max(),
+                        Limits::infinity()})
+    values.insert(values.end(), {value, -value});
+  return values;
+}
+
+// Holds every function at every level to its bound at all of `values`.
+template <class T, class Wide>
+void expect_bounds(DType dtype, const std::vector<T>& values, const std::vector<Function<Wide>>& all) {
+  const int64_t count = static_cast<int64_t>(values.size());
+  const Array x = testing::compact(dtype, {count}), y = testing::compact(dtype, {count});
+  std::memcpy(x.data<T>(), values.data(), count * sizeof(T));
+  std::vector<Wide> exact(count);
+  for (const auto& function : all) {
+    for (int64_t i = 0; i < count; ++i) exact[i] = function.exact(values[i]);
     testing::for_each_level([&](const cpu::Kernels& kernels) {
       (kernels.*function.kernel)(x, y);
       double worst = 0;
       int64_t where = 0;
       for (int64_t i = 0; i < count; ++i) {
-        const double distance = ulps(y.data<float>()[i], exact[i]);
+        const double distance = ulps(y.data<T>()[i], exact[i]);
         if (distance > worst) worst = distance, where = i;
       }
       std::cerr << "  " << function.name << ": at most " << worst << " ulp" << std::endl;
-      if (worst > function.most)
-        testing::fail(__FILE__, __LINE__,
-                      std::string(function.name) + " of " + std::to_string(x.data<float>()[where]) + " is " +
-                          std::to_string(y.data<float>()[where]) + ", off by " + std::to_string(worst) + " ulp");
+      if (worst > function.most) {
+        std::ostringstream message;
+        message << std::setprecision(std::numeric_limits<T>::max_digits10) << function.name << " of " << values[where] << " is "
+                << y.data<T>()[where] << ", off by " << worst << " ulp";
+        testing::fail(__FILE__, __LINE__, message.str());
+      }
     });
   }
+}
+
+TEST(float32_everywhere) {
+  constexpr uint64_t kStep = 997;  // a prime, so that low bits take all values
+  std::vector<float> values = ends<float>();
+  for (uint64_t pattern = 0; pattern < uint64_t{1} << 32; pattern += kStep) {
+    const uint32_t bits = static_cast<uint32_t>(pattern);
+    values.emplace_back();
+    std::memcpy(&values.back(), &bits, sizeof bits);
+  }
+  expect_bounds(DType::float32, values, functions<double>({1, 1, 1, 1, 1.5, 2.5, 1.5}));
+}
+
+TEST(float64_everywhere) {
+  constexpr int64_t kCount = 500'000;
+  std::vector<double> values = ends<double>();
+  for (int64_t i = 0; i < kCount; ++i) {
+    const uint64_t bits = static_cast<uint64_t>(i) * 36893488147421;  // about 2^64 / kCount, odd
+    values.emplace_back();
+    std::memcpy(&values.back(), &bits, sizeof bits);
+    const double spread = static_cast<double>(2 * i - kCount) / kCount;  // -1 to 1
+    values.push_back(760 * spread * spread * spread);                    // exp: 0 below -745.2, infinite above 709.8
+  }
+  expect_bounds(DType::float64, values, functions<long double>({1, 1, 1, 1, 2.5, 2.5, 1.5}));
 }
 
 }  // namespace
