@@ -47,6 +47,11 @@ def _rows_added(rows: int, width: int, count: int) -> dict[str, float]:
     return {"GB": _NUMBER * (rows * width + 3 * count * width)}
 
 
+def _attention(batch: int, heads: int, length: int, width: int, **_: int) -> dict[str, float]:
+    """Two products of every query with every key, though causal ones see half; scores are not counted as moved."""
+    return {"GFLOP": 4e-9 * batch * heads * length**2 * width, "GB": _NUMBER * 4 * batch * heads * length * width}
+
+
 def _lstm(products: int) -> Callable[..., dict[str, float]]:
     """products: 1 forward; 3 forward and backward, which has two products for each one."""
 
@@ -120,7 +125,9 @@ def _reduction_rows() -> list[Row]:
 
 
 _IMAGES = {"batch": 32, "channels": 64, "size": 56}
+_SQUARE = {"rows": 4096, "columns": 4096}
 _MATRIX = {"rows": 4096, "columns": 1024}
+_HEADS = {"batch": 2, "heads": 8, "length": 1024, "width": 64}
 _PARAMETERS = {"tensors": 40, "elements": 160_000}
 
 ROWS = [
@@ -129,6 +136,14 @@ ROWS = [
     _row("copy", "copy of 16M", {"n": 2**24}, _moved(2)),
     _row("add_16k", "x + y of 16K", {"n": 2**14}, _moved(3), "add"),
     _row("add_16m", "x + y of 16M", {"n": 2**24}, _moved(3), "add"),
+    _row("add_transposed", "x.T + y, 4096 x 4096", _SQUARE, _moved(3)),
+    _row("add_row", "x + row, 4096 x 4096", _SQUARE, _moved(2)),
+    _row("add_column", "x + column, 4096 x 4096", _SQUARE, _moved(2)),
+    # Half of x is added, but all of its cache lines are read.
+    _row("add_every_other", "x[:, ::2] + y, of 4096 x 4096", _SQUARE, _moved(2)),
+    _row("add_orders", "channels-last + channels-first, 32x64x56x56", _IMAGES, _moved(3)),
+    _row("exp", "exp of 16M", {"n": 2**24}, _moved(2)),
+    _row("tanh", "tanh of 16M", {"n": 2**24}, _moved(2)),
     # Four of the eight operations read two arrays, and four read one; each writes one.
     _row("chain", "chain of 8 operations on 16M", {"n": 2**24}, _moved(4 * 3 + 4 * 2)),
     *_reduction_rows(),
@@ -144,6 +159,10 @@ ROWS = [
     _row("max_pool_training", "max pool 2, 32x64x56x56, f + b", _IMAGES, _moved(3.5), images=True),
     _row("avg_pool", "average pool 2, 32x64x56x56", _IMAGES, _moved(1.25), images=True),
     _row("avg_pool_training", "average pool 2, 32x64x56x56, f + b", _IMAGES, _moved(2.5), images=True),
+    *[
+        _row(f"attention{name}", f"attention 1024 x 64, 8 heads{title}", _HEADS | causal, _attention, "attention")
+        for causal, name, title in (({}, "", ""), ({"causal": 1}, "_causal", ", causal"))
+    ],
     *[
         _row(f"{work}_{hidden}", f"LSTM layer {hidden}, T 35, B 20{title}", sizes, _lstm(products), work)
         for hidden in (200, 512)

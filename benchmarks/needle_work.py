@@ -98,6 +98,42 @@ def add(n: int) -> Work:
     return lambda: x + y
 
 
+def add_transposed(rows: int, columns: int) -> Work:
+    x, y = _tensor(normal(columns, rows)).T, _tensor(normal(rows, columns, seed=1))
+    return lambda: x + y
+
+
+def add_row(rows: int, columns: int) -> Work:
+    x, y = _tensor(normal(rows, columns)), _tensor(normal(columns, seed=1))
+    return lambda: x + y
+
+
+def add_column(rows: int, columns: int) -> Work:
+    x, y = _tensor(normal(rows, columns)), _tensor(normal(rows, 1, seed=1))
+    return lambda: x + y
+
+
+def add_every_other(rows: int, columns: int) -> Work:
+    x = nd.array(normal(rows, columns), device=_device)[:, ::2]
+    y = nd.array(normal(rows, columns // 2, seed=1), device=_device)
+    return lambda: x + y
+
+
+def add_orders(batch: int, channels: int, size: int) -> Work:
+    x, y = _images(batch, channels, size), _tensor(normal(batch, channels, size, size, seed=1))
+    return lambda: x + y
+
+
+def exp(n: int) -> Work:
+    x = _tensor(normal(n))
+    return lambda: ops.exp(x)
+
+
+def tanh(n: int) -> Work:
+    x = _tensor(normal(n))
+    return lambda: ops.tanh(x)
+
+
 def copy(n: int) -> Work:
     x = nd.array(normal(n), device=_device)
     out = nd.empty((n,), device=_device)
@@ -155,6 +191,18 @@ def scatter_add(rows: int, width: int, count: int) -> Work:
 
 def dropout_mask(n: int) -> Work:
     return lambda: array_random.dropout_mask((n,), 0.5, device=_device)
+
+
+def attention(batch: int, heads: int, length: int, width: int, causal: int = 0) -> Work:
+    """Forward alone, with the probabilities that nn.MultiHeadAttention returns."""
+    q, k, v = (_tensor(normal(batch, heads, length, width, seed=seed)) for seed in range(3))
+    layer = nn.MultiHeadAttention(causal=bool(causal), device=_device)
+
+    def run() -> Tensor:
+        with ndl.no_grad():
+            return layer(q, k, v)[0]
+
+    return run
 
 
 # Layers; "training" is forward and backward, for the input and the parameters

@@ -37,6 +37,42 @@ def add(n: int) -> Work:
     return lambda: x + y
 
 
+def add_transposed(rows: int, columns: int) -> Work:
+    x, y = normal(columns, rows).T, normal(rows, columns, seed=1)
+    return lambda: x + y
+
+
+def add_row(rows: int, columns: int) -> Work:
+    x, y = normal(rows, columns), normal(columns, seed=1)
+    return lambda: x + y
+
+
+def add_column(rows: int, columns: int) -> Work:
+    x, y = normal(rows, columns), normal(rows, 1, seed=1)
+    return lambda: x + y
+
+
+def add_every_other(rows: int, columns: int) -> Work:
+    x, y = normal(rows, columns)[:, ::2], normal(rows, columns // 2, seed=1)
+    return lambda: x + y
+
+
+def add_orders(batch: int, channels: int, size: int) -> Work:
+    x = normal(batch, channels, size, size).transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    y = normal(batch, channels, size, size, seed=1)
+    return lambda: x + y
+
+
+def exp(n: int) -> Work:
+    x = normal(n)
+    return lambda: np.exp(x)
+
+
+def tanh(n: int) -> Work:
+    x = normal(n)
+    return lambda: np.tanh(x)
+
+
 def copy(n: int) -> Work:
     x, out = normal(n), np.empty(n, np.float32)
 
@@ -69,6 +105,18 @@ def softmax(rows: int, columns: int) -> Work:
         out = np.exp(x - x.max(1, keepdims=True))
         out /= out.sum(1, keepdims=True)
         return out
+
+    return run
+
+
+def attention(batch: int, heads: int, length: int, width: int, causal: int = 0) -> Work:
+    q, k, v = (normal(batch, heads, length, width, seed=seed) for seed in range(3))
+    mask = np.triu(np.full((length, length), -np.inf, np.float32), 1) if causal else np.float32(0)
+
+    def run() -> np.ndarray:
+        scores = (q * np.float32(width**-0.5)) @ k.swapaxes(2, 3) + mask
+        probs = np.exp(scores - scores.max(3, keepdims=True))
+        return (probs / probs.sum(3, keepdims=True)) @ v
 
     return run
 

@@ -85,6 +85,42 @@ def add(n: int) -> Work:
     return lambda: x + y
 
 
+def add_transposed(rows: int, columns: int) -> Work:
+    x, y = _tensor(normal(columns, rows)).T, _tensor(normal(rows, columns, seed=1))
+    return lambda: x + y
+
+
+def add_row(rows: int, columns: int) -> Work:
+    x, y = _tensor(normal(rows, columns)), _tensor(normal(columns, seed=1))
+    return lambda: x + y
+
+
+def add_column(rows: int, columns: int) -> Work:
+    x, y = _tensor(normal(rows, columns)), _tensor(normal(rows, 1, seed=1))
+    return lambda: x + y
+
+
+def add_every_other(rows: int, columns: int) -> Work:
+    x, y = _tensor(normal(rows, columns))[:, ::2], _tensor(normal(rows, columns // 2, seed=1))
+    return lambda: x + y
+
+
+def add_orders(batch: int, channels: int, size: int) -> Work:
+    x = _tensor(normal(batch, channels, size, size)).contiguous(memory_format=torch.channels_last)
+    y = _tensor(normal(batch, channels, size, size, seed=1))
+    return lambda: x + y
+
+
+def exp(n: int) -> Work:
+    x = _tensor(normal(n))
+    return lambda: torch.exp(x)
+
+
+def tanh(n: int) -> Work:
+    x = _tensor(normal(n))
+    return lambda: torch.tanh(x)
+
+
 def copy(n: int) -> Work:
     x, out = _tensor(normal(n)), torch.empty(n)
     return lambda: out.copy_(x)
@@ -135,6 +171,11 @@ def scatter_add(rows: int, width: int, count: int) -> Work:
 
 def dropout_mask(n: int) -> Work:
     return lambda: torch.empty(n).bernoulli_(0.5).mul_(2)
+
+
+def attention(batch: int, heads: int, length: int, width: int, causal: int = 0) -> Work:
+    q, k, v = (_tensor(normal(batch, heads, length, width, seed=seed)) for seed in range(3))
+    return lambda: functional.scaled_dot_product_attention(q, k, v, is_causal=bool(causal))
 
 
 # Layers
