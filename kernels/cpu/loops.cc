@@ -1,6 +1,7 @@
 #include "kernels/cpu/loops.h"
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/cpu/half.h"
 
@@ -69,12 +70,37 @@ To element(const std::byte* from) {
   return static_cast<To>(value);
 }
 
+// An 8 x 8 block of 4-byte elements, from columns that lie contiguously to rows: three perfect shuffles of all 64.
+void transpose_8x8(const std::byte* from, int64_t column_stride, uint32_t* to, int64_t row_length) {
+  using Vector = uint32_t __attribute__((vector_size(32)));
+  constexpr Vector kLow = {0, 8, 1, 9, 2, 10, 3, 11}, kHigh = {4, 12, 5, 13, 6, 14, 7, 15};
+  Vector a[8], b[8];
+  for (int c = 0; c < 8; ++c) std::memcpy(&a[c], from + c * column_stride, sizeof a[c]);
+  const auto shuffle = [&](const Vector* in, Vector* out) {
+    for (int i = 0; i < 4; ++i) {
+      out[2 * i] = __builtin_shuffle(in[i], in[i + 4], kLow);
+      out[2 * i + 1] = __builtin_shuffle(in[i], in[i + 4], kHigh);
+    }
+  };
+  shuffle(a, b);
+  shuffle(b, a);
+  shuffle(a, b);
+  for (int r = 0; r < 8; ++r) std::memcpy(to + r * row_length, &b[r], sizeof b[r]);
+}
+
 template <class To, class From>
 void load_elements(const Block& block, const std::byte* from, void* chunk) {
   To* to = static_cast<To*>(chunk);
   if (block.rows == kTileRows && block.columns == kTileColumns && block.row_stride == sizeof(From)) {
-    for (int64_t c = 0; c < kTileColumns; ++c, from += block.column_stride)  // column by column: each lies contiguously
-      for (int64_t r = 0; r < kTileRows; ++r) to[r * kTileColumns + c] = element<To, From>(from + r * sizeof(From));
+    if constexpr (std::is_same_v<To, uint32_t> && std::is_same_v<From, uint32_t>) {
+      for (int64_t c = 0; c < kTileColumns; c += 8)
+        for (int64_t r = 0; r < kTileRows; r += 8)
+          transpose_8x8(from + c * block.column_stride + r * sizeof(From), block.column_stride,
+                        to + r * kTileColumns + c, kTileColumns);
+    } else {
+      for (int64_t c = 0; c < kTileColumns; ++c, from += block.column_stride)  // each column lies contiguously
+        for (int64_t r = 0; r < kTileRows; ++r) to[r * kTileColumns + c] = element<To, From>(from + r * sizeof(From));
+    }
     return;
   }
   for (int64_t r = 0; r < block.rows; ++r, from += block.row_stride, to += block.columns) {
