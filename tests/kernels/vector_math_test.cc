@@ -84,8 +84,8 @@ void expect_bounds(DType dtype, const std::vector<T>& values, const std::vector<
       std::cerr << "  " << function.name << ": at most " << worst << " ulp" << std::endl;
       if (worst > function.most) {
         std::ostringstream message;
-        message << std::setprecision(std::numeric_limits<T>::max_digits10) << function.name << " of " << values[where] << " is "
-                << y.data<T>()[where] << ", off by " << worst << " ulp";
+        message << std::setprecision(std::numeric_limits<T>::max_digits10) << function.name << " of "
+                << values[where] << " is " << y.data<T>()[where] << ", off by " << worst << " ulp";
         testing::fail(__FILE__, __LINE__, message.str());
       }
     });
