@@ -106,16 +106,22 @@ template <> struct GemmTypes<int64_t> { using Element = uint64_t; using Sum = ui
 // ---------------------------------------------------------------------------------------------------------------------
 // Operands
 
-// `count` numbers that lie side by side.
+// `count` numbers that lie side by side. They are few, hence no memcpy: gcc makes `rep movs` of it, which takes longer to
+// start than a row of a block to copy. The last vector overlaps the one before it.
 template <class E, class T>
 void copy_row(const E* source, T* destination, int64_t count) {
   if constexpr (std::is_same_v<E, T>) {
-    std::memcpy(destination, source, count * sizeof(T));
+    const auto copy_vector = [&](int64_t i) {
+      *reinterpret_cast<Vector<T>*>(destination + i) = *reinterpret_cast<const Vector<T>*>(source + i);
+    };
+    if (count >= kLanes<T>) {
+      for (int64_t i = 0; i < count - kLanes<T>; i += kLanes<T>) copy_vector(i);
+      return copy_vector(count - kLanes<T>);
+    }
   } else if constexpr (is_floating<E>) {
-    convert(count, source, destination);
-  } else {
-    for (int64_t i = 0; i < count; ++i) destination[i] = static_cast<T>(source[i]);
+    return convert(count, source, destination);
   }
+  for (int64_t i = 0; i < count; ++i) destination[i] = static_cast<T>(source[i]);
 }
 
 // to[r][c] = from[c][r] for 4 x 4 numbers.
@@ -229,6 +235,8 @@ struct Start {
 template <int vectors, class T>
 void multiply_panels(int64_t depth, const T* __restrict a, const T* __restrict b, const char* ahead, int64_t ahead_step,
                      T* c, const int64_t* row_offsets, const T* start, const int64_t* start_offsets) {
+  for (int i = 0; i < kTileRows; ++i)
+    for (int j = 0; j < vectors; ++j) __builtin_prefetch(c + row_offsets[i] + j * kLanes<T>, 1);
   Vector<T> sum[kTileRows][vectors] = {};
   for (int64_t p = 0; p < depth; ++p, ++a, b += kTileColumns<T>, ahead += ahead_step) {
     __builtin_prefetch(ahead, 0, 2);
