@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "kernels/common/error.h"
@@ -12,10 +13,13 @@ namespace {
 
 std::atomic<bool> forked{false};
 
+// `count`, or as many of them as there may be.
+int most(int count) { return std::min({count, omp_get_thread_limit(), kMaxThreads}); }
+
 std::atomic<int>& setting() {
   static std::atomic<int> count = [] {
     pthread_atfork(nullptr, nullptr, [] { forked = true; });
-    return omp_get_max_threads();
+    return most(omp_get_max_threads());
   }();
   return count;
 }
@@ -27,12 +31,13 @@ int num_threads() {
   return forked.load(std::memory_order_relaxed) ? 1 : count;
 }
 
-void set_num_threads(int count) {
-  if (count < 1) throw ShapeError(message("set_num_threads: ", count, ", expected 1 or more"));
+void set_num_threads(int64_t count) {
+  if (count < 1 || count > kMaxThreads)
+    throw ShapeError(message("set_num_threads: ", count, ", expected 1 to ", kMaxThreads));
   if (forked && count != 1)
     throw std::runtime_error("set_num_threads: a process made by fork() runs on one thread; start it with the "
                              "'spawn' method to use more");
-  setting() = count;
+  setting() = most(static_cast<int>(count));
 }
 
 }  // namespace needle

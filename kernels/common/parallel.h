@@ -5,11 +5,15 @@
 
 namespace needle {
 
-// Threads that a kernel may use: OMP_NUM_THREADS or the processors of this process, until set. One setting for all
-// Python threads. A process made by fork() runs on one thread, for libgomp's own threads do not survive a fork and
-// waiting for them would never end; set_num_threads throws there.
+// More than any machine has cores for. libgomp ends the process where the system refuses a thread, and oneDNN crashes
+// with 100,000.
+inline constexpr int kMaxThreads = 1024;
+
+// Threads that a kernel may use: OMP_NUM_THREADS or the processors of this process, until set; never more than
+// OMP_THREAD_LIMIT or kMaxThreads. One setting for all Python threads. A process made by fork() runs on one thread, for
+// libgomp's own threads do not survive a fork and waiting for them would never end; set_num_threads throws there.
 int num_threads();
-void set_num_threads(int count);
+void set_num_threads(int64_t count);
 
 // Below this many element operations for each thread, waking a second one costs more than it gains: a parallel region
 // costs about 2 to 5 microseconds, in which one core adds some 20,000 to 50,000 numbers.

@@ -89,8 +89,7 @@ std::shared_ptr<const Recipe> find_recipe(const Key& key, const std::function<vo
 int64_t num_recipes() { return Cache::instance().size(); }
 
 Threads::Threads()
-    : count_(std::min(num_threads(), omp_get_thread_limit())), previous_count_(omp_get_max_threads()),
-      previous_dynamic_(omp_get_dynamic()) {
+    : count_(num_threads()), previous_count_(omp_get_max_threads()), previous_dynamic_(omp_get_dynamic()) {
   omp_set_dynamic(0);
   omp_set_num_threads(count_);
 }

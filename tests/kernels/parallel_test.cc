@@ -45,9 +45,10 @@ TEST(a_parallel_loop_visits_every_item) {
   }
 }
 
-TEST(a_count_below_one_is_refused) {
-  EXPECT_THROW(ShapeError, "expected 1 or more", set_num_threads(0));
+TEST(a_count_that_no_machine_has_is_refused) {
+  EXPECT_THROW(ShapeError, "0, expected 1 to 1024", set_num_threads(0));
   EXPECT_THROW(ShapeError, "-3", set_num_threads(-3));
+  EXPECT_THROW(ShapeError, "1000000000, expected 1 to 1024", set_num_threads(1000000000));
 }
 
 #ifndef __SANITIZE_THREAD__  // which does not follow a fork of many threads

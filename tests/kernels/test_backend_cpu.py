@@ -317,7 +317,7 @@ def test_a_forked_process_computes_on_one_thread():
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize(("count", "error"), [(0, ShapeError), (-1, ShapeError), ("2", TypeError), (2**40, TypeError)])
+@pytest.mark.parametrize(("count", "error"), [(0, ShapeError), (2**40, ShapeError), ("2", TypeError), (1.5, TypeError)])
 def test_thread_counts(count, error):
     with pytest.raises(error):
         cpu.set_num_threads(count)
