@@ -1,5 +1,6 @@
 """What the build says of itself, its memory and its threads."""
 
+import os
 import subprocess
 import sys
 
@@ -53,8 +54,46 @@ def test_threads_can_be_set():
     ndl.set_num_threads(1)
     assert ndl.get_num_threads() == 1
     ndl.set_num_threads(before)
-    with pytest.raises(ValueError):
-        ndl.set_num_threads(0)
+    for count in (0, -1, 1025, 10**9, 2**40):
+        with pytest.raises(ValueError, match=f"set_num_threads: {count}, expected 1 to 1024"):
+            ndl.set_num_threads(count)
+    with pytest.raises(TypeError):
+        ndl.set_num_threads(1.5)
+    assert ndl.get_num_threads() == before
+
+
+@pytest.mark.parametrize("provider", ["native", "onednn"])
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [
+        ({"OMP_NUM_THREADS": "1"}, 1),
+        ({"OMP_NUM_THREADS": "64"}, 64),
+        ({"OMP_NUM_THREADS": "100000", "OMP_THREAD_LIMIT": "8"}, 8),
+        ({"OMP_NUM_THREADS": "100000", "OMP_THREAD_LIMIT": "1"}, 1),
+        ({"OMP_NUM_THREADS": "64", "OMP_DYNAMIC": "true"}, 64),
+        ({"OMP_NUM_THREADS": "0"}, None),
+        ({"OMP_NUM_THREADS": "-3"}, None),
+        ({"OMP_NUM_THREADS": "abc"}, None),
+    ],
+)
+def test_any_openmp_settings_work(environment, threads, provider):
+    """What libgomp cannot read it says, and uses the processors there are."""
+    program = """
+import needle as ndl
+x = ndl.init.ones(300, 300)
+print((x @ x).sum().numpy() == 300**3, ndl.get_num_threads())
+"""
+    environment = {"PYTHONPATH": ":".join(sys.path), "NEEDLE_CPU_KERNELS": provider, **environment}
+    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
+    assert result.stdout.split() == ["True", str(threads or len(os.sched_getaffinity(0)))], result.stderr
+
+
+def test_there_are_no_more_threads_than_onednn_and_the_system_bear():
+    """100,000 made oneDNN crash."""
+    program = "import needle as ndl; x = ndl.init.ones(9, 9); (x @ x).numpy(); print(ndl.get_num_threads())"
+    environment = {"PYTHONPATH": ":".join(sys.path), "NEEDLE_CPU_KERNELS": "onednn", "OMP_NUM_THREADS": "100000"}
+    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
+    assert result.stdout.split() == ["1024"], result.stderr
 
 
 @pytest.mark.parametrize("level", ["baseline", "avx2"])

@@ -53,7 +53,7 @@ void block_statistics(const Plan& plan, const RowAccess<T>& x, Range rows, Range
     const int64_t count = rows.end - row < kShortBlock ? rows.end - row : kShortBlock;
     std::memcpy(first, x.read(cursor.pointer(0), channels.begin, n, scratch), n * sizeof(T));
     cursor.advance(1);
-    for (int64_t j = 0; j < n; ++j) d1[j] = d2[j] = 0;
+    for (int64_t j = 0; j < n; ++j) d1[j] = d2[j] = first[j] - first[j];  // NaN where that is infinite
     for (int64_t i = 1; i < count; ++i, cursor.advance(1)) {
       const T* values = x.read(cursor.pointer(0), channels.begin, n, scratch);
       for (int64_t j = 0; j < n; ++j) {

@@ -50,13 +50,13 @@ void momentum_loop(int64_t n, void* const* operands, const void* context) {
   auto* grad = static_cast<const T*>(operands[2]);
   const T learning_rate = static_cast<T>(sgd.learning_rate), decay = static_cast<T>(sgd.weight_decay);
   const T momentum = static_cast<T>(sgd.momentum), fresh = static_cast<T>(1 - sgd.dampening);
-  const T of_grad = sgd.nesterov ? T{1} : T{0}, of_velocity = sgd.nesterov ? momentum : T{1};
+  const bool nesterov = sgd.nesterov;
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
     const T g = grad[i] + decay * parameter[i];
     const T v = momentum * velocity[i] + fresh * g;
     velocity[i] = v;
-    parameter[i] -= learning_rate * (of_grad * g + of_velocity * v);
+    parameter[i] -= learning_rate * (nesterov ? g + momentum * v : v);
   }
 }
 

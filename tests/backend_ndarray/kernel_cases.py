@@ -143,7 +143,9 @@ class Draw:
             extremes = [np.nan, np.inf, -np.inf, 0.0, -0.0]
         values = np.asarray(values, dtype.numpy)
         if specials and values.size and self.boolean("specials"):
-            chosen = self.values.random(shape) < 0.2
+            often = 0.2 if self.boolean("many specials") else 0.01
+            chosen = self.values.random(shape) < often
+            chosen.flat[self.values.integers(chosen.size)] = True
             values = np.where(chosen, self.values.choice(np.array(extremes, dtype.numpy), shape), values)
         return values.astype(dtype.numpy)
 
@@ -214,7 +216,7 @@ def reduction(draw: Draw, dtype: DType, min_extent: int, specials: bool) -> Case
 
 
 def sum_of_squares(draw: Draw, dtype: DType) -> Case:
-    case = reduction(draw, dtype, 0, specials=False)
+    case = reduction(draw, dtype, 0, specials=True)
     out_shape = case.operands[1].shape
     case.operands[1] = draw.layout(out_shape, dtype if dtype == "float64" else float32)
     case.scale *= 30  # squares are that much larger than the values that the tolerance is scaled by
@@ -233,13 +235,13 @@ def arg_reduction(draw: Draw, dtype: DType) -> Case:
 def matmul(draw: Draw, dtype: DType) -> Case:
     batch = draw.shape(max_dims=2)
     m, k, n = (draw.integer(0, 9, name) if draw.boolean("small") else draw.integer(0, 70, name) for name in "mkn")
-    inputs = [draw.input((*batch, m, k), dtype), draw.input((*batch, k, n), dtype)]
+    inputs = [draw.input((*batch, m, k), dtype, specials=True), draw.input((*batch, k, n), dtype, specials=True)]
     return Case([*inputs, draw.layout((*batch, m, n), dtype)], exact=dtype.kind != "floating", scale=16 + 40 * k)
 
 
 def linear(draw: Draw, dtype: DType) -> Case:
     m, k, n = (draw.integer(0, 9, name) if draw.boolean("small") else draw.integer(0, 70, name) for name in "mkn")
-    inputs = [draw.input((m, k), dtype), draw.input((k, n), dtype), draw.input((n,), dtype)]
+    inputs = [draw.input(shape, dtype, specials=True) for shape in ((m, k), (k, n), (n,))]
     return Case([*inputs, draw.layout((m, n), dtype), draw.boolean("relu")], scale=16 + 40 * k)
 
 
@@ -310,7 +312,7 @@ def max_pool2d_backward(draw: Draw, dtype: DType) -> Case:
 
 def avg_pool2d(draw: Draw, dtype: DType) -> Case:
     x, out, settings = _pooling(draw)
-    return Case([draw.input(x, dtype), draw.layout(out, dtype), *settings], scale=200)
+    return Case([draw.input(x, dtype, specials=True), draw.layout(out, dtype), *settings], scale=200)
 
 
 def avg_pool2d_backward(draw: Draw, dtype: DType) -> Case:
@@ -379,12 +381,12 @@ def batch_norm_backward(draw: Draw, dtype: DType) -> Case:
 def softmax(draw: Draw, dtype: DType) -> Case:
     leading, classes = _rows(draw)
     shape = (*leading, classes)
-    return Case([draw.input(shape, dtype), draw.layout(shape, dtype)], scale=500)
+    return Case([draw.input(shape, dtype, specials=True), draw.layout(shape, dtype)], scale=500)
 
 
 def log_sum_exp(draw: Draw, dtype: DType) -> Case:
     leading, classes = _rows(draw)
-    return Case([draw.input((*leading, classes), dtype), draw.layout(leading, dtype)], scale=500)
+    return Case([draw.input((*leading, classes), dtype, specials=True), draw.layout(leading, dtype)], scale=500)
 
 
 def _labels(draw: Draw, shape: tuple[int, ...], classes: int) -> Operand:
@@ -394,7 +396,7 @@ def _labels(draw: Draw, shape: tuple[int, ...], classes: int) -> Operand:
 
 def softmax_cross_entropy(draw: Draw, dtype: DType) -> Case:
     rows, classes = draw.integer(0, 40, "rows"), draw.integer(1, 60, "classes")
-    inputs = [draw.input((rows, classes), dtype), _labels(draw, (rows,), classes)]
+    inputs = [draw.input((rows, classes), dtype, specials=True), _labels(draw, (rows,), classes)]
     return Case([*inputs, draw.layout((rows,), dtype)], scale=500)
 
 
@@ -413,7 +415,7 @@ def _recurrent(draw: Draw, dtype: DType, gates: int) -> tuple[int, int, int, Ope
 
 def rnn(draw: Draw, dtype: DType) -> Case:
     steps, rows, units, W_hh = _recurrent(draw, dtype, 1)
-    inputs = [draw.input((steps, rows, units), dtype), W_hh, draw.input((units,), dtype)]
+    inputs = [draw.input((steps, rows, units), dtype, specials=True), W_hh, draw.input((units,), dtype)]
     return Case([*inputs, draw.state((steps + 1, rows, units), dtype), draw.boolean("relu")], scale=500)
 
 
@@ -448,13 +450,13 @@ def lstm_backward(draw: Draw, dtype: DType) -> Case:
 
 def gather(draw: Draw, dtype: DType) -> Case:
     rows, width, shape = draw.integer(1, 9, "rows"), draw.integer(0, 40, "width"), draw.shape(max_dims=3)
-    inputs = [draw.input((rows, width), dtype), _labels(draw, shape, rows)]
+    inputs = [draw.input((rows, width), dtype, specials=True), _labels(draw, shape, rows)]
     return Case([*inputs, draw.layout((*shape, width), dtype)], exact=True)
 
 
 def scatter_add(draw: Draw, dtype: DType) -> Case:
     rows, width, shape = draw.integer(1, 9, "rows"), draw.integer(0, 40, "width"), draw.shape(max_dims=3)
-    inputs = [draw.input((*shape, width), dtype), _labels(draw, shape, rows)]
+    inputs = [draw.input((*shape, width), dtype, specials=True), _labels(draw, shape, rows)]
     return Case([*inputs, draw.state((rows, width), dtype)], exact=dtype.kind != "floating",
                 scale=200 + 16 * np.prod(shape))  # fmt: skip
 
@@ -476,7 +478,7 @@ def lerp(draw: Draw, dtype: DType) -> Case:
 def sgd_step(draw: Draw, dtype: DType) -> Case:
     shapes = [draw.shape() for _ in range(draw.integer(0, 3, "parameters"))]
     parameters, velocities = ([draw.state(shape, dtype) for shape in shapes] for _ in range(2))
-    grads = [draw.input(shape, dtype) for shape in shapes]
+    grads = [draw.input(shape, dtype, specials=True) for shape in shapes]
     momentum = 0.9 if draw.boolean("momentum") else 0.0
     return Case([parameters, grads, velocities, 0.1, momentum, 0.25, 0.01, draw.boolean("nesterov")], scale=200)
 
@@ -508,7 +510,7 @@ CASES = {
     **_each("equal not_equal less less_equal", DTYPES, comparison),
     **_each("logical_and logical_or logical_xor", (bool_,), binary),
     **_each("logical_not", (bool_,), unary),
-    **_each("sum", NUMBERS, lambda draw, dtype: reduction(draw, dtype, 0, specials=False)),
+    **_each("sum", NUMBERS, lambda draw, dtype: reduction(draw, dtype, 0, specials=True)),
     **_each("sum_of_squares", FLOATING, sum_of_squares),
     **_each("max min", NUMBERS, lambda draw, dtype: reduction(draw, dtype, 1, specials=True)),
     **_each("argmax argmin", NUMBERS, arg_reduction),

@@ -208,6 +208,24 @@ TEST(statistics_survive_a_large_mean) {
   });
 }
 
+// One row or many, the infinity in front or not.
+TEST(statistics_of_infinity_are_nan) {
+  testing::for_each_level([](const cpu::Kernels& kernels) {
+    for (int64_t rows : {1, 2, 70})
+      for (int64_t at : {int64_t{0}, rows - 1}) {
+        const Array x = compact(DType::float32, {rows, 1}), out = compact(DType::float32, {rows, 1}),
+                    one = compact(DType::float32, {1}), mean = compact(DType::float32, {1}),
+                    variance = compact(DType::float32, {1});
+        testing::fill(one, [] { return 1.0; });
+        testing::fill(x, [] { return 1.0; });
+        x.data<float>()[at] = INFINITY;
+        kernels.batch_norm(x, one, one, out, mean, variance, kEps);
+        EXPECT(std::isnan(*variance.data<float>()));
+        for (double value : values(out)) EXPECT(std::isnan(value));
+      }
+  });
+}
+
 TEST(threads_do_not_change_results) {
   Random random(3);
   const Array x = compact(DType::float32, {3000, 70}), out = compact(DType::float32, {3000, 70}),
