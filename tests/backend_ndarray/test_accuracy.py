@@ -13,9 +13,11 @@ from needle.backend_ndarray import conv, cpu, matmul, ndarray
 
 kernels = cpu().kernels
 # Times the peer's error. Measured with sums of 4,096 to 65,536 products: ours 1.0 to 1.2, oneDNN's matmul 1.6 to 2.2 and
-# its conv2d, which adds a window nearly one by one, up to 7.
+# its conv2d, which adds a window nearly one by one, up to 7. Of short sums BLAS adds several parts side by side, which is
+# more exact than one after the other: there the bound is a few units.
 MATMUL_BOUNDS = {"native": 2, "onednn": 3, "auto": 3}
 CONV_BOUNDS = {"native": 2, "onednn": 10, "auto": 10}
+FEW_UNITS = 2
 
 extents = st.integers(8, 40)
 lengths = st.one_of(st.integers(1, 600), st.sampled_from([4096, 10000, 65536]))
@@ -51,7 +53,7 @@ def test_matmul_is_as_accurate_as_blas(m: int, k: int, n: int, seed: int):
     a, b = random(seed, (m, k), (k, n))
     exact = a.astype(np.float64) @ b.astype(np.float64)
     ours = error(matmul.matmul(on_cpu(a), on_cpu(b)).numpy(), exact)
-    assert ours <= MATMUL_BOUNDS[kernels.provider()] * error(a @ b, exact) + 0.1
+    assert ours <= MATMUL_BOUNDS[kernels.provider()] * error(a @ b, exact) + FEW_UNITS
 
 
 @settings(max_examples=8, deadline=None)
@@ -63,7 +65,7 @@ def test_conv2d_is_as_accurate_as_blas(extent: int, kernel: int, channels: int, 
     matrix = weight.reshape(-1, out_channels)
     exact = windows.astype(np.float64) @ matrix.astype(np.float64)
     ours = error(conv.conv2d(on_cpu(x), on_cpu(weight)).numpy().reshape(exact.shape), exact)
-    assert ours <= CONV_BOUNDS[kernels.provider()] * error(windows @ matrix, exact) + 0.1
+    assert ours <= CONV_BOUNDS[kernels.provider()] * error(windows @ matrix, exact) + FEW_UNITS
 
 
 def test_one_by_one_would_be_noticed():
@@ -72,4 +74,4 @@ def test_one_by_one_would_be_noticed():
     one_by_one = np.zeros(exact.shape, np.float32)
     for p in range(a.shape[1]):
         one_by_one += np.outer(a[:, p], b[p])
-    assert error(one_by_one, exact) > max(CONV_BOUNDS.values()) * error(a @ b, exact) + 0.1
+    assert error(one_by_one, exact) > max(CONV_BOUNDS.values()) * error(a @ b, exact) + FEW_UNITS
