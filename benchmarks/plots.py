@@ -22,33 +22,34 @@ _INK = "#333333"
 
 
 def draw_ratios(results: dict[str, Any], path: Path) -> None:
-    """A bar for each row and contender of ours: how many times as fast as the best peer, on a logarithmic axis."""
+    """A line for each row: how many times as fast as the best peer each contender of ours is, on a logarithmic axis.
+
+    The number on the right is of the last contender, which is the default.
+    """
     rows = [row for row in results["rows"] if any(r["ratio_to_best_peer"] for r in row["results"])]
     names = _names_of_ours(rows)
-    figure = Figure(figsize=(8.5, 1.4 + len(rows) * (0.12 + 0.13 * len(names))), dpi=140, layout="constrained")
+    figure = Figure(figsize=(8.5, 1.5 + 0.17 * len(rows)), dpi=140, layout="constrained")
     axes = figure.subplots()
-    height = 0.8 / max(1, len(names))
     for index, name in enumerate(names):
-        bars = [
-            (position + (index - (len(names) - 1) / 2) * height, result["ratio_to_best_peer"])
-            for position, row in enumerate(rows)
+        points = [
+            (result["ratio_to_best_peer"], place)
+            for place, row in enumerate(rows)
             for result in row["results"]
             if result["contender"] == name
         ]
-        places, ratios = zip(*bars)
-        widths = [ratio - 1 for ratio in ratios]
-        axes.barh(places, widths, height, left=1, color=_COLOURS[index % len(_COLOURS)], label=name)
-        for place, ratio in bars:
-            axes.annotate(
-                f"{ratio:.2f}", (ratio, place), (3 if ratio >= 1 else -3, 0), textcoords="offset points",
-                ha="left" if ratio >= 1 else "right", va="center", fontsize=6, color=_INK,
-            )  # fmt: skip
+        axes.plot(*zip(*points), linestyle="none", markersize=5, alpha=0.8, label=name, **_point_style(index))
+    for place, row in enumerate(rows):
+        ratios = [result["ratio_to_best_peer"] for result in row["results"] if result["ours"]]
+        axes.hlines(place, min(ratios), max(ratios), color=_INK, linewidth=0.5, zorder=1)
+        axes.annotate(
+            f"{ratios[-1]:.2f}", (1, place), (4, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+            va="center", fontsize=7, color=_INK, annotation_clip=False,
+        )  # fmt: skip
     axes.axvline(1, color=_INK, linewidth=1)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_yticks(range(len(rows)), [row["title"] for row in rows], fontsize=7)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.margins(x=0.12)
     axes.set_xlabel("times as fast as the best peer, by medians (right of 1: Needle is faster)")
     _style(axes)
     _finish(figure, results, path)
@@ -71,8 +72,7 @@ def draw_roofline(results: dict[str, Any], path: Path) -> None:
             for result in row["results"]
             if result["contender"] == name
         ]
-        style = {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
-        axes.plot(*zip(*points), linestyle="none", markersize=5, alpha=0.8, label=name, **style)
+        axes.plot(*zip(*points), linestyle="none", markersize=5, alpha=0.8, label=name, **_point_style(index))
     intensities = [row["amounts"]["GFLOP"] / row["amounts"]["GB"] for row in rows] + [peak / bandwidth]
     ends = [min(intensities) / 2, peak / bandwidth, max(intensities) * 2]
     axes.plot(ends, [min(peak, bandwidth * end) for end in ends], color=_INK, linewidth=1.2)
@@ -96,6 +96,10 @@ def draw_roofline(results: dict[str, Any], path: Path) -> None:
 def _names_of_ours(rows: list[dict[str, Any]]) -> list[str]:
     """Our contenders that have results, in their order."""
     return list(dict.fromkeys(r["contender"] for row in rows for r in row["results"] if r["ours"]))
+
+
+def _point_style(index: int) -> dict[str, str]:
+    return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
 
 
 def _style(axes: Axes) -> None:
