@@ -121,7 +121,7 @@ def _plan_binary(op: str, *operands: _Layout | type) -> tuple[_Layout, DType, bo
     for operand in operands:
         if isinstance(operand, type) and not issubclass(operand, _NUMBER):
             raise DTypeError(f"{op}: an operand of type {operand.__name__}: expected an array or a number")
-    a, b = (operand(0) if isinstance(operand, type) else _Layout(*operand) for operand in operands)
+    a, b = (_zero(operand) if isinstance(operand, type) else _Layout(*operand) for operand in operands)
     arrays = [x for x in (a, b) if isinstance(x, _Layout)]
     device = same_device(op, *arrays)
     shape, dtype = infer_binary(op, a, b)
@@ -129,6 +129,13 @@ def _plan_binary(op: str, *operands: _Layout | type) -> tuple[_Layout, DType, bo
     worked = operand_dtype(op, a, b)
     ready = [isinstance(x, _Layout) and x.dtype is worked and x.shape == shape for x in (a, b)]
     return _Layout(shape, dense_strides_like(shape, like), dtype, device), worked, *ready
+
+
+def _zero(number: type) -> bool | int | float:
+    """A plain number of the same kind: a subclass, such as an IntEnum, might not have a 0."""
+    if issubclass(number, (bool, np.bool_)):
+        return False
+    return 0 if issubclass(number, (int, np.integer)) else 0.0
 
 
 def _prepare(op: str, x, dtype: DType, out):

@@ -1,11 +1,13 @@
 """Element types and their promotion."""
 
 import copy
+import enum
 import pickle
 
 import numpy as np
 import pytest
 
+from needle import backend_ndarray as nd
 from needle.backend_ndarray import promote_types
 from needle.backend_ndarray.dtype import DTYPES, as_dtype, bool_, float32, int64, promote_scalar
 from needle.errors import DTypeError
@@ -70,3 +72,23 @@ def test_numbers_have_no_width(dtype, value, expected):
 
 def test_defaults():
     assert promote_scalar(bool_, 1) is int64
+
+
+class Color(enum.IntEnum):
+    RED = 3
+
+
+class Length(float):
+    def __new__(cls, meters, centimeters):
+        return super().__new__(cls, meters + centimeters / 100)
+
+
+@pytest.mark.parametrize("number", [Color.RED, Length(2, 50)])
+def test_subclasses_of_numbers_are_numbers(number, device):
+    """Even those that have no 0, or are not made from one number."""
+    for dtype in ("float32", "int32", "bool"):
+        a = nd.array([0, 1], dtype=dtype, device=device)
+        plain = int(number) if isinstance(number, int) else float(number)
+        for met, expected in ((a + number, a + plain), (number * a, plain * a), (a == number, a == plain)):
+            assert met.dtype is expected.dtype
+            np.testing.assert_array_equal(met.numpy(), expected.numpy())
