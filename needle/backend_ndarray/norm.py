@@ -9,6 +9,7 @@ from __future__ import annotations
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.dtype import float32
 from needle.backend_ndarray.spec import Spec, check_nonlinearity, require_floating
 from needle.errors import ShapeError
 
@@ -25,12 +26,17 @@ def infer_norm(op: str, x, weight, bias) -> Spec:
 
 
 def batch_norm(x, weight, bias, eps: float, nonlinearity: str | None = None):
-    """(out, mean, variance) with the statistics of x itself, each of shape (C,); with "relu" out is max(out, 0)."""
+    """(out, mean, variance) with the statistics of x itself, each of shape (C,); with "relu" out is max(out, 0).
+
+    The statistics of a half type are float32: were they rounded, the backward pass would take the ReLU to be open where
+    it was closed.
+    """
     check_nonlinearity("batch_norm", nonlinearity)
     infer_norm("batch_norm", x, weight, bias)
     same_device("batch_norm", x, weight, bias)
     out = ndarray.empty_like(x)
-    mean, variance = (ndarray.empty(weight.shape, x.dtype, x.device) for _ in range(2))
+    dtype = float32 if x.dtype.itemsize < 4 else x.dtype
+    mean, variance = (ndarray.empty(weight.shape, dtype, x.device) for _ in range(2))
     call(x.device, "batch_norm", x, weight, bias, out, mean, variance, eps, nonlinearity == "relu")
     return out, mean, variance
 

@@ -67,7 +67,7 @@ class BatchNorm1d(Module):
 
     def _follow(self, running: Tensor, statistic: Tensor) -> None:
         """running += momentum * (statistic - running), in place."""
-        lerp_to(running.cached_data, statistic.cached_data, self.momentum)
+        lerp_to(running.cached_data, statistic.cached_data.astype(running.dtype), self.momentum)
 
 
 class BatchNorm2d(BatchNorm1d):

@@ -128,7 +128,7 @@ def batch_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(out, mean, variance): x (..., C) normalized per channel, and the statistics (C,), which carry no gradient.
 
-    With the nonlinearity "relu", out is max(out, 0).
+    Those of float16 and bfloat16 are float32. With the nonlinearity "relu", out is max(out, 0).
     """
     op = BatchNorm(eps, nonlinearity)
     out = op(x, weight, bias)

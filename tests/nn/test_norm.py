@@ -103,6 +103,15 @@ def test_a_relu_as_part_of_it(name, training, dtype, device):
         np.testing.assert_allclose(met, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_the_backward_pass_knows_what_a_relu_let_through(dtype, device):
+    layer = nn.BatchNorm1d(4, nonlinearity="relu", device=device, dtype=dtype)
+    out = layer(Tensor(np.random.randn(200, 4) + 100, device=device, dtype=dtype))
+    out.sum().backward()
+    np.testing.assert_array_equal(layer.bias.grad.numpy(), (out.numpy() > 0).sum(0))  # exact up to 256
+    assert layer.running_mean.dtype == dtype
+
+
 def test_a_relu_keeps_no_activation_of_its_own():
     device = cpu()
     x = Tensor(np.random.randn(16, 3, 32, 32), device=device)
