@@ -80,15 +80,15 @@ class Transform:
 
     def batch(self, images: np.ndarray) -> np.ndarray:
         """Transform images (N, H, W, C) or (N, C, H, W); each draws what it would draw alone, in order."""
-        if images.ndim != 4:
-            raise ShapeError(
-                f"{type(self).__name__}: expected an image of shape (H, W, C) or (C, H, W), met {images.shape[1:]}"
-            )
         if self._is_channels_first(images.shape[1:]):
             return self.apply(images)
         return np.moveaxis(self.apply(np.moveaxis(images, -1, 1)), 1, -1)
 
     def _is_channels_first(self, image_shape: tuple[int, ...]) -> bool:
+        if len(image_shape) != 3:
+            raise ShapeError(
+                f"{type(self).__name__}: expected an image of shape (H, W, C) or (C, H, W), met {image_shape}"
+            )
         if self.layout is not None:
             return self.layout == "CHW"
         return image_shape[0] <= _MAX_CHANNELS < image_shape[-1]

@@ -351,3 +351,10 @@ def test_a_generator_is_made_only_when_something_is_drawn():
         images(transforms=(Normalize(0.5, 0.2),)).get_batch(np.arange(3))
         with pytest.raises(AssertionError, match="made"):
             images().get_batch(np.arange(3))
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 5), (4, 5, 6)])
+def test_images_that_are_none(shape):
+    dataset = ImageDataset(np.zeros(shape, np.uint8), np.zeros(4, np.int64), Normalize(0.5, 0.2))
+    with pytest.raises(ShapeError, match=r"Normalize: expected an image of shape \(H, W, C\) or \(C, H, W\), met"):
+        next(iter(loader(dataset, 2)))
