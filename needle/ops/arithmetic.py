@@ -201,9 +201,9 @@ def add(a, b) -> Tensor:
     return AddScalar(a)(b) if is_number(a) else EWiseAdd()(as_tensor(a, b), as_tensor(b, a))
 
 
-def add_relu(a: Tensor, b: Tensor) -> Tensor:
-    """max(a + b, 0) in one pass: a ReLU after a residual connection or a bias. Operands broadcast as those of `add`."""
-    return AddReLU()(a, b)
+def add_relu(a, b) -> Tensor:
+    """max(a + b, 0) in one pass: a ReLU after a residual connection or a bias. Operands are those of `add`."""
+    return AddReLU()(as_tensor(a, b), as_tensor(b, a))
 
 
 def add_scalar(a: Tensor, scalar: float) -> Tensor:

@@ -30,7 +30,7 @@ class Conv(Op):
         return (
             ConvBackwardData(x.shape, *settings)(out_grad, weight) if x.requires_grad else None,
             ConvBackwardWeight(weight.shape, *settings)(x, out_grad) if weight.requires_grad else None,
-            *(out_grad.sum((0, 1, 2)) for _ in bias),
+            *(out_grad.sum((0, 1, 2)) if value.requires_grad else None for value in bias),
         )
 
 

@@ -7,6 +7,7 @@ import math
 from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import matmul as array_api
 from needle.backend_ndarray.elementwise import relu_backward
+from needle.backend_ndarray.spec import check_nonlinearity
 from needle.ops.arithmetic import multiply
 from needle.ops.broadcast import unbroadcast
 from needle.ops.elementwise import relu
@@ -53,6 +54,7 @@ class Linear(FusedOp):
     """out = x @ weight + bias, or, with "relu", max(x @ weight + bias, 0), in one kernel"""
 
     def __init__(self, nonlinearity: str | None = None) -> None:
+        check_nonlinearity("linear", nonlinearity)
         self.nonlinearity = nonlinearity
 
     def infer(self, x, weight, bias):

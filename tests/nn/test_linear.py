@@ -84,6 +84,13 @@ def test_an_input_of_another_device():
         nn.Linear(3, 2, device=cpu())(Tensor(np.zeros((1, 3)), device=cpu_numpy()))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_unknown_nonlinearity_of_operands_alike_or_not(dtype):
+    x, weight, bias = Tensor(np.ones((1, 3)), dtype=dtype), Tensor(np.ones((3, 2))), Tensor(np.ones(2))
+    with pytest.raises(ValueError, match="linear: nonlinearity 'gelu': expected None or 'relu'"):
+        ops.linear(x, weight, bias, "gelu")
+
+
 @pytest.mark.parametrize("count", [0, -1, 2.5, "3", True])
 def test_features_of_a_wrong_number(count):
     with pytest.raises(ValueError, match=f"Linear: out_features of {count!r}: expected a whole number of 1 or more"):

@@ -206,3 +206,19 @@ def test_infer_tells_what_compute_gives(name, device, monkeypatch):
     leaves = [Tensor(array, device=device) for array in arrays]
     ops.summation(function(*leaves)).backward(create_graph=True)
     assert calls
+
+
+def test_a_bias_that_requires_no_gradient_gets_none(device, monkeypatch):
+    x, weight, bias = (Tensor(np.ones(shape), device=device) for shape in ((1, 3, 3, 2), (1, 1, 2, 4), (4,)))
+    bias.requires_grad = False
+    out, sums = ops.conv(x, weight, 1, 0, bias), []
+    monkeypatch.setattr(Tensor, "sum", lambda *args: sums.append(args))
+    out.backward(ops.ones_like(out))
+    assert weight.grad is not None and bias.grad is None and not sums
+
+
+def test_add_relu_takes_what_add_takes(device):
+    x = Tensor([[-3.0, 1.0]], device=device)
+    for other in (1.0, np.float32(1), np.ones((2, 1), np.float32)):
+        for out in (ops.add_relu(x, other), ops.add_relu(other, x)):
+            np.testing.assert_array_equal(out.numpy(), ops.relu(ops.add(x, other)).numpy())
