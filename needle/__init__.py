@@ -16,8 +16,8 @@ from needle.errors import (
     CheckpointError, DataError, DeviceError, DTypeError, GradientError, NeedleError, OutOfMemoryError, ShapeError,
 )  # fmt: skip
 from needle.ops import (
-    abs, add, add_relu, add_scalar, avg_pool2d, batch_norm, broadcast_to, concatenate, conv, cos, dilate, divide, divide_scalar,
-    dropout, embedding, erf, ewise_pow, exp, flip, gather, gelu, layer_norm, log, logsoftmax, logsumexp, matmul, max,
+    abs, add, add_relu, add_scalar, avg_pool2d, batch_norm, broadcast_to, concatenate, conv, cos, dilate, divide,
+    divide_scalar, dropout, embedding, erf, ewise_pow, exp, flip, gather, gelu, layer_norm, log, logsoftmax, logsumexp, matmul, max,
     max_pool2d, maximum, mean, min, minimum, mul_scalar, multiply, negate, pad, permute, power, power_scalar, relu,
     reshape, sigmoid, sin, softmax, softmax_cross_entropy, split, sqrt, stack, subtract, summation, tanh, transpose,
     undilate, where,

@@ -76,7 +76,7 @@
   KERNEL(matmul, (const Array& a, const Array& b, const Array& out))                                                   \
   /* out (m, n) = x (m, k) @ weight (k, n) + bias (n,), or relu of it; floating */                                     \
   KERNEL(linear, (const Array& x, const Array& weight, const Array& bias, const Array& out, bool relu))                \
-  /* out[n, i, j, f] = sum over (h, w, c) of x[n, i*stride+h-padding, j*stride+w-padding, c] * weight[h, w, c, f] */    \
+  /* out[n, i, j, f] = sum over (h, w, c) of x[n, i*stride+h-padding, j*stride+w-padding, c] * weight[h, w, c, f] */   \
   KERNEL(conv2d, (const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding))             \
   /* the same + bias (C_out,) */                                                                                       \
   KERNEL(conv2d_bias, (const Array& x, const Array& weight, const Array& bias, const Array& out, int64_t stride,       \
@@ -143,7 +143,7 @@
   KERNEL(random_normal, (const Array& out, int64_t seed, int64_t offset))                                              \
   KERNEL(random_dropout_mask, (const Array& out, double p, int64_t seed, int64_t offset))                              \
   /* optimizer steps, in place, for a list of parameters of one dtype; every other list has as many arrays, of their   \
-     shapes. g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g;    \
+     shapes. g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g;                \
      parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity). Without momentum velocities are not \
      looked at */                                                                                                      \
   KERNEL(sgd_step, (const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities,                  \
