@@ -56,6 +56,18 @@ def test_auto_leaves_small_products_to_us_and_takes_first_layers_from_onednn():
         assert after["conv2d"] == before["conv2d"] + 1
 
 
+@pytest.mark.parametrize("k", [1, 2, 5, 33])
+def test_an_infinity_stays_one_in_bfloat16(k):
+    values = np.ones((12, k), np.float32)
+    values[3, -1] = np.inf
+    rows = ndarray.array(np.repeat(values, 2, axis=1), dtype="bfloat16", device=cpu())[:, ::2]
+    columns = ndarray.array(values, dtype="bfloat16", device=cpu())
+    weight = ndarray.full((k, 17), 1, "bfloat16", cpu())
+    kernels.set_provider("onednn")
+    for x in (rows, columns):
+        np.testing.assert_array_equal(matmul.matmul(x, weight).numpy(), values.sum(1, keepdims=True).repeat(17, 1))
+
+
 def test_images_that_are_not_channels_last_are_right_too():
     """A loader's (N, C, H, W), permuted, is the first layer's operand."""
     kernels.set_provider("onednn")
