@@ -29,6 +29,8 @@ def Array(buffer: np.ndarray, code: int, shape: tuple, strides: tuple, offset: i
     """A strided view of a buffer; strides and offset count elements."""
     dtype = DTYPES[code].numpy
     step = dtype.itemsize
+    if 0 in shape:  # may begin beyond its buffer
+        return np.empty(shape, dtype)
     return np.ndarray(shape, dtype, buffer, offset * step, tuple(stride * step for stride in strides))
 
 

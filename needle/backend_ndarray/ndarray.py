@@ -107,6 +107,8 @@ class NDArray:
 
     def host_view(self) -> np.ndarray:
         """The same memory as a NumPy array. Only for devices whose memory is the host's."""
+        if 0 in self.shape:  # what has no elements may begin beyond its buffer
+            return np.empty(self.shape, self.dtype.numpy)
         offset, strides = self.offset * self.dtype.itemsize, tuple(s * self.dtype.itemsize for s in self.strides)
         return np.ndarray(self.shape, self.dtype.numpy, memoryview(self.buffer), offset, strides)
 

@@ -217,3 +217,10 @@ def test_empty_and_zero_dimensional(device, shape):
     assert (a + a).shape == shape and a.sum().item() == a.size
     assert a.reshape(-1).shape == (a.size,)
     assert a.exp().numpy().shape == shape
+
+
+@pytest.mark.parametrize("shape, index", [((0, 3), np.s_[:, 1:]), ((3, 0), np.s_[2:]), ((4, 3), np.s_[4:, 2:])])
+def test_arrays_without_elements_are_read(shape, index, device):
+    a = nd.zeros(shape, device=device)[index]
+    np.testing.assert_array_equal(a.numpy(), np.zeros(shape, np.float32)[index])
+    assert (a + a).numpy().shape == a.shape
