@@ -1,7 +1,7 @@
 """Strided n-d arrays over the buffers of a device. No gradients here.
 
 The public names; array functions are in the modules of the topic: `elementwise`, `reduce`, `matmul`, `conv`, `pool`,
-`norm`, `softmax`, `gather`, `random`, `optim`.
+`norm`, `softmax`, `gather`, `crop`, `random`, `optim`.
 """
 
 from needle.backend_ndarray.device import (

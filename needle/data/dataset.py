@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from needle.backend_ndarray import NDArray
-from needle.data.transforms import Compose, Normalize, RandomCrop, RandomFlipHorizontal
+from needle.backend_ndarray.crop import crop_images
+from needle.data.transforms import Compose, Normalize, RandomCrop, RandomFlipHorizontal, Transform
 from needle.errors import DTypeError, ShapeError
 
 Transforms = Callable | Sequence[Callable] | None
-
-# What only moves pixels and puts zeros in, and therefore does the same with bytes as with numbers in 0..1.
-_MOVES = (RandomFlipHorizontal, RandomCrop)
 
 
 class Dataset:
@@ -101,26 +99,43 @@ class ImageDataset(Dataset):
         """The images (N, ...) and labels (N,) at `indices`, transformed as a batch."""
         return Compose(self.transforms).batch(_unit_range(self.X[indices])), self.y[indices]
 
-    def get_raw_batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same, or where `transforms` allow it images in bytes, which `finish_batch` makes of them on a device."""
-        if (stages := self._stages()) is None:
+    def get_raw_batch(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What `finish_batch` makes the same of: images in bytes, labels, and the windows and values for `crop_images`.
+
+        Where that cannot do all `transforms`, it is what `get_batch` returns.
+        """
+        if not self._is_for_device():
             return self.get_batch(indices)
-        return Compose(stages[0]).batch(self.X[indices]), self.y[indices]
+        windows = np.zeros((len(indices), 3), np.int32)
+        values = _unit_range(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
+        values = np.broadcast_to(values, (256, self.X.shape[1 if self._is_channels_first() else 3], 1, 1))
+        for transform in self.transforms:
+            if type(transform) is Normalize:
+                values = transform.apply(values)
+            else:
+                transform.move(windows)
+        return self.X[indices], self.y[indices], windows, values[:, :, 0, 0].T
 
-    def finish_batch(self, fields: tuple[NDArray, NDArray]) -> tuple[NDArray, NDArray]:
+    def finish_batch(self, fields: tuple[NDArray, ...]) -> tuple[NDArray, NDArray]:
         """Images and labels as `get_batch` has them, of what `get_raw_batch` returned, on any device."""
-        images, labels = fields
-        if (stages := self._stages()) is not None:
-            images = images.astype("float32") / 255
-            for normalize in stages[1]:
-                images = normalize.on_device(images)
-        return images, labels
+        images, labels, *windows_and_values = fields
+        if not windows_and_values:
+            return images, labels
+        if self._is_channels_first():
+            return crop_images(images.permute((0, 2, 3, 1)), *windows_and_values).permute((0, 3, 1, 2)), labels
+        return crop_images(images, *windows_and_values), labels
 
-    def _stages(self) -> tuple[list[Callable], list[Normalize]] | None:
-        """`transforms` as those that move bytes and at most one Normalize after them; None where there are others."""
-        transforms = list(self.transforms)
-        last = [transforms.pop()] if transforms and type(transforms[-1]) is Normalize else []
-        return (transforms, last) if all(type(transform) in _MOVES for transform in transforms) else None
+    def _is_for_device(self) -> bool:
+        """Whether `crop_images` does all `transforms`: flips and at most one crop, then at most one Normalize."""
+        kinds = [type(transform) for transform in self.transforms]
+        moves = kinds[:-1] if kinds[-1:] == [Normalize] else kinds
+        if self.X.ndim != 4 or not set(moves) <= {RandomFlipHorizontal, RandomCrop} or moves.count(RandomCrop) > 1:
+            return False
+        return len({transform.is_channels_first(self.X.shape[1:]) for transform in self.transforms}) <= 1
+
+    def _is_channels_first(self) -> bool:
+        transform = self.transforms[0] if self.transforms else Transform()
+        return transform.is_channels_first(self.X.shape[1:])
 
 
 def _unit_range(images: np.ndarray) -> np.ndarray:

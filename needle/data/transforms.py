@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from needle import backend_ndarray as nd
 from needle.errors import ShapeError
 
 _MAX_CHANNELS = 4
@@ -80,11 +79,12 @@ class Transform:
 
     def batch(self, images: np.ndarray) -> np.ndarray:
         """Transform images (N, H, W, C) or (N, C, H, W); each draws what it would draw alone, in order."""
-        if self._is_channels_first(images.shape[1:]):
+        if self.is_channels_first(images.shape[1:]):
             return self.apply(images)
         return np.moveaxis(self.apply(np.moveaxis(images, -1, 1)), 1, -1)
 
-    def _is_channels_first(self, image_shape: tuple[int, ...]) -> bool:
+    def is_channels_first(self, image_shape: tuple[int, ...]) -> bool:
+        """Whether an image of that shape is taken as (C, H, W)."""
         if len(image_shape) != 3:
             raise ShapeError(
                 f"{type(self).__name__}: expected an image of shape (H, W, C) or (C, H, W), met {image_shape}"
@@ -104,10 +104,17 @@ class RandomFlipHorizontal(Transform):
         self.p = p
 
     def apply(self, images: np.ndarray) -> np.ndarray:
-        flip = generator().rand(len(images)) < self.p
+        flip = self._draw(len(images))
         flipped = images.copy()
         flipped[flip] = images[flip][..., ::-1]
         return flipped
+
+    def move(self, windows: np.ndarray) -> None:
+        """Does to windows of images, as `crop_images` takes them, what `apply` does to images."""
+        windows[:, 2] ^= self._draw(len(windows))
+
+    def _draw(self, number: int) -> np.ndarray:
+        return generator().rand(number) < self.p
 
 
 class RandomCrop(Transform):
@@ -126,12 +133,21 @@ class RandomCrop(Transform):
     def apply(self, images: np.ndarray) -> np.ndarray:
         number, channels, height, width = images.shape
         padding = self.padding
-        shifts = generator().randint(low=-padding, high=padding + 1, size=(number, 2))
+        shifts = self._draw(number)
         padded = np.zeros((number, channels, height + 2 * padding, width + 2 * padding), images.dtype)
         padded[:, :, padding : padding + height, padding : padding + width] = images
         # A view of every window, (N, C, 2 padding + 1, 2 padding + 1, H, W), of which each image takes one.
         windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
         return windows[np.arange(number), :, shifts[:, 0] + padding, shifts[:, 1] + padding]
+
+    def move(self, windows: np.ndarray) -> None:
+        """Does to windows of images, as `crop_images` takes them, what `apply` does to images not cropped before."""
+        shift_x, shift_y = self._draw(len(windows)).T
+        windows[:, 0] += shift_x
+        windows[:, 1] += np.where(windows[:, 2], -shift_y, shift_y)
+
+    def _draw(self, number: int) -> np.ndarray:
+        return generator().randint(low=-self.padding, high=self.padding + 1, size=(number, 2))
 
 
 class Normalize(Transform):
@@ -150,21 +166,11 @@ class Normalize(Transform):
             raise ValueError(f"Normalize: std must be above 0, met {std!r}")
 
     def apply(self, images: np.ndarray) -> np.ndarray:
-        self._check_channels(images.shape[1])
-        return (images.astype(np.float32, copy=False) - self.mean.reshape(-1, 1, 1)) / self.std.reshape(-1, 1, 1)
-
-    def on_device(self, images: nd.NDArray) -> nd.NDArray:
-        """`batch` of float32 images on any device, by its kernels; the same numbers."""
-        channels_first = self._is_channels_first(images.shape[1:])
-        self._check_channels(images.shape[1 if channels_first else 3])
-        shape = (-1, 1, 1) if channels_first else (-1,)
-        mean, std = (nd.array(value.reshape(shape), device=images.device) for value in (self.mean, self.std))
-        return (images - mean) / std
-
-    def _check_channels(self, channels: int) -> None:
         for name, value in (("mean", self.mean), ("std", self.std)):
-            if value.ndim == 1 and len(value) not in (1, channels):
+            if value.ndim == 1 and len(value) not in (1, images.shape[1]):
+                channels = images.shape[1]
                 raise ShapeError(f"Normalize: {name} has {len(value)} values, but the images have {channels} channels")
+        return (images.astype(np.float32, copy=False) - self.mean.reshape(-1, 1, 1)) / self.std.reshape(-1, 1, 1)
 
 
 class Compose:

@@ -12,7 +12,7 @@ import numpy as np
 
 from needle.backend_ndarray import Device, NDArray
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.dtype import DTYPES, FLOATING, DType, as_dtype, bool_, float32, int32, int64
+from needle.backend_ndarray.dtype import DTYPES, FLOATING, DType, as_dtype, bool_, float32, int32, int64, uint8
 
 NUMBERS = tuple(dtype for dtype in DTYPES if dtype is not bool_)
 INTEGERS = tuple(dtype for dtype in DTYPES if dtype.kind == "integer")
@@ -461,6 +461,14 @@ def scatter_add(draw: Draw, dtype: DType) -> Case:
                 scale=200 + 16 * np.prod(shape))  # fmt: skip
 
 
+def crop_images(draw: Draw, dtype: DType) -> Case:
+    shape = _images(draw, 1)
+    images = draw.layout(shape, uint8, draw.values.integers(0, 256, shape, np.uint8))
+    windows = draw.values.integers(-4, 5, (shape[0], 3)).astype(np.int32)
+    values = draw.input((shape[3], 256), dtype, specials=True)
+    return Case([images, draw.layout(windows.shape, int32, windows), values, draw.layout(shape, dtype)], exact=True)
+
+
 def random(draw: Draw, dtype: DType, *before: float) -> Case:
     seed, offset = draw.integer(0, 2**63 - 1, "seed"), draw.integer(0, 2**40, "offset")
     return Case([draw.layout(draw.shape(), dtype), *before, seed, offset], scale=64)
@@ -539,6 +547,7 @@ CASES = {
     **_each("lstm_backward", FLOATING, lstm_backward),
     **_each("gather", DTYPES, gather),
     **_each("scatter_add", NUMBERS, scatter_add),
+    **_each("crop_images", DTYPES, crop_images),
     **_each("random_uniform random_normal", FLOATING, random),
     **_each("random_dropout_mask", FLOATING, random_dropout_mask),
     **_each("sgd_step", FLOATING, sgd_step),

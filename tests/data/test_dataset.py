@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from needle.autograd import Tensor
-from needle.backend_ndarray import cpu_numpy
-from needle.data import Compose, Dataset, ImageDataset, NDArrayDataset, RandomCrop, RandomFlipHorizontal
+from needle.backend_ndarray import array, cpu, cpu_numpy
+from needle.data import (
+    Compose,
+    Dataset,
+    ImageDataset,
+    NDArrayDataset,
+    Normalize,
+    RandomCrop,
+    RandomFlipHorizontal,
+)
 from needle.errors import DTypeError, ShapeError
 
 
@@ -102,6 +110,33 @@ def test_a_batch_is_its_items_with_the_same_draws(transform, shape):
     images, labels = dataset.get_batch(np.arange(25))
     np.testing.assert_array_equal(images, np.stack([image for image, _ in items]))
     assert labels.tolist() == [label for _, label in items]
+
+
+@pytest.mark.parametrize(
+    "transforms, on_device",
+    [
+        ([], True),
+        ([Normalize(0.5, 0.2)], True),
+        ([RandomFlipHorizontal(), RandomCrop(3), Normalize((0.3, 0.4, 0.5), 0.2)], True),
+        ([RandomCrop(3), RandomFlipHorizontal()], True),
+        ([RandomFlipHorizontal(), RandomCrop(20), RandomFlipHorizontal(1.0)], True),
+        ([RandomCrop(3), RandomCrop(3)], False),  # what the first pushed out does not come back
+        ([Normalize(0.5, 0.2), RandomCrop(3)], False),  # the zeros that it shifts in are not black
+        ([RandomFlipHorizontal(layout="CHW"), RandomCrop(3, layout="HWC")], False),
+        ([lambda image: image * 2], False),
+    ],
+)
+@pytest.mark.parametrize("shape", [(3, 8, 7), (8, 7, 3)])
+@pytest.mark.parametrize("device", [cpu(), cpu_numpy()], ids=repr)
+def test_a_device_makes_the_same_images_of_the_bytes(transforms, on_device, shape, device):
+    dataset = image_dataset(transforms, shape)
+    np.random.seed(5)
+    expected = dataset.get_batch(np.arange(25))
+    np.random.seed(5)
+    raw = dataset.get_raw_batch(np.arange(25))
+    assert (raw[0].dtype == np.uint8) == on_device
+    for made, field in zip(dataset.finish_batch([array(field, device=device) for field in raw]), expected):
+        np.testing.assert_array_equal(made.numpy(), field)
 
 
 def test_index_out_of_range():

@@ -1,0 +1,86 @@
+// A batch of images as numbers, out of windows of images as bytes.
+#include <cstring>
+
+#include "kernels/cpu/loops.h"
+#include "kernels/cpu/rows.h"
+
+namespace needle::cpu::NEEDLE_LEVEL {
+namespace {
+
+constexpr int64_t kBytes = 256;  // values of a byte
+
+// Where the pixels of an image's rows come from, along one axis: output position p takes input position
+// first + step * p where begin <= p < end, and a zero elsewhere.
+struct Span {
+  int64_t first, step, begin, end;
+
+  // p + shift, or (extent - 1 - p) + shift where flipped, of an axis of `extent` pixels.
+  Span(int64_t extent, int64_t shift, bool flipped)
+      : first(flipped ? extent - 1 + shift : shift), step(flipped ? -1 : 1) {
+    const int64_t low = flipped ? shift : -shift, high = low + extent;
+    begin = low < 0 ? 0 : low < extent ? low : extent;
+    end = high > extent ? extent : high > begin ? high : begin;
+  }
+};
+
+// Word is an unsigned integer of the size of out's dtype, whose values are only copied.
+template <class Word>
+void crop_typed(const Array& images, const Array& windows, const Array& values, const Array& out) {
+  const int64_t height = images.shape[1], width = images.shape[2], channels = images.shape[3];
+  const auto *image_data = images.data<uint8_t>(), *value_data = values.data<Word>();
+  const auto* window_data = windows.data<int32_t>();
+  auto* out_data = out.data<Word>();
+  const Scratch<Word> table(channels * kBytes);
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t byte = 0; byte < kBytes; ++byte)
+      table[c * kBytes + byte] = value_data[c * values.strides[0] + byte * values.strides[1]];
+
+  const auto crop_image = [&](int64_t n) {
+    const auto window = [&](int k) { return window_data[n * windows.strides[0] + k * windows.strides[1]]; };
+    const Span rows(height, window(0), false), columns(width, window(1), window(2) != 0);
+    const int64_t step = columns.step * images.strides[2], out_step = out.strides[2];
+    for (int64_t c = 0; c < channels; ++c) {
+      const Word* const value = &table[c * kBytes];
+      const uint8_t* const channel = image_data + n * images.strides[0] + c * images.strides[3];
+      for (int64_t i = 0; i < height; ++i) {
+        const bool inside = rows.begin <= i && i < rows.end;
+        const int64_t begin = inside ? columns.begin : width, end = inside ? columns.end : width;
+        const uint8_t* const from =
+            channel + (rows.first + i) * images.strides[1] + columns.first * images.strides[2];
+        Word* const to = out_data + n * out.strides[0] + i * out.strides[1] + c * out.strides[3];
+        for (int64_t j = 0; j < begin; ++j) to[j * out_step] = value[0];
+        for (int64_t j = begin; j < end; ++j) to[j * out_step] = value[from[j * step]];
+        for (int64_t j = end; j < width; ++j) to[j * out_step] = value[0];
+      }
+    }
+  };
+  const int64_t number = images.shape[0];
+  parallel_for(number, parallel_parts(number, out.size()), [&](int, int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) crop_image(n);
+  });
+}
+
+}  // namespace
+
+void crop_images(const Array& images, const Array& windows, const Array& values, const Array& out) {
+  check_dtype("crop_images", {"images", images}, DType::uint8);
+  check_dtype("crop_images", {"windows", windows}, DType::int32);
+  check_same_dtype("crop_images", {"values", values}, {"out", out});
+  check_ndim("crop_images", {"images", images}, 4);
+  check_same_shape("crop_images", {"out", out}, {"images", images});
+  if (!windows.has_shape({images.shape[0], 3}))
+    throw_shape_error("crop_images: windows have shape %s, expected (%ld, 3)", ShapeText(windows).text,
+                      images.shape[0]);
+  if (!values.has_shape({images.shape[3], kBytes}))
+    throw_shape_error("crop_images: values have shape %s, expected (%ld, %ld)", ShapeText(values).text,
+                      images.shape[3], kBytes);
+  if (out.size() == 0) return;
+  switch (itemsize(out.dtype)) {
+    case 8: return crop_typed<uint64_t>(images, windows, values, out);
+    case 4: return crop_typed<uint32_t>(images, windows, values, out);
+    case 2: return crop_typed<uint16_t>(images, windows, values, out);
+    default: return crop_typed<uint8_t>(images, windows, values, out);
+  }
+}
+
+}  // namespace needle::cpu::NEEDLE_LEVEL
