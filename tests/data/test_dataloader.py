@@ -10,7 +10,7 @@ import pytest
 from needle.autograd import Tensor
 from needle.backend_ndarray import cpu, cpu_numpy
 from needle.data import DataLoader, Dataset, ImageDataset, NDArrayDataset, Normalize, RandomCrop, RandomFlipHorizontal
-from needle.data.transforms import use_generator
+from needle.data.transforms import generator, use_generator
 from needle.errors import DTypeError, ShapeError
 
 
@@ -136,6 +136,19 @@ def test_the_seed_alone_decides_whatever_the_threads(wrap, num_workers, prefetch
     assert_same(arrays(loader(dataset, 8, shuffle=True, num_workers=num_workers, prefetch=prefetch)), expected)
     assert np.random.rand() == after
     assert np.any(arrays(loader(dataset, 8, shuffle=True))[0][0] != expected[0][0])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_generator_that_served_another_batch_remembers_nothing_of_it(num_workers):
+    """`randn` computes two numbers at a time and keeps the second."""
+    dataset = images(transforms=(lambda image: np.full_like(image, generator().randn()),))
+    dataset = ImageDataset(dataset.X[:9], dataset.y[:9], dataset.transforms)
+    np.random.seed(5)
+    seed = np.random.randint(2**32, dtype=np.uint32)
+    expected = [np.random.RandomState((seed, i)).randn(3) for i in range(3)]
+    np.random.seed(5)
+    batches = arrays(loader(dataset, 3, num_workers=num_workers))
+    assert_same([x[:, 0, 0, 0] for x, _ in batches], np.array(expected, np.float32))
 
 
 def test_augmentation_differs_between_batches_and_epochs():

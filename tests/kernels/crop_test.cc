@@ -38,7 +38,8 @@ TEST(crop_images) {
     for (DType dtype : testing::kAllDTypes)
       for (const testing::Shape& shape : {testing::Shape{5, 6, 7, 3}, {3, 1, 40, 1}, {0, 4, 4, 2}, {2, 3, 0, 2}})
         for (Layout layout : testing::kLayouts) {
-          const Array images = strided(DType::uint8, shape, layout), windows = strided(DType::int32, {shape[0], 3}, layout),
+          const Array images = strided(DType::uint8, shape, layout),
+                      windows = strided(DType::int32, {shape[0], 3}, layout),
                       numbers = strided(dtype, {shape[3], 256}, layout),
                       out = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]);
           testing::fill(images, [&] { return static_cast<double>(random.integer(0, 255)); });
