@@ -9,7 +9,9 @@
 // in an order that depends on the shape alone.
 //
 // Where `relu` is set, what is normalized goes through max(., 0) before it is written. Backward, the mask of that comes
-// from x again, by the arithmetic of the forward pass: memory sets the pace here, and x is read anyway.
+// from x again: memory sets the pace here, and x is read anyway. The mean is the rounded one that the forward pass wrote,
+// and what it lost is in the forward result but not in the mask. Where a mean is some 10^4 standard deviations or more,
+// outputs that close to zero get the other mask.
 #include <cmath>
 
 #include "kernels/cpu/norm.h"

@@ -44,7 +44,10 @@ class Operand:
 
 @dataclass
 class Case:
-    """A kernel call; an operand may be a list of Operands. Results may differ by `scale` units of rounding of the dtype that is computed in."""
+    """A kernel call; an operand may be a list of Operands.
+
+    Results may differ by `scale` units of rounding of the dtype that is computed in.
+    """
 
     operands: list
     scale: float = 16.0
