@@ -222,20 +222,32 @@ void run_blocks(const Call& call, int64_t begin, int64_t end) {
     const int64_t rows = plan.extent[1] - row < blocks.rows ? plan.extent[1] - row : blocks.rows;
     for (int64_t column = 0; column < plan.extent[0]; column += blocks.columns) {
       const int64_t columns = plan.extent[0] - column < blocks.columns ? plan.extent[0] - column : blocks.columns;
+      // An operand whose rows are contiguous is taken where it is: in one call where the rows follow one another in all
+      // such operands, else, where a row is long enough to be worth it, row by row.
       std::byte* pointers[kMaxOperands];
-      bool direct[kMaxOperands];
+      bool direct[kMaxOperands], row_by_row = false;
       for (int k = 0; k < plan.num_operands; ++k) {
         const Access& access = call.access[k];
         const Block block{rows, columns, plan.stride[k][1], plan.stride[k][0]};
         pointers[k] = corner.pointer(k) + row * block.row_stride + column * block.column_stride;
-        direct[k] = !access.half && block.column_stride == access.size &&
-                    (rows == 1 || block.row_stride == columns * access.size);
+        const bool follow = rows == 1 || block.row_stride == columns * access.size;
+        direct[k] = !access.half && block.column_stride == access.size && (follow || columns >= kTileColumns);
+        row_by_row |= direct[k] && !follow;
         operands[k] = direct[k] ? static_cast<void*>(pointers[k]) : chunks.data[k];
         if (direct[k] || !access.read) continue;
         if (!access.written && chunks.holds(k, pointers[k], rows, columns)) continue;
         access.load_block(block, pointers[k], chunks.data[k]);
       }
-      call.loop(rows * columns, operands, call.context);
+      if (!row_by_row) {
+        call.loop(rows * columns, operands, call.context);
+      } else {
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int k = 0; k < plan.num_operands; ++k)
+            operands[k] = direct[k] ? static_cast<void*>(pointers[k] + r * plan.stride[k][1])
+                                    : chunks.data[k] + r * columns * call.access[k].chunk_size;
+          call.loop(columns, operands, call.context);
+        }
+      }
       for (int k = 0; k < plan.num_operands; ++k) {
         const Access& access = call.access[k];
         if (direct[k] || !access.written) continue;
