@@ -1,6 +1,4 @@
 // A batch of images as numbers, out of windows of images as bytes.
-#include <cstring>
-
 #include "kernels/cpu/loops.h"
 #include "kernels/cpu/rows.h"
 
