@@ -405,11 +405,11 @@ void compute_block(const A& a, const PackedB<T>& b, const C& c, const T* bias, b
       }
 }
 
-// C (m x n) = A (m x k) B (k x n) + bias, or relu of it, by a team of threads, each of which calls this.
+// Some columns of C (m x n) = A (m x k) B (k x n) + bias, or of relu of it, by a team of threads, each of which calls
+// this.
 template <class T, class A, class B, class C>
-void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int64_t k, const A& a, const B& b,
-                       const C& c, const T* bias, bool relu) {
-  const Blocking<T> blocking(m, n, k, std::is_same_v<typename C::Element, T>);
+void multiply_together(const Team& team, const Blocking<T>& blocking, T* workspace, int64_t m, const Range& of_n,
+                       int64_t k, const A& a, const B& b, const C& c, const T* bias, bool relu) {
   T* const scratch = workspace + blocking.packed_b + team.rank * blocking.per_thread();
 
   // Rows are dealt out in whole panels, in a number of blocks that the threads can share evenly. Where there are too
@@ -417,9 +417,11 @@ void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int
   const int64_t row_panels = ceil_div(m, kTileRows);
   const int64_t row_blocks = smaller(row_panels, round_up(ceil_div(m, kBlockRows), team.size));
 
-  for (int64_t j0 = 0; j0 < n; j0 += blocking.columns) {
+  for (int64_t j0 = of_n.begin; j0 < of_n.end; j0 += blocking.columns) {
     for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += blocking.depth) {
-      const PackedB<T> piece{workspace, k0, smaller(k0 + blocking.depth, k), j0, smaller(j0 + blocking.columns, n)};
+      const PackedB<T> piece{workspace, k0, smaller(k0 + blocking.depth, k), j0,
+                             smaller(j0 + blocking.columns, of_n.end)};
+      if (j0 > of_n.begin || k0 > 0) team.barrier();  // nobody packs over panels that somebody still reads
       piece.pack(b, team);
       team.barrier();
 
@@ -433,7 +435,6 @@ void multiply_together(const Team& team, T* workspace, int64_t m, int64_t n, int
         compute_block(a, piece, c, bias, relu && piece.k1 == k, i0, i1 - i0, panels * strip / strips,
                       panels * (strip + 1) / strips, scratch, blocking.packed_a);
       }
-      team.barrier();  // nobody packs the next piece of B over panels that somebody still reads
     }
   }
 }
@@ -445,7 +446,10 @@ inline int threads_worth(double work, int available) { return work < kWorthAThre
 
 // C_i = A_i B_i for i = 0 .. batch - 1; `a`, `b` and `c` give the operands and the result of product i. Each row of
 // the results begins with `bias`, n numbers, or, where that is null, with zeros; `relu` makes them max(C_i, 0).
-// Many small products are dealt out to the threads whole; few or large ones are computed one by one by all threads.
+//
+// Threads that wait for each other may sleep and take long to wake, so they share no piece of B where they need not:
+// many small products are dealt out to them whole, and of a product with few rows and many columns each computes columns
+// of its own, for which it packs A once more. Other products are computed one by one by all threads together.
 template <class T, class OperandA, class OperandB, class Result>
 void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b, Result c, const T* bias = nullptr,
           bool relu = false) {
@@ -453,19 +457,24 @@ void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b
   using Element = typename decltype(c(0))::Element;
   const double work = static_cast<double>(batch) * m * n * larger(k, 1);
   const int threads = threads_worth(work, num_threads());
+  const int64_t panels = ceil_div(n, kTileColumns<T>);
   const bool whole = batch >= 4 * threads || work / batch < kWorthAThread;
+  const bool strips = !whole && m <= kBlockRows && panels >= 8 * threads;
+  const bool alone = whole || strips;
 
-  const int64_t workspace = Blocking<T>(m, n, k, std::is_same_v<Element, T>).workspace(whole ? 1 : threads);
-  Buffer buffer((whole ? threads : 1) * workspace * sizeof(T));
+  const int64_t columns = strips ? ceil_div(panels, threads) * kTileColumns<T> : n;
+  const Blocking<T> blocking(m, columns, k, std::is_same_v<Element, T>);
+  const int64_t workspace = blocking.workspace(alone ? 1 : threads);
+  Buffer buffer((alone ? threads : 1) * workspace * sizeof(T));
   T* const memory = reinterpret_cast<T*>(buffer.data());
   const auto run = [&](const Team& team) {
-    if (whole) {
-      const Range products = team.share(batch);
-      for (int64_t i = products.begin; i < products.end; ++i)
-        multiply_together<T>(Team{0, 1}, memory + team.rank * workspace, m, n, k, a(i), b(i), c(i),
-                             bias, relu);
-    } else {
-      for (int64_t i = 0; i < batch; ++i) multiply_together<T>(team, memory, m, n, k, a(i), b(i), c(i), bias, relu);
+    const Range products = whole ? team.share(batch) : Range{0, batch};
+    const Range of_panels = strips ? team.share(panels) : Range{0, panels};
+    const Range of_n{of_panels.begin * kTileColumns<T>, smaller(of_panels.end * kTileColumns<T>, n)};
+    T* const own = memory + (alone ? team.rank * workspace : 0);
+    for (int64_t i = products.begin; i < products.end; ++i) {
+      if (!alone && i > 0) team.barrier();
+      multiply_together<T>(alone ? Team{0, 1} : team, blocking, own, m, of_n, k, a(i), b(i), c(i), bias, relu);
     }
   };
   if (threads == 1) return run(Team{0, 1});

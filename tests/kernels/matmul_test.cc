@@ -235,7 +235,8 @@ TEST(nan_and_infinity) {
 
 TEST(result_does_not_depend_on_the_number_of_threads) {
   const int64_t sizes[][4] = {
-      {1, 400, 700, 130}, {1, 20, 3000, 40}, {1, 30, 50, 2000}, {40, 20, 300, 30}, {1, 1, 900, 900}, {1, 900, 900, 1}};
+      {1, 400, 700, 130}, {1, 20, 3000, 40}, {1, 30, 50, 2000}, {3, 20, 300, 1500},
+      {40, 20, 300, 30}, {1, 1, 900, 900}, {1, 900, 900, 1}};
   for (DType dtype : {DType::float32, DType::bfloat16})
     for (const auto& [batch, m, k, n] : sizes) {
       const Array a = compact(dtype, {batch, m, k}), b = compact(dtype, {batch, k, n});
