@@ -2,6 +2,8 @@
 
 #include <omp.h>
 #include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -38,6 +40,30 @@ void set_num_threads(int64_t count) {
     throw std::runtime_error("set_num_threads: a process made by fork() runs on one thread; start it with the "
                              "'spawn' method to use more");
   setting() = most(static_cast<int>(count));
+}
+
+Caller this_caller() {
+  static const bool is_placed = omp_get_proc_bind() != omp_proc_bind_false;  // by OMP_PROC_BIND
+  thread_local const int thread = gettid();
+  return {thread, is_placed ? -1 : sched_getcpu()};
+}
+
+void keep_off(const Caller& caller) {
+  thread_local int avoided = -1;
+  if (avoided == caller.processor) return;
+  avoided = caller.processor;
+  cpu_set_t processors;
+  if (avoided < 0 || sched_getaffinity(caller.thread, sizeof processors, &processors) != 0) return;
+  CPU_CLR(avoided, &processors);
+  if (CPU_COUNT(&processors) > 0) sched_setaffinity(0, sizeof processors, &processors);
+}
+
+void prepare_team() {
+  thread_local int prepared = -1;
+  const int processor = this_caller().processor;
+  if (prepared == processor) return;
+  prepared = processor;
+  parallel_team(num_threads(), [](int, int) {});
 }
 
 }  // namespace needle

@@ -1,6 +1,8 @@
 // OpenMP threads: how many, and the one loop that uses them.
 #pragma once
 
+#include <omp.h>
+
 #include <cstdint>
 
 namespace needle {
@@ -39,22 +41,49 @@ static inline int parallel_parts(int64_t count, int64_t work) {
   return parts < threads ? static_cast<int>(parts) : threads;
 }
 
-// Calls body(part, begin, end) for each part's range. `body` must not throw, for no exception may leave a parallel
-// region.
+// The thread that is about to start a team, and the processor that it runs on; -1 where nobody needs to know.
+struct Caller {
+  int thread, processor;
+};
+Caller this_caller();
+
+// Lets the calling thread run on any processor that `caller` may run on but the one that it does run on.
+//
+// Linux wakes a thread where it ran before if that processor is idle. In a virtual machine an idle processor may look
+// like one that the host has taken away: the thread then goes to where its waker runs, behind it, and the two take turns
+// on one core until the system balances its load. docs/performance.md, "Two threads on one core", has figures.
+void keep_off(const Caller& caller);
+
+// Calls body(rank, size) on each of `threads` threads, the calling one being rank 0; `body` must not throw, for no
+// exception may leave a parallel region.
+template <class Body>
+void parallel_team(int threads, const Body& body) {
+  if (threads <= 1) return body(0, 1);
+  const Caller caller = this_caller();
+#pragma omp parallel num_threads(threads)
+  {
+    const int rank = omp_get_thread_num();
+    if (rank > 0) keep_off(caller);
+    body(rank, omp_get_num_threads());
+  }
+}
+
+// Does for the threads of the next team, one that somebody else's code will start, what parallel_team does.
+void prepare_team();
+
+// Calls body(part, begin, end) for each part's range. `body` must not throw.
 //
 // The team is always that of all threads, though some may find no part: libgomp ends the threads that a smaller team
 // leaves out, and the next larger one has to make them anew, some 30 microseconds each.
 template <class Body>
 void parallel_for(int64_t count, int parts, const Body& body) {
-  if (parts <= 1) {
-    body(0, int64_t{0}, count);
-    return;
-  }
-#pragma omp parallel for num_threads(num_threads()) schedule(static, 1)
-  for (int part = 0; part < parts; ++part) {
-    const Range range = part_of(count, part, parts);
-    body(part, range.begin, range.end);
-  }
+  if (parts <= 1) return body(0, int64_t{0}, count);
+  parallel_team(num_threads(), [&](int rank, int size) {
+    for (int part = rank; part < parts; part += size) {
+      const Range range = part_of(count, part, parts);
+      body(part, range.begin, range.end);
+    }
+  });
 }
 
 }  // namespace needle

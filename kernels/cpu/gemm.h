@@ -48,8 +48,6 @@
 // depend on the number of threads.
 #pragma once
 
-#include <omp.h>
-
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -467,7 +465,8 @@ void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b
   const int64_t workspace = blocking.workspace(alone ? 1 : threads);
   Buffer buffer((alone ? threads : 1) * workspace * sizeof(T));
   T* const memory = reinterpret_cast<T*>(buffer.data());
-  const auto run = [&](const Team& team) {
+  parallel_team(threads, [&](int rank, int size) {
+    const Team team{rank, size};
     const Range products = whole ? team.share(batch) : Range{0, batch};
     const Range of_panels = strips ? team.share(panels) : Range{0, panels};
     const Range of_n{of_panels.begin * kTileColumns<T>, smaller(of_panels.end * kTileColumns<T>, n)};
@@ -476,10 +475,7 @@ void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b
       if (!alone && i > 0) team.barrier();
       multiply_together<T>(alone ? Team{0, 1} : team, blocking, own, m, of_n, k, a(i), b(i), c(i), bias, relu);
     }
-  };
-  if (threads == 1) return run(Team{0, 1});
-#pragma omp parallel num_threads(threads)
-  run(Team{omp_get_thread_num(), omp_get_num_threads()});
+  });
 }
 
 }  // namespace

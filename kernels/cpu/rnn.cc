@@ -110,16 +110,14 @@ void share_units(int64_t rows, int64_t units, int pieces, const StridedMatrix<T>
   const int64_t matrix_size = StepProduct<T>::matrix_size(depth, pieces, units, threads);
   const Buffer buffer((matrix_size + threads * StepProduct<T>::kRowsSize) * static_cast<int64_t>(sizeof(T)));
   T* const memory = reinterpret_cast<T*>(buffer.data());
-  const auto run = [&](const Team& team) {
+  parallel_team(threads, [&](int rank, int size) {
+    const Team team{rank, size};
     const Range share = team.share(vectors);
     const Range mine{share.begin * kLanes<T>, smaller(share.end * kLanes<T>, units)};
     T* const packed = memory + StepProduct<T>::matrix_size(depth, pieces, mine.begin, team.rank);
     T* const packed_rows = memory + matrix_size + team.rank * StepProduct<T>::kRowsSize;
     body(team, mine, StepProduct<T>(matrix, depth, mine, pieces, units, packed, packed_rows));
-  };
-  if (threads <= 1) return run(Team{0, 1});
-#pragma omp parallel num_threads(threads)
-  run(Team{omp_get_thread_num(), omp_get_num_threads()});
+  });
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 #include "kernels/common/buffer.h"
 #include "kernels/common/error.h"
+#include "kernels/common/parallel.h"
 
 namespace needle::dnnl {
 namespace {
@@ -120,6 +121,7 @@ void Primitive::run(const char* op, std::initializer_list<Argument> arguments) c
   };
   for (const Argument& argument : arguments) add(argument.number, argument.data);
   add(DNNL_ARG_SCRATCHPAD, scratch.data());
+  prepare_team();
   check(op, "primitive_execute", library()->primitive_execute(primitive_.get(), stream, count, list));
   check(op, "stream_wait", library()->stream_wait(stream));
 }

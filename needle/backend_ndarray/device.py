@@ -101,7 +101,7 @@ def cpu() -> Device:
     if "OMP_WAIT_POLICY" not in os.environ:
         # Threads that wait for each other spin, as waking one takes longer than most waits: by default for some 3 ms,
         # all of which is lost at every wait when another program has the core that the awaited thread needs. This is
-        # some 30 microseconds. libgomp reads it as it is loaded, with the kernels.
+        # a hundredth of that. libgomp reads it as it is loaded, with the kernels.
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     return Device("cpu", "backend_cpu")
 

@@ -1,9 +1,11 @@
 // How work is shared out among threads, and what a fork leaves of them.
 #include "kernels/common/parallel.h"
 
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <thread>
 #include <vector>
 
 #include "kernels/common/error.h"
@@ -43,6 +45,54 @@ TEST(a_parallel_loop_visits_every_item) {
     });
     for (int count : visits) EXPECT_EQ(count, 1);
   }
+}
+
+cpu_set_t processors_of_this_thread() {
+  cpu_set_t processors;
+  EXPECT_EQ(sched_getaffinity(0, sizeof processors, &processors), 0);
+  return processors;
+}
+
+TEST(a_team_starts_off_its_callers_processor) {
+  const cpu_set_t all = processors_of_this_thread();
+  int first = 0;
+  while (!CPU_ISSET(first, &all)) ++first;
+  for (int processor : {first, -1, first}) {
+    cpu_set_t expected = all;
+    if (processor >= 0 && CPU_COUNT(&all) > 1) CPU_CLR(processor, &expected);
+    std::thread([&] {
+      keep_off({static_cast<int>(getpid()), processor});
+      const cpu_set_t met = processors_of_this_thread();
+      EXPECT(CPU_EQUAL(&met, &expected));
+    }).join();
+  }
+}
+
+TEST(a_caller_that_moves_frees_the_processor_it_leaves) {
+  const cpu_set_t all = processors_of_this_thread();
+  std::thread([&] {
+    for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
+      if (!CPU_ISSET(processor, &all)) continue;
+      keep_off({static_cast<int>(getpid()), processor});
+      const cpu_set_t met = processors_of_this_thread();
+      if (CPU_COUNT(&all) > 1) EXPECT(!CPU_ISSET(processor, &met) && CPU_COUNT(&met) == CPU_COUNT(&all) - 1);
+    }
+  }).join();
+}
+
+TEST(the_only_processor_is_shared) {
+  const cpu_set_t all = processors_of_this_thread();
+  const int processor = sched_getcpu();
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(processor, &one);
+  EXPECT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  std::thread([&] {
+    keep_off({static_cast<int>(getpid()), processor});
+    const cpu_set_t met = processors_of_this_thread();
+    EXPECT(CPU_EQUAL(&met, &one));
+  }).join();
+  EXPECT_EQ(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
 TEST(a_count_that_no_machine_has_is_refused) {
