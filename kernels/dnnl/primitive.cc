@@ -113,15 +113,17 @@ void Primitive::run(const char* op, std::initializer_list<Argument> arguments) c
   Memory memories[kMaxArguments];
   dnnl_exec_arg_t list[kMaxArguments];
   int count = 0;
+  int64_t bytes = 0;
   const auto add = [&](int number, void* data) {
     dnnl_memory_t memory;
     check(op, "memory_create", library()->memory_create(&memory, layout(number), library()->engine, data));
     memories[count].reset(memory);
     list[count++] = {number, memory};
+    bytes += nbytes(number);
   };
   for (const Argument& argument : arguments) add(argument.number, argument.data);
   add(DNNL_ARG_SCRATCHPAD, scratch.data());
-  prepare_team();
+  if (bytes > kWorkPerThread) prepare_team();  // small work wakes nobody
   check(op, "primitive_execute", library()->primitive_execute(primitive_.get(), stream, count, list));
   check(op, "stream_wait", library()->stream_wait(stream));
 }
