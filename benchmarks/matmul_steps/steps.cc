@@ -1,4 +1,4 @@
-// The steps, each complete but for the functions right above it. Every one computes C = A B of n x n float32 numbers,
+// The steps, each complete but for the functions above it. Every one computes C = A B of n x n float32 numbers,
 // in row-major order. Compiled once for each instruction level, like the kernels.
 #include "benchmarks/matmul_steps/steps.h"
 
@@ -105,11 +105,21 @@ void multiply_tile(int64_t n, int64_t depth, const float* a, const float* b, flo
     for (int64_t q = 0; q < columns; ++q) c[(i + r) * n + j + q] += tile[r][q];
 }
 
+constexpr int64_t kRows = 192;
+
+// C's rows i0 .. i0 + kRows - 1 += A's columns p0 .. p1 - 1 of these rows, packed here, times all panels of B.
+void multiply_block_row(int64_t n, const float* a, int64_t i0, int64_t p0, int64_t p1, float* packed_a,
+                        const float* packed_b, float* c) {
+  const int64_t i1 = std::min(i0 + kRows, n), depth = p1 - p0;
+  pack_a(n, a, i0, i1, p0, p1, packed_a);
+  for (int64_t j = 0; j < n; j += kTileColumns)
+    for (int64_t i = i0; i < i1; i += kTileRows)
+      multiply_tile(n, depth, packed_a + (i - i0) * depth, packed_b + j * depth, c, i, j);
+}
+
 // 5. Tiles of 12 x 32 sums in registers (AVX-512): 2 vectors and 12 numbers are loaded for 24 multiply-adds of vectors.
 // B is packed in panels as wide as a tile, 32 KB each, of which one is in L1; a block of A, 192 KB, is packed, too, and
 // stays in L2.
-constexpr int64_t kRows = 192;
-
 void vectorized(int64_t n, const float* a, const float* b, float* c) {
   std::fill(c, c + n * n, 0.0f);
   const int64_t panels = (n + kTileColumns - 1) / kTileColumns;
@@ -118,14 +128,8 @@ void vectorized(int64_t n, const float* a, const float* b, float* c) {
     const int64_t p1 = std::min(p0 + kDepth, n), depth = p1 - p0;
     for (int64_t q = 0; q < panels; ++q)
       pack_b(n, b, p0, p1, q * kTileColumns, kTileColumns, &packed_b[q * kTileColumns * depth]);
-    for (int64_t i0 = 0; i0 < n; i0 += kRows) {
-      const int64_t i1 = std::min(i0 + kRows, n);
-      pack_a(n, a, i0, i1, p0, p1, packed_a.data());
-      for (int64_t q = 0; q < panels; ++q)
-        for (int64_t i = i0; i < i1; i += kTileRows)
-          multiply_tile(n, depth, &packed_a[(i - i0) * depth], &packed_b[q * kTileColumns * depth], c, i,
-                        q * kTileColumns);
-    }
+    for (int64_t i0 = 0; i0 < n; i0 += kRows)
+      multiply_block_row(n, a, i0, p0, p1, packed_a.data(), packed_b.data(), c);
   }
 }
 
@@ -144,14 +148,8 @@ void threaded(int64_t n, const float* a, const float* b, float* c) {
       for (int64_t q = 0; q < panels; ++q)
         pack_b(n, b, p0, p1, q * kTileColumns, kTileColumns, &packed_b[q * kTileColumns * depth]);
 #pragma omp for schedule(dynamic)
-      for (int64_t i0 = 0; i0 < n; i0 += kRows) {
-        const int64_t i1 = std::min(i0 + kRows, n);
-        pack_a(n, a, i0, i1, p0, p1, packed_a.data());
-        for (int64_t q = 0; q < panels; ++q)
-          for (int64_t i = i0; i < i1; i += kTileRows)
-            multiply_tile(n, depth, &packed_a[(i - i0) * depth], &packed_b[q * kTileColumns * depth], c, i,
-                          q * kTileColumns);
-      }
+      for (int64_t i0 = 0; i0 < n; i0 += kRows)
+        multiply_block_row(n, a, i0, p0, p1, packed_a.data(), packed_b.data(), c);
     }
   }
 }
