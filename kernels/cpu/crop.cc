@@ -1,6 +1,6 @@
-// A batch of images as numbers, out of windows of images as bytes.
+// A batch of images as numbers, out of windows of some of a data set's images, which are bytes.
+#include "kernels/cpu/indices.h"
 #include "kernels/cpu/loops.h"
-#include "kernels/cpu/rows.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
@@ -24,7 +24,12 @@ struct Span {
 // Word is an unsigned integer of the size of out's dtype, whose values are only copied.
 template <class Word>
 void crop_typed(const Array& images, const Array& windows, const Array& values, const Array& out) {
-  const int64_t height = images.shape[1], width = images.shape[2], channels = images.shape[3];
+  const int64_t number = windows.shape[0], height = images.shape[1], width = images.shape[2],
+                channels = images.shape[3];
+  Array image_numbers = windows;  // the first column
+  image_numbers.ndim = 1;
+  const Scratch<int64_t> picked(number);
+  read_indices("crop_images", "image", image_numbers, images.shape[0], picked.data());
   const auto *image_data = images.data<uint8_t>(), *value_data = values.data<Word>();
   const auto* window_data = windows.data<int32_t>();
   auto* out_data = out.data<Word>();
@@ -35,11 +40,11 @@ void crop_typed(const Array& images, const Array& windows, const Array& values, 
 
   const auto crop_image = [&](int64_t n) {
     const auto window = [&](int k) { return window_data[n * windows.strides[0] + k * windows.strides[1]]; };
-    const Span rows(height, window(0), false), columns(width, window(1), window(2) != 0);
+    const Span rows(height, window(1), false), columns(width, window(2), window(3) != 0);
     const int64_t step = columns.step * images.strides[2], out_step = out.strides[2];
     for (int64_t c = 0; c < channels; ++c) {
       const Word* const value = &table[c * kBytes];
-      const uint8_t* const channel = image_data + n * images.strides[0] + c * images.strides[3];
+      const uint8_t* const channel = image_data + picked[n] * images.strides[0] + c * images.strides[3];
       for (int64_t i = 0; i < height; ++i) {
         const bool inside = rows.begin <= i && i < rows.end;
         const int64_t begin = inside ? columns.begin : width, end = inside ? columns.end : width;
@@ -52,7 +57,6 @@ void crop_typed(const Array& images, const Array& windows, const Array& values, 
       }
     }
   };
-  const int64_t number = images.shape[0];
   parallel_for(number, parallel_parts(number, out.size()), [&](int, int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) crop_image(n);
   });
@@ -65,10 +69,12 @@ void crop_images(const Array& images, const Array& windows, const Array& values,
   check_dtype("crop_images", {"windows", windows}, DType::int32);
   check_same_dtype("crop_images", {"values", values}, {"out", out});
   check_ndim("crop_images", {"images", images}, 4);
-  check_same_shape("crop_images", {"out", out}, {"images", images});
-  if (!windows.has_shape({images.shape[0], 3}))
-    throw_shape_error("crop_images: windows have shape %s, expected (%ld, 3)", ShapeText(windows).text,
-                      images.shape[0]);
+  check_ndim("crop_images", {"windows", windows}, 2);
+  if (windows.shape[1] != 4)
+    throw_shape_error("crop_images: windows have shape %s, expected (N, 4)", ShapeText(windows).text);
+  if (!out.has_shape({windows.shape[0], images.shape[1], images.shape[2], images.shape[3]}))
+    throw_shape_error("crop_images: out has shape %s, expected (%ld, %ld, %ld, %ld)", ShapeText(out).text,
+                      windows.shape[0], images.shape[1], images.shape[2], images.shape[3]);
   if (!values.has_shape({images.shape[3], kBytes}))
     throw_shape_error("crop_images: values have shape %s, expected (%ld, %ld)", ShapeText(values).text,
                       images.shape[3], kBytes);

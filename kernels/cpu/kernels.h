@@ -137,8 +137,8 @@
   KERNEL(gather, (const Array& a, const Array& indices, const Array& out))                                             \
   /* out[indices[i...], :] += a[i..., :], in the order of i; adds to what out holds */                                 \
   KERNEL(scatter_add, (const Array& a, const Array& indices, const Array& out))                                        \
-  /* images (N, H, W, C) uint8 cut out, mirrored and made numbers: for the window (down, right, flipped) = windows[n], \
-     int32 (N, 3), out[n, i, j, c] = values[c, images[n, i + down, (flipped ? W - 1 - j : j) + right, c]], and         \
+  /* images (M, H, W, C) uint8 picked, cut out, mirrored and made numbers: for (m, down, right, flipped) = windows[n], \
+     int32 (N, 4), out[n, i, j, c] = values[c, images[m, i + down, (flipped ? W - 1 - j : j) + right, c]], and         \
      values[c, 0] where that is outside; values (C, 256) of out's dtype, any */                                        \
   KERNEL(crop_images, (const Array& images, const Array& windows, const Array& values, const Array& out))              \
   /* Philox4x32-10, a function of (seed, offset, element number in row-major order), see random.h:                     \

@@ -382,13 +382,14 @@ def scatter_add(a, indices, out):
 
 
 def crop_images(images, windows, values, out):
-    number, height, width, channels = images.shape
-    down, right, flipped = windows.T[:, :, None]
+    _, height, width, channels = images.shape
+    _check_indices("crop_images", windows[:, 0], len(images))
+    picked, down, right, flipped = windows.T[:, :, None]
     rows = np.arange(height) + down
     columns = np.where(flipped != 0, np.arange(width)[::-1], np.arange(width)) + right
     rows, columns = rows[:, :, None], columns[:, None, :]
     inside = (0 <= rows) & (rows < height) & (0 <= columns) & (columns < width)
-    pixels = images[np.arange(number)[:, None, None], rows.clip(0, height - 1), columns.clip(0, width - 1)]
+    pixels = images[picked[:, :, None], rows.clip(0, height - 1), columns.clip(0, width - 1)]
     out[...] = values[np.arange(channels), np.where(inside[..., None], pixels, 0)]
 
 

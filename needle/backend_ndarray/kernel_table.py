@@ -104,9 +104,9 @@ KERNELS = {
     # Rows by number (int32 or int64, of any shape, checked); any dtype
     "gather": "(a, indices, out): out[i..., :] = a[indices[i...], :]",
     "scatter_add": "(a, indices, out): out[indices[i...], :] += a[i..., :], in the order of i",
-    # Images (N, H, W, C) of uint8, windows (down, right, flipped) of each, int32 (N, 3), values (C, 256) of any dtype
+    # Images (M, H, W, C) of uint8, windows (m, down, right, flipped), int32 (N, 4), values (C, 256) of any dtype
     "crop_images": "(images, windows, values, out): "
-    "out[n, i, j, c] = values[c, images[n, i + down, (flipped ? W - 1 - j : j) + right, c]]; values[c, 0] outside",
+    "out[n, i, j, c] = values[c, images[m, i + down, (flipped ? W - 1 - j : j) + right, c]]; values[c, 0] outside",
     # Philox4x32-10 of (seed, offset, element number in row-major order): kernels/cpu/random.h; floating
     "random_uniform": "(out, seed, offset): uniform on [0, 1)",
     "random_normal": "(out, seed, offset): standard normal",

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from needle.backend_ndarray import NDArray
+from needle.backend_ndarray import NDArray, array, cpu, from_dlpack
 from needle.backend_ndarray.crop import crop_images
+from needle.backend_ndarray.device import Device
 from needle.data.transforms import Compose, Normalize, RandomCrop, RandomFlipHorizontal, Transform
 from needle.errors import DTypeError, ShapeError
 
 Transforms = Callable | Sequence[Callable] | None
+
+_RESIDENT_BYTES = 1 << 30  # images of which there are more stay on the host, and their batches are copied
 
 
 class Dataset:
@@ -71,7 +74,8 @@ class NDArrayDataset(Dataset):
 class ImageDataset(Dataset):
     """Labelled images held in memory as they are in files, one byte a value, and handed out as float32 in 0..1.
 
-    Attributes: `X`, the images as uint8 (N, ...), and `y`, the labels as int64 (N,).
+    Attributes: `X`, the images as uint8 (N, ...), and `y`, the labels as int64 (N,). The first batch of a loader may
+    copy X to the loader's device, where later batches find it: assign a new X rather than change one in place.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, transforms: Transforms = None) -> None:
@@ -85,6 +89,10 @@ class ImageDataset(Dataset):
             )
         self.X = images
         self.y = labels.astype(np.int64, copy=False)
+        self._resident: tuple[np.ndarray, NDArray] | None = None  # X, and the same on a device
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_resident": None}  # a copy, or another process, has its own
 
     def __len__(self) -> int:
         return len(self.y)
@@ -100,13 +108,16 @@ class ImageDataset(Dataset):
         return Compose(self.transforms).batch(_unit_range(self.X[indices])), self.y[indices]
 
     def get_raw_batch(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-        """What `finish_batch` makes the same of: images in bytes, labels, and the windows and values for `crop_images`.
+        """What `finish_batch` makes the same of: windows for `crop_images`, labels, the values of bytes, and the images
+        themselves if there are too many to be held by a device.
 
-        Where that cannot do all `transforms`, it is what `get_batch` returns.
+        Where `crop_images` cannot do all `transforms`, it is what `get_batch` returns.
         """
         if not self._is_for_device():
             return self.get_batch(indices)
-        windows = np.zeros((len(indices), 3), np.int32)
+        is_resident = self.X.nbytes <= _RESIDENT_BYTES
+        windows = np.zeros((len(indices), 4), np.int32)
+        windows[:, 0] = indices if is_resident else np.arange(len(indices))
         values = _unit_range(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
         values = np.broadcast_to(values, (256, self.X.shape[1 if self._is_channels_first() else 3], 1, 1))
         for transform in self.transforms:
@@ -114,16 +125,27 @@ class ImageDataset(Dataset):
                 values = transform.apply(values)
             else:
                 transform.move(windows)
-        return self.X[indices], self.y[indices], windows, values[:, :, 0, 0].T
+        fields = windows, self.y[indices], values[:, :, 0, 0].T
+        return fields if is_resident else (*fields, self.X[indices])
 
     def finish_batch(self, fields: tuple[NDArray, ...]) -> tuple[NDArray, NDArray]:
         """Images and labels as `get_batch` has them, of what `get_raw_batch` returned, on any device."""
-        images, labels, *windows_and_values = fields
-        if not windows_and_values:
-            return images, labels
+        if len(fields) == 2:
+            return fields
+        windows, labels, values, *images = fields
+        images = images[0] if images else self._images_on(windows.device)
         if self._is_channels_first():
-            return crop_images(images.permute((0, 2, 3, 1)), *windows_and_values).permute((0, 3, 1, 2)), labels
-        return crop_images(images, *windows_and_values), labels
+            return crop_images(images.permute((0, 2, 3, 1)), windows, values).permute((0, 3, 1, 2)), labels
+        return crop_images(images, windows, values), labels
+
+    def _images_on(self, device: Device) -> NDArray:
+        """X on that device: a copy made once, or on the CPU where possible the very memory."""
+        source, images = self._resident or (None, None)
+        if source is not self.X or images.device is not device:
+            is_shared = device is cpu() and self.X.flags.c_contiguous and self.X.flags.writeable
+            images = from_dlpack(self.X) if is_shared else array(self.X, device=device)
+            self._resident = self.X, images
+        return images
 
     def _is_for_device(self) -> bool:
         """Whether `crop_images` does all `transforms`: flips and at most one crop, then at most one Normalize."""

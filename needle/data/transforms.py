@@ -111,7 +111,7 @@ class RandomFlipHorizontal(Transform):
 
     def move(self, windows: np.ndarray) -> None:
         """Does to windows of images, as `crop_images` takes them, what `apply` does to images."""
-        windows[:, 2] ^= self._draw(len(windows))
+        windows[:, 3] ^= self._draw(len(windows))
 
     def _draw(self, number: int) -> np.ndarray:
         return generator().rand(number) < self.p
@@ -143,8 +143,8 @@ class RandomCrop(Transform):
     def move(self, windows: np.ndarray) -> None:
         """Does to windows of images, as `crop_images` takes them, what `apply` does to images not cropped before."""
         shift_x, shift_y = self._draw(len(windows)).T
-        windows[:, 0] += shift_x
-        windows[:, 1] += np.where(windows[:, 2], -shift_y, shift_y)
+        windows[:, 1] += shift_x
+        windows[:, 2] += np.where(windows[:, 3], -shift_y, shift_y)
 
     def _draw(self, number: int) -> np.ndarray:
         return generator().randint(low=-self.padding, high=self.padding + 1, size=(number, 2))

@@ -465,11 +465,14 @@ def scatter_add(draw: Draw, dtype: DType) -> Case:
 
 
 def crop_images(draw: Draw, dtype: DType) -> Case:
-    shape = _images(draw, 1)
+    number, *image = _images(draw, 1)
+    shape = (draw.integer(1, 4, "images"), *image)
     images = draw.layout(shape, uint8, draw.values.integers(0, 256, shape, np.uint8))
-    windows = draw.values.integers(-4, 5, (shape[0], 3)).astype(np.int32)
+    picked = draw.values.integers(0, shape[0], (number, 1))
+    windows = np.concatenate([picked, draw.values.integers(-4, 5, (number, 3))], axis=1).astype(np.int32)
     values = draw.input((shape[3], 256), dtype, specials=True)
-    return Case([images, draw.layout(windows.shape, int32, windows), values, draw.layout(shape, dtype)], exact=True)
+    out = draw.layout((number, *image), dtype)
+    return Case([images, draw.layout(windows.shape, int32, windows), values, out], exact=True)
 
 
 def random(draw: Draw, dtype: DType, *before: float) -> Case:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -134,8 +137,43 @@ def test_a_device_makes_the_same_images_of_the_bytes(transforms, on_device, shap
     expected = dataset.get_batch(np.arange(25))
     np.random.seed(5)
     raw = dataset.get_raw_batch(np.arange(25))
-    assert (raw[0].dtype == np.uint8) == on_device
+    assert (len(raw) == 3) == on_device
     for made, field in zip(dataset.finish_batch([array(field, device=device) for field in raw]), expected):
+        np.testing.assert_array_equal(made.numpy(), field)
+
+
+@pytest.mark.parametrize("is_writeable", [True, False])
+@pytest.mark.parametrize("device", [cpu(), cpu_numpy()], ids=repr)
+def test_the_device_s_images_are_those_of_the_data_set(device, is_writeable):
+    """Also after a new X, on another device, and in a copy of the data set."""
+    dataset = image_dataset()
+    other = dataset.X[::-1]  # not in row-major order
+
+    def check(dataset, device):
+        dataset.X.flags.writeable = is_writeable
+        fields = [array(field, device=device) for field in dataset.get_raw_batch(np.array([7, 2]))]
+        made, expected = dataset.finish_batch(fields)[0], dataset.get_batch(np.array([7, 2]))[0]
+        assert made.device is device
+        np.testing.assert_array_equal(made.numpy(), expected)
+
+    check(dataset, device)
+    check(dataset, cpu())
+    dataset.X = other
+    check(dataset, device)
+    for copied in (copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))):
+        copied.X = copied.X // 2
+        check(copied, device)
+        check(dataset, device)
+
+
+def test_a_large_data_set_is_not_copied_to_the_device(monkeypatch):
+    dataset = image_dataset([Normalize(0.5, 0.2)])
+    expected = dataset.get_batch(np.array([7, 2]))
+    monkeypatch.setattr("needle.data.dataset._RESIDENT_BYTES", dataset.X.nbytes - 1)
+    monkeypatch.setattr(ImageDataset, "_images_on", None)
+    raw = dataset.get_raw_batch(np.array([7, 2]))
+    assert raw[-1].shape == (2, *dataset.X.shape[1:])
+    for made, field in zip(dataset.finish_batch([array(field) for field in raw]), expected):
         np.testing.assert_array_equal(made.numpy(), field)
 
 
