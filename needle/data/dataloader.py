@@ -20,6 +20,13 @@ from needle.errors import DTypeError, ShapeError
 _INTEGER_DTYPES = {name: name for name in ("uint8", "int8", "int32", "int64", "bool")}
 _INTEGER_DTYPES |= {"int16": "int32", "uint16": "int32", "uint32": "int64"}
 
+# Raw batches made one after another without a worker. A training step drives the code that makes them out of the
+# caches, after which the first takes ten times as long as the next.
+_RAW_BATCHES = 16
+
+# The fields of a batch and, where these are raw, what finishes them.
+Loaded = tuple[Sequence[np.ndarray], Callable | None]
+
 
 class DataLoader:
     """An iterable of batches: each a tuple of Tensors, one per field of an example, (N, ...) with N = batch_size.
@@ -86,24 +93,13 @@ class DataLoader:
             seeds = [None] * len(batches)
         return self._tensors(self._load_ahead(batches, seeds) if self.num_workers else self._load_each(batches, seeds))
 
-    def _tensors(self, loaded: Generator[Sequence[np.ndarray], None, None]) -> Iterator[tuple[Tensor, ...]]:
-        _, finish = self._batch_methods()
+    def _tensors(self, loaded: Generator[Loaded, None, None]) -> Iterator[tuple[Tensor, ...]]:
         with contextlib.closing(loaded):  # ends the threads when the loop is left early
-            for fields in loaded:
+            for fields, finish in loaded:
                 arrays = tuple(self._array(field) for field in fields)
                 if finish is not None:
                     arrays = finish(arrays)
                 yield tuple(self._tensor(array) for array in arrays)
-
-    def _batch_methods(self) -> tuple[Callable | None, Callable | None]:
-        """The data set's methods `get_raw_batch` and `finish_batch`, or `get_batch` and None, or two times None."""
-        items = ("__getitem__", "apply_transforms")
-        get_raw, finish = (
-            batch_method(self.dataset, name, (*items, "get_batch")) for name in ("get_raw_batch", "finish_batch")
-        )
-        if get_raw is not None and finish is not None:
-            return get_raw, finish
-        return batch_method(self.dataset, "get_batch", items), None
 
     def _array(self, field: np.ndarray) -> nd.NDArray:
         name = field.dtype.name
@@ -115,14 +111,20 @@ class DataLoader:
     def _tensor(self, array: nd.NDArray) -> Tensor:
         return Tensor.make_const(array.astype(self.dtype) if array.dtype.kind == "floating" else array)
 
-    def _load(self, indices: np.ndarray, seed: tuple[int, int] | None) -> Sequence[np.ndarray]:
-        """The fields of the examples at `indices`, as arrays (N, ...)."""
-        get_batch, _ = self._batch_methods()
+    def _load(self, indices: np.ndarray, seed: tuple[int, int] | None) -> Loaded:
+        """The examples at `indices`, as arrays (N, ...)."""
+        items = ("__getitem__", "apply_transforms")
+        get_raw, finish = (
+            batch_method(self.dataset, name, (*items, "get_batch")) for name in ("get_raw_batch", "finish_batch")
+        )
+        get_batch = batch_method(self.dataset, "get_batch", items)
         with contextlib.nullcontext() if seed is None else self._use_seed(seed):
+            if get_raw is not None and finish is not None and (fields := get_raw(indices)) is not None:
+                return fields, finish
             if get_batch is None:
-                return _stack([self.dataset[index] for index in indices.tolist()])
+                return _stack([self.dataset[index] for index in indices.tolist()]), None
             fields = get_batch(indices)
-            return fields if isinstance(fields, (tuple, list)) else (fields,)
+            return fields if isinstance(fields, (tuple, list)) else (fields,), None
 
     @contextlib.contextmanager
     def _use_seed(self, seed: tuple[int, int]) -> Iterator[None]:
@@ -144,11 +146,16 @@ class DataLoader:
             yield
         self._idle_generators += used
 
-    def _load_each(self, batches: list, seeds: list) -> Iterator[Sequence[np.ndarray]]:
-        for indices, seed in zip(batches, seeds):
-            yield self._load(indices, seed)
+    def _load_each(self, batches: list, seeds: list) -> Iterator[Loaded]:
+        """`_load` of each batch, in order: one when it is asked for, or `_RAW_BATCHES` where these are raw."""
+        start, number = 0, 1
+        while start < len(batches):
+            part = slice(start, start + number)
+            loaded = [self._load(indices, seed) for indices, seed in zip(batches[part], seeds[part])]
+            start, number = start + number, _RAW_BATCHES if loaded[-1][1] is not None else 1
+            yield from loaded
 
-    def _load_ahead(self, batches: list, seeds: list) -> Iterator[Sequence[np.ndarray]]:
+    def _load_ahead(self, batches: list, seeds: list) -> Iterator[Loaded]:
         """`_load` of each batch, in order, by threads that stay `prefetch` batches ahead of the loop."""
         executor = concurrent.futures.ThreadPoolExecutor(self.num_workers, thread_name_prefix="needle.data")
         ahead = collections.deque()

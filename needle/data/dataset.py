@@ -15,7 +15,7 @@ from needle.errors import DTypeError, ShapeError
 
 Transforms = Callable | Sequence[Callable] | None
 
-_RESIDENT_BYTES = 1 << 30  # images of which there are more stay on the host, and their batches are copied
+_RESIDENT_BYTES = 1 << 32  # of images that a device holds; from more of them NumPy makes the batches
 
 
 class Dataset:
@@ -25,8 +25,9 @@ class Dataset:
     `get_batch(indices)`, which takes an integer array (N,) and returns the examples' fields as arrays (N, ...); a
     DataLoader then asks for whole batches, where it would otherwise stack N examples.
 
-    What a device does faster may be left to it: then `get_raw_batch(indices)` returns the fields as arrays for
-    `finish_batch(fields)`, which is given them as NDArrays of the loader's device, and returns what `get_batch` would.
+    What a device does faster may be left to it: then `get_raw_batch(indices)` returns a few small arrays for
+    `finish_batch(fields)`, which is given them as NDArrays of the loader's device, and returns what `get_batch` would;
+    or None where `get_batch` is to be called.
     """
 
     transforms: Sequence[Callable] = ()
@@ -107,17 +108,15 @@ class ImageDataset(Dataset):
         """The images (N, ...) and labels (N,) at `indices`, transformed as a batch."""
         return Compose(self.transforms).batch(_unit_range(self.X[indices])), self.y[indices]
 
-    def get_raw_batch(self, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-        """What `finish_batch` makes the same of: windows for `crop_images`, labels, the values of bytes, and the images
-        themselves if there are too many to be held by a device.
+    def get_raw_batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """What `finish_batch` makes the same of: windows and values for `crop_images`, and labels.
 
-        Where `crop_images` cannot do all `transforms`, it is what `get_batch` returns.
+        None where it cannot do all `transforms`, or the images are too many to be held by a device.
         """
         if not self._is_for_device():
-            return self.get_batch(indices)
-        is_resident = self.X.nbytes <= _RESIDENT_BYTES
+            return None
         windows = np.zeros((len(indices), 4), np.int32)
-        windows[:, 0] = indices if is_resident else np.arange(len(indices))
+        windows[:, 0] = indices
         values = _unit_range(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
         values = np.broadcast_to(values, (256, self.X.shape[1 if self._is_channels_first() else 3], 1, 1))
         for transform in self.transforms:
@@ -125,15 +124,12 @@ class ImageDataset(Dataset):
                 values = transform.apply(values)
             else:
                 transform.move(windows)
-        fields = windows, self.y[indices], values[:, :, 0, 0].T
-        return fields if is_resident else (*fields, self.X[indices])
+        return windows, values[:, :, 0, 0].T, self.y[indices]
 
     def finish_batch(self, fields: tuple[NDArray, ...]) -> tuple[NDArray, NDArray]:
         """Images and labels as `get_batch` has them, of what `get_raw_batch` returned, on any device."""
-        if len(fields) == 2:
-            return fields
-        windows, labels, values, *images = fields
-        images = images[0] if images else self._images_on(windows.device)
+        windows, values, labels = fields
+        images = self._images_on(windows.device)
         if self._is_channels_first():
             return crop_images(images.permute((0, 2, 3, 1)), windows, values).permute((0, 3, 1, 2)), labels
         return crop_images(images, windows, values), labels
@@ -148,7 +144,11 @@ class ImageDataset(Dataset):
         return images
 
     def _is_for_device(self) -> bool:
-        """Whether `crop_images` does all `transforms`: flips and at most one crop, then at most one Normalize."""
+        """Whether a device can hold the images, and `crop_images` does all `transforms`: flips and at most one crop,
+        then at most one Normalize.
+        """
+        if self.X.nbytes > _RESIDENT_BYTES:
+            return False
         kinds = [type(transform) for transform in self.transforms]
         moves = kinds[:-1] if kinds[-1:] == [Normalize] else kinds
         if self.X.ndim != 4 or not set(moves) <= {RandomFlipHorizontal, RandomCrop} or moves.count(RandomCrop) > 1:

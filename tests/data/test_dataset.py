@@ -137,7 +137,9 @@ def test_a_device_makes_the_same_images_of_the_bytes(transforms, on_device, shap
     expected = dataset.get_batch(np.arange(25))
     np.random.seed(5)
     raw = dataset.get_raw_batch(np.arange(25))
-    assert (len(raw) == 3) == on_device
+    assert (raw is not None) == on_device
+    if not on_device:
+        return
     for made, field in zip(dataset.finish_batch([array(field, device=device) for field in raw]), expected):
         np.testing.assert_array_equal(made.numpy(), field)
 
@@ -168,13 +170,10 @@ def test_the_device_s_images_are_those_of_the_data_set(device, is_writeable):
 
 def test_a_large_data_set_is_not_copied_to_the_device(monkeypatch):
     dataset = image_dataset([Normalize(0.5, 0.2)])
-    expected = dataset.get_batch(np.array([7, 2]))
+    monkeypatch.setattr("needle.data.dataset._RESIDENT_BYTES", dataset.X.nbytes)
+    assert dataset.get_raw_batch(np.arange(2)) is not None
     monkeypatch.setattr("needle.data.dataset._RESIDENT_BYTES", dataset.X.nbytes - 1)
-    monkeypatch.setattr(ImageDataset, "_images_on", None)
-    raw = dataset.get_raw_batch(np.array([7, 2]))
-    assert raw[-1].shape == (2, *dataset.X.shape[1:])
-    for made, field in zip(dataset.finish_batch([array(field) for field in raw]), expected):
-        np.testing.assert_array_equal(made.numpy(), field)
+    assert dataset.get_raw_batch(np.arange(2)) is None
 
 
 def test_index_out_of_range():
