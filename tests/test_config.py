@@ -57,6 +57,9 @@ def test_threads_can_be_set():
     for count in (0, -1, 1025, 10**9, 2**40):
         with pytest.raises(ValueError, match=f"set_num_threads: {count}, expected 1 to 1024"):
             ndl.set_num_threads(count)
+    for count in (2**63, -(2**64)):
+        with pytest.raises(ValueError, match="set_num_threads: -?9223372036854775[0-9]+, expected 1 to 1024"):
+            ndl.set_num_threads(count)
     with pytest.raises(TypeError):
         ndl.set_num_threads(1.5)
     assert ndl.get_num_threads() == before

@@ -505,7 +505,14 @@ PYBIND11_MODULE(backend_cpu, m) {
       "The instruction levels of this processor.");
   add_providers(m);
   m.def("get_num_threads", &num_threads);
-  m.def("set_num_threads", &set_num_threads, py::arg("count"));
+  m.def(
+      "set_num_threads",
+      [](const py::object& count) {
+        const Py_ssize_t value = PyNumber_AsSsize_t(count.ptr(), nullptr);  // a larger number becomes the largest
+        if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+        set_num_threads(value);
+      },
+      py::arg("count"));
   m.def(
       "memory_stats",
       [] {
