@@ -47,7 +47,7 @@ struct Max {
   }
   template <class V>
   static void step(V& left, const V& right) {
-    if constexpr (std::is_floating_point_v<T>) left = (left >= right) | (left != left) ? left : right;
+    if constexpr (std::is_floating_point_v<T>) left = (right > left) | (right != right) ? right : left;
     else left = left >= right ? left : right;
   }
   static bool is_better(T later, T earlier) { return later > earlier; }
@@ -61,7 +61,7 @@ struct Min {
   }
   template <class V>
   static void step(V& left, const V& right) {
-    if constexpr (std::is_floating_point_v<T>) left = (left <= right) | (left != left) ? left : right;
+    if constexpr (std::is_floating_point_v<T>) left = (right < left) | (right != right) ? right : left;
     else left = left <= right ? left : right;
   }
   static bool is_better(T later, T earlier) { return later < earlier; }

@@ -1,19 +1,20 @@
 // Pooling of (N, H, W, C) images over kernel x kernel windows. Every number of a result belongs to one thread, which
 // reads what it depends on in a fixed order: an output pixel reads its window, and a pixel of grad_x reads the windows
-// that saw it, so neither needs atomics and halves are summed in float32. The loops run across channels.
+// that saw it, so neither needs atomics and halves are summed in float32. A cache line of channels is done at
+// once, and their result stays in registers until it is complete.
+#include <cstring>
 #include <type_traits>
 
 #include "kernels/common/buffer.h"
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/common/parallel.h"
+#include "kernels/cpu/fold.h"
 #include "kernels/cpu/half.h"
 #include "kernels/cpu/kernels.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
-
-constexpr int64_t kChunk = 256;  // channels handled at once; what a chunk needs stays in L1
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -62,53 +63,87 @@ struct Geometry {
   }
 };
 
-// `count` channels of one pixel, as numbers to compute with, side by side: where they lie, or converted into `buffer`.
-template <class E>
-const Compute<E>* read_channels(const E* from, int64_t stride, int64_t count, Compute<E>* buffer) {
-  if constexpr (std::is_same_v<E, Compute<E>>) {
-    if (stride == 1) return from;
-  } else {
-    if (stride == 1) return convert(count, from, buffer), buffer;
-  }
-  for (int64_t c = 0; c < count; ++c) buffer[c] = static_cast<Compute<E>>(from[c * stride]);
-  return buffer;
-}
-
-// Where to compute `count` channels of a result: where they will lie or, if they are to be converted then, in `buffer`.
-template <class E>
-Compute<E>* result_channels(E* to, int64_t stride, Compute<E>* buffer) {
-  if constexpr (std::is_same_v<E, Compute<E>>)
-    if (stride == 1) return to;
-  return buffer;
-}
-
-template <class E>
-void write_channels(const Compute<E>* from, int64_t count, E* to, int64_t stride) {
-  if constexpr (std::is_same_v<E, Compute<E>>) {
-    if (from == to) return;
-  } else {
-    if (stride == 1) return convert(count, from, to);
-  }
-  for (int64_t c = 0; c < count; ++c) to[c * stride] = static_cast<E>(from[c]);
-}
-
 template <class E>
 E* pixel(const Array& images, int64_t n, int64_t y, int64_t x, int64_t c) {
   const Dims& strides = images.strides;
   return images.data<E>() + n * strides[0] + y * strides[1] + x * strides[2] + c * strides[3];
 }
 
-// Calls body(n, y, x, c, count) for every pixel and chunk of channels of `images`. Each reads `reads` pixels.
-template <class Body>
-void for_each_pixel(const Array& images, int64_t reads, const Body& body) {
-  const int64_t height = images.shape[1], width = images.shape[2], channels = images.shape[3];
-  const int64_t rows = images.shape[0] * height;
-  parallel_for(rows, parallel_parts(rows, images.size() * reads), [&](int, int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row)
-      for (int64_t x = 0; x < width; ++x)
-        for (int64_t c = 0; c < channels; c += kChunk)
-          body(row / height, row % height, x, c, smaller(kChunk, channels - c));
-  });
+// The channels that are done at once: a cache line of numbers, in one register or several.
+template <class T>
+struct Channels {
+  static constexpr int kVectors = 64 / kVectorBytes;
+  static constexpr int64_t kCount = 64 / sizeof(T);
+  Vector<T> vectors[kVectors];
+
+  static Channels all(T value) {
+    Channels channels;
+    for (Vector<T>& vector : channels.vectors) vector = Vector<T>{} + value;
+    return channels;
+  }
+};
+
+// `count` channels of one pixel, as numbers to compute with.
+template <class E>
+Channels<Compute<E>> load_channels(const E* from, int64_t stride, int64_t count) {
+  using T = Compute<E>;
+  T buffer[Channels<T>::kCount] = {};
+  const T* values = buffer;
+  if (stride != 1 || count < Channels<T>::kCount) {
+    for (int64_t k = 0; k < count; ++k) buffer[k] = static_cast<T>(from[k * stride]);
+  } else {
+    if constexpr (std::is_same_v<E, T>) values = from;
+    else convert(Channels<T>::kCount, from, buffer);
+  }
+  Channels<T> channels;  // filled a register at a time: gcc would copy all of it by smaller pieces through memory
+  for (int v = 0; v < channels.kVectors; ++v)
+    std::memcpy(&channels.vectors[v], values + v * kLanes<T>, sizeof channels.vectors[v]);
+  return channels;
+}
+
+template <class E>
+void store_channels(const Channels<Compute<E>>& channels, int64_t count, E* to, int64_t stride) {
+  using T = Compute<E>;
+  const bool direct = stride == 1 && count == channels.kCount;
+  T buffer[Channels<T>::kCount], *values = buffer;
+  if constexpr (std::is_same_v<E, T>)
+    if (direct) values = to;
+  for (int v = 0; v < channels.kVectors; ++v)
+    std::memcpy(values + v * kLanes<T>, &channels.vectors[v], sizeof channels.vectors[v]);
+  if constexpr (!std::is_same_v<E, T>)
+    if (direct) return convert(channels.kCount, buffer, to);
+  if (!direct)
+    for (int64_t k = 0; k < count; ++k) to[k * stride] = static_cast<E>(buffer[k]);
+}
+
+// Pixels that are asked for ahead: windows go back and forth between rows, which the processor does not foresee.
+constexpr int64_t kAhead = 8;
+
+// Pixels of one image: rows x columns.
+struct Window {
+  Range rows, columns;
+};
+
+// Calls body(values, i, j) for `count` channels, from c on, of each pixel of the window in image n.
+template <class E, class Body>
+void for_each_in_window(const Array& images, int64_t n, const Window& window, int64_t c, int64_t count,
+                        const Body& body) {
+  const int64_t row_stride = images.strides[1], column_stride = images.strides[2], stride = images.strides[3];
+  const E* row = pixel<E>(images, n, window.rows.begin, window.columns.begin, c);
+  for (int64_t i = window.rows.begin; i < window.rows.end; ++i, row += row_stride) {
+    const E* values = row;
+    for (int64_t j = window.columns.begin; j < window.columns.end; ++j, values += column_stride) {
+      __builtin_prefetch(values + kAhead * column_stride);
+      body(load_channels(values, stride, count), i, j);
+    }
+  }
+}
+
+// Calls body(c, count) for those channels that are done at once.
+template <class E, class Body>
+void for_each_channels(int64_t channels, const Body& body) {
+  constexpr int64_t most = Channels<Compute<E>>::kCount;
+  for (int64_t c = 0; c < channels; c += most) body(c, smaller(most, channels - c));
 }
 
 // The number of pixels that a window reads, or of windows that a pixel reads, for sharing out work.
@@ -117,115 +152,135 @@ int64_t window_size(const Geometry& geometry) {
   return smaller(rows.kernel, rows.extent) * smaller(columns.kernel, columns.extent);
 }
 
+// Every number of `to`: a fold that begins with `begin`, takes by step(fold, value) the values of those pixels of `from`
+// that `meets` gives for its row and its column, and ends with finish(fold); step and finish are given vectors. Forward
+// `from` is x and a window meets its pixels; backward it is grad_out and a pixel meets its windows.
+template <class E, class Step, class Finish>
+void fold_windows(const Geometry& geometry, const Array& from, const Array& to, Range (Axis::*meets)(int64_t) const,
+                  Compute<E> begin, const Step& step, const Finish& finish) {
+  const int64_t height = to.shape[1], rows = to.shape[0] * height;
+  parallel_for(rows, parallel_parts(rows, to.size() * window_size(geometry)), [&](int, int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      const int64_t n = row / height, y = row % height;
+      Window window{(geometry.rows.*meets)(y), {}};
+      for (int64_t x = 0; x < to.shape[2]; ++x) {
+        window.columns = (geometry.columns.*meets)(x);
+        for_each_channels<E>(geometry.channels, [&](int64_t c, int64_t count) {
+          auto folded = Channels<Compute<E>>::all(begin);
+          for_each_in_window<E>(from, n, window, c, count, [&](const auto& values, int64_t, int64_t) {
+            for (int v = 0; v < folded.kVectors; ++v) step(folded.vectors[v], values.vectors[v]);
+          });
+          for (auto& vector : folded.vectors) finish(vector);
+          store_channels(folded, count, pixel<E>(to, n, y, x, c), to.strides[3]);
+        });
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
   const Geometry geometry("max_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
   dispatch_floating("max_pool2d", x.dtype, [&](auto zero) {
     using E = decltype(zero);
-    for_each_pixel(out, window_size(geometry), [&](int64_t n, int64_t i, int64_t j, int64_t c, int64_t count) {
-      Compute<E> result_buffer[kChunk], buffer[kChunk];
-      E* const to = pixel<E>(out, n, i, j, c);
-      Compute<E>* const largest = result_channels(to, out.strides[3], result_buffer);
-      const Range rows = geometry.rows.pixels(i), columns = geometry.columns.pixels(j);
-      for (int64_t k = 0; k < count; ++k) largest[k] = -static_cast<Compute<E>>(__builtin_inf());
-      for (int64_t h = rows.begin; h < rows.end; ++h) {
-        for (int64_t w = columns.begin; w < columns.end; ++w) {
-          const Compute<E>* values = read_channels(pixel<E>(x, n, h, w, c), x.strides[3], count, buffer);
-#pragma GCC ivdep
-          for (int64_t k = 0; k < count; ++k)
-            largest[k] = ((values[k] > largest[k]) | (values[k] != values[k])) ? values[k] : largest[k];
-        }
-      }
-      write_channels(largest, count, to, out.strides[3]);
-    });
+    using Largest = Max<Compute<E>>;
+    fold_windows<E>(geometry, x, out, &Axis::pixels, Largest::identity(),
+                    [](auto& largest, const auto& values) { Largest::step(largest, values); }, [](auto&) {});
   });
 }
 
-// First where each window's largest element lies, then for each pixel the sum over the windows whose largest it is.
+namespace {
+
+// A pixel's place in its image, row * width + column, in as many bits as a number T.
+template <class T> using Position = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+
+// Where the largest element of each window in row i of image n lies: for each window its channels.
+template <class E>
+void find_largest(const Geometry& geometry, const Array& x, int64_t n, int64_t i,
+                  Channels<Position<Compute<E>>>* positions) {
+  using T = Compute<E>;
+  Window window{geometry.rows.pixels(i), {}};
+  const int64_t width = geometry.columns.extent;
+  for (int64_t j = 0; j < geometry.columns.windows; ++j) {
+    window.columns = geometry.columns.pixels(j);
+    const Position<T> first = window.rows.begin * width + window.columns.begin;  // stays if all are -inf
+    for_each_channels<E>(geometry.channels, [&](int64_t c, int64_t count) {
+      auto largest = Channels<T>::all(Max<T>::identity());
+      auto place = Channels<Position<T>>::all(first);
+      for_each_in_window<E>(x, n, window, c, count, [&](const Channels<T>& pixel, int64_t h, int64_t w) {
+        const Vector<Position<T>> here = Vector<Position<T>>{} + static_cast<Position<T>>(h * width + w);
+        for (int v = 0; v < pixel.kVectors; ++v) {
+          const Vector<T>&value = pixel.vectors[v], &before = largest.vectors[v];
+          const auto replaces = ~(value <= before) & (before == before);  // larger, or the first NaN
+          place.vectors[v] = replaces ? here : place.vectors[v];
+          largest.vectors[v] = replaces ? value : before;
+        }
+      });
+      *positions++ = place;
+    });
+  }
+}
+
+}  // namespace
+
+// The gradient of a pixel is the sum over the windows whose largest it is. A thread goes down its rows of pixels and
+// keeps the positions for those rows of windows that can meet one row of pixels, row i of them at i % kept.
 void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride,
                          int64_t padding) {
   const Geometry geometry("max_pool2d_backward", {"x", x}, {"grad_out", grad_out}, kernel, stride, padding);
   check_same_dtype("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
   check_same_shape("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
-  using Position = uint32_t;  // row * width + column
-  if (x.shape[1] > int64_t{UINT32_MAX} / x.shape[2])
+  const int64_t height = x.shape[1], width = x.shape[2], channels = geometry.channels, pixel_rows = x.shape[0] * height;
+  if (height > int64_t{UINT32_MAX} / width)
     throw_shape_error("max_pool2d_backward: x %s, expected images of less than 2^32 pixels", ShapeText(x).text);
-  Buffer buffer(grad_out.size() * sizeof(Position));
-  Position* const positions = reinterpret_cast<Position*>(buffer.data());  // shaped like grad_out
-  const auto position_of = [&](int64_t n, int64_t i, int64_t j, int64_t c) {
-    return positions + ((n * geometry.rows.windows + i) * geometry.columns.windows + j) * geometry.channels + c;
-  };
+  const int parts = parallel_parts(pixel_rows, x.size() * window_size(geometry));
+  int64_t kept = 1;  // a power of two, for i % kept to be cheap
+  while (kept < smaller((kernel - 1) / stride + 1, geometry.rows.windows)) kept *= 2;
   dispatch_floating("max_pool2d_backward", x.dtype, [&](auto zero) {
     using E = decltype(zero);
-    for_each_pixel(grad_out, window_size(geometry), [&](int64_t n, int64_t i, int64_t j, int64_t c, int64_t count) {
-      Compute<E> largest[kChunk], converted[kChunk];
-      const Range rows = geometry.rows.pixels(i), columns = geometry.columns.pixels(j);
-      Position* const best = position_of(n, i, j, c);
-      for (int64_t k = 0; k < count; ++k) {
-        largest[k] = -static_cast<Compute<E>>(__builtin_inf());
-        best[k] = rows.begin * geometry.columns.extent + columns.begin;  // stays if all are -inf
-      }
-      for (int64_t h = rows.begin; h < rows.end; ++h) {
-        for (int64_t w = columns.begin; w < columns.end; ++w) {
-          const Compute<E>* values = read_channels(pixel<E>(x, n, h, w, c), x.strides[3], count, converted);
-          const Position here = h * geometry.columns.extent + w;
-#pragma GCC ivdep
-          for (int64_t k = 0; k < count; ++k) {
-            const bool first_nan = (values[k] != values[k]) & (largest[k] == largest[k]);
-            const bool replaces = (values[k] > largest[k]) | first_nan;
-            largest[k] = replaces ? values[k] : largest[k];
-            best[k] = replaces ? here : best[k];
-          }
+    using T = Compute<E>;
+    using Positions = Channels<Position<T>>;
+    constexpr int64_t at_once = Channels<T>::kCount;
+    const int64_t groups = (channels + at_once - 1) / at_once, row_size = geometry.columns.windows * groups;
+    const Buffer buffer(parts * kept * row_size * sizeof(Positions));
+    parallel_for(pixel_rows, parts, [&](int part, int64_t begin, int64_t end) {
+      Positions* const positions = reinterpret_cast<Positions*>(buffer.data()) + part * kept * row_size;
+      int64_t found = 0;  // rows of windows of this image whose positions have been found or are not needed
+      for (int64_t row = begin; row < end; ++row) {
+        const int64_t n = row / height, y = row % height;
+        if (y == 0) found = 0;
+        Window windows{geometry.rows.windows_over(y), {}};
+        for (found = larger(found, windows.rows.begin); found < windows.rows.end; ++found)
+          find_largest<E>(geometry, x, n, found, positions + (found & (kept - 1)) * row_size);
+        for (int64_t column = 0; column < width; ++column) {
+          windows.columns = geometry.columns.windows_over(column);
+          const Position<T> here = y * width + column;
+          for_each_channels<E>(channels, [&](int64_t c, int64_t count) {
+            Channels<T> sum = {};
+            for_each_in_window<E>(grad_out, n, windows, c, count, [&](const Channels<T>& grads, int64_t i, int64_t j) {
+              const Positions& place = positions[(i & (kept - 1)) * row_size + j * groups + c / at_once];
+              for (int v = 0; v < sum.kVectors; ++v)
+                sum.vectors[v] += place.vectors[v] == here ? grads.vectors[v] : Vector<T>{};
+            });
+            store_channels(sum, count, pixel<E>(grad_x, n, y, column, c), grad_x.strides[3]);
+          });
         }
       }
-    });
-    for_each_pixel(grad_x, window_size(geometry), [&](int64_t n, int64_t y, int64_t x, int64_t c, int64_t count) {
-      Compute<E> result_buffer[kChunk], converted[kChunk];
-      E* const to = pixel<E>(grad_x, n, y, x, c);
-      Compute<E>* const sum = result_channels(to, grad_x.strides[3], result_buffer);
-      for (int64_t k = 0; k < count; ++k) sum[k] = 0;
-      const Position here = y * geometry.columns.extent + x;
-      const Range rows = geometry.rows.windows_over(y), columns = geometry.columns.windows_over(x);
-      for (int64_t i = rows.begin; i < rows.end; ++i) {
-        for (int64_t j = columns.begin; j < columns.end; ++j) {
-          const Compute<E>* gradients =
-              read_channels(pixel<E>(grad_out, n, i, j, c), grad_out.strides[3], count, converted);
-          const Position* best = position_of(n, i, j, c);
-#pragma GCC ivdep
-          for (int64_t k = 0; k < count; ++k) sum[k] += best[k] == here ? gradients[k] : 0;
-        }
-      }
-      write_channels(sum, count, to, grad_x.strides[3]);
     });
   });
 }
 
 namespace {
 
-// `to`, each pixel of it: the sum of those pixels of `from` that `meets` gives for its row and its column, divided by the
-// area of a window. Forward `from` is x and a window meets its pixels; backward it is grad_out and a pixel meets its windows.
+// The sums of what is met, divided by the area of a window.
 void average(const char* op, const Geometry& geometry, const Array& from, const Array& to, int64_t kernel,
              Range (Axis::*meets)(int64_t) const) {
   dispatch_floating(op, to.dtype, [&](auto zero) {
     using E = decltype(zero);
     const Compute<E> area = static_cast<Compute<E>>(kernel) * static_cast<Compute<E>>(kernel);
-    for_each_pixel(to, window_size(geometry), [&](int64_t n, int64_t y, int64_t x, int64_t c, int64_t count) {
-      Compute<E> result_buffer[kChunk], buffer[kChunk];
-      E* const result = pixel<E>(to, n, y, x, c);
-      Compute<E>* const sum = result_channels(result, to.strides[3], result_buffer);
-      for (int64_t k = 0; k < count; ++k) sum[k] = 0;
-      const Range rows = (geometry.rows.*meets)(y), columns = (geometry.columns.*meets)(x);
-      for (int64_t i = rows.begin; i < rows.end; ++i) {
-        for (int64_t j = columns.begin; j < columns.end; ++j) {
-          const Compute<E>* values = read_channels(pixel<E>(from, n, i, j, c), from.strides[3], count, buffer);
-#pragma GCC ivdep
-          for (int64_t k = 0; k < count; ++k) sum[k] += values[k];
-        }
-      }
-      for (int64_t k = 0; k < count; ++k) sum[k] /= area;
-      write_channels(sum, count, result, to.strides[3]);
-    });
+    fold_windows<E>(geometry, from, to, meets, 0, [](auto& sum, const auto& values) { sum += values; },
+                    [area](auto& sum) { sum /= area; });
   });
 }
 

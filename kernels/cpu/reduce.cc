@@ -47,13 +47,20 @@ struct Fold {
       for (int64_t j = 0; j < n_; ++j) Operation::step(values_[j], a[j]);
       count_rows(1);
     }
-    // Four rows that are `step` elements apart; sums take them in one pass over the columns.
-    void add_four_rows(const Value* a, int64_t step, int64_t index) {
+    // Four rows that are `step` elements apart, in one pass over the columns.
+    void add_four_rows(const Value* a, int64_t step, int64_t /*index*/) {
       if constexpr (std::is_same_v<Operation, Add<Value>>) {
         for (int64_t j = 0; j < n_; ++j) values_[j] += (a[j] + a[j + step]) + (a[j + 2 * step] + a[j + 3 * step]);
         count_rows(4);
       } else {
-        for (int row = 0; row < 4; ++row) add_row(a + row * step, index + row);
+        for (int64_t j = 0; j < n_; ++j) {
+          Value value = values_[j];
+          Operation::step(value, a[j]);
+          Operation::step(value, a[j + step]);
+          Operation::step(value, a[j + 2 * step]);
+          Operation::step(value, a[j + 3 * step]);
+          values_[j] = value;
+        }
       }
     }
     void finish(Partial* results) {
