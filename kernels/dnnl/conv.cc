@@ -4,6 +4,7 @@
 // a matter of C_in * C_out * taps numbers, beside as many multiply-adds for each output pixel. oneDNN leaves out what
 // meets the padding, so that an infinite weight times the zeros there adds nothing, where our kernels give NaN.
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "kernels/common/buffer.h"
@@ -143,17 +144,12 @@ bool convolve(Level level, Kernel kernel, const char* op, const Array& x, const 
   const Input images(level, x), weights(level, weight);
   const Output result(out);
   const Reordered reordered(op, *recipe, weights);
-  if (!bias) {
-    recipe->primitive->run(op, {{DNNL_ARG_SRC, images.data()},
-                                {DNNL_ARG_WEIGHTS, reordered.data()},
-                                {DNNL_ARG_DST, result.data()}});
-  } else {
-    const Input biases(level, *bias);
-    recipe->primitive->run(op, {{DNNL_ARG_SRC, images.data()},
-                                {DNNL_ARG_WEIGHTS, reordered.data()},
-                                {DNNL_ARG_BIAS, biases.data()},
-                                {DNNL_ARG_DST, result.data()}});
-  }
+  std::optional<Input> biases;
+  if (bias) biases.emplace(level, *bias);
+  recipe->primitive->run(op, {{DNNL_ARG_SRC, images.data()},
+                              {DNNL_ARG_WEIGHTS, reordered.data()},
+                              {DNNL_ARG_BIAS, biases ? biases->data() : nullptr},
+                              {DNNL_ARG_DST, result.data()}});
   result.finish(level);
   return true;
 }

@@ -1,5 +1,6 @@
 // out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias. Matrices go in as they lie, transposed
 // ones too; only those with gaps in both directions, or backwards, are copied.
+#include <optional>
 #include <utility>
 
 #include "kernels/common/plan.h"
@@ -73,16 +74,12 @@ bool multiply(Level level, Kernel kernel, const char* op, const Array& a, const 
   });
   if (!recipe->primitive) return false;
 
-  if (!bias) {
-    recipe->primitive->run(
-        op, {{DNNL_ARG_SRC, first_byte(a)}, {DNNL_ARG_WEIGHTS, first_byte(b)}, {DNNL_ARG_DST, product.data()}});
-  } else {
-    const Input biases(level, *bias);
-    recipe->primitive->run(op, {{DNNL_ARG_SRC, first_byte(a)},
-                                {DNNL_ARG_WEIGHTS, first_byte(b)},
-                                {DNNL_ARG_BIAS, biases.data()},
-                                {DNNL_ARG_DST, product.data()}});
-  }
+  std::optional<Input> biases;
+  if (bias) biases.emplace(level, *bias);
+  recipe->primitive->run(op, {{DNNL_ARG_SRC, first_byte(a)},
+                              {DNNL_ARG_WEIGHTS, first_byte(b)},
+                              {DNNL_ARG_BIAS, biases ? biases->data() : nullptr},
+                              {DNNL_ARG_DST, product.data()}});
   product.finish(level);
   return true;
 }

@@ -121,7 +121,8 @@ void Primitive::run(const char* op, std::initializer_list<Argument> arguments) c
     list[count++] = {number, memory};
     bytes += nbytes(number);
   };
-  for (const Argument& argument : arguments) add(argument.number, argument.data);
+  for (const Argument& argument : arguments)
+    if (argument.data) add(argument.number, argument.data);
   add(DNNL_ARG_SCRATCHPAD, scratch.data());
   if (bytes > kWorkPerThread) prepare_team();  // small work wakes nobody
   check(op, "primitive_execute", library()->primitive_execute(primitive_.get(), stream, count, list));

@@ -54,7 +54,8 @@ class Primitive {
   const_dnnl_memory_desc_t layout(int argument) const;
   int64_t nbytes(int argument) const;
 
-  // Scratch memory comes from the pool. Any number of threads may run one primitive at once.
+  // Leaves out arguments whose data is null. Scratch memory comes from the pool. Any number of threads may run one
+  // primitive at once.
   void run(const char* op, std::initializer_list<Argument> arguments) const;
 
  private:
