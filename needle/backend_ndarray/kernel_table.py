@@ -81,7 +81,8 @@ KERNELS = {
     "max_pool2d_backward": "(x, grad_out, grad_x, kernel, stride, padding): to a window's first largest element",
     "avg_pool2d": "(x, out, kernel, stride, padding): the padding's zeros are counted",
     "avg_pool2d_backward": "(grad_out, grad_x, kernel, stride, padding)",
-    # Normalization, (x - mean) / sqrt(variance + eps) * weight + bias, or relu of it; floating
+    # Normalization, (x - mean) / sqrt(variance + eps) * weight + bias, or relu of it; floating. Where x, out and their
+    # gradients are of a half type, the rest may be float32
     "batch_norm": "(x, weight, bias, out, mean, variance, eps, relu): writes mean and biased variance over the rows",
     "batch_norm_inference": "(x, weight, bias, mean, variance, out, eps, relu)",
     "batch_norm_backward": "(grad_out, x, weight, bias, mean, variance, grad_x, grad_weight, grad_bias, eps, relu)",

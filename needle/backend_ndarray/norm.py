@@ -2,6 +2,9 @@
 
 Batch normalization (Ioffe and Szegedy 2015) has a mean and a variance per channel, over all other axes; layer
 normalization (Ba, Kiros and Hinton 2016) one of each per row, over the last axis. Variances are biased (divided by n).
+
+Statistics of a half type are float32: were they rounded, a batch normalization's backward pass would take the ReLU to be
+open where it was closed. Its weight and bias, and given statistics, may be float32 too.
 """
 
 from __future__ import annotations
@@ -9,34 +12,34 @@ from __future__ import annotations
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.dtype import float32
+from needle.backend_ndarray.dtype import DType, float32
 from needle.backend_ndarray.spec import Spec, check_nonlinearity, require_floating
 from needle.errors import ShapeError
 
 
-def infer_norm(op: str, x, weight, bias) -> Spec:
-    """The shape and dtype of x; weight and bias have one element per channel."""
+def infer_norm(op: str, x, weight, bias, *statistics) -> Spec:
+    """The shape and dtype of x; weight, bias and given statistics have one element per channel."""
     if not x.shape or weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
         raise ShapeError(
             f"{op}: x {x.shape}, weight {weight.shape}, bias {bias.shape}: expected (..., C), (C,) and (C,)"
         )
     if 0 in x.shape:
         raise ShapeError(f"{op}: x {x.shape}: expected one element or more")
-    return Spec(x.shape, require_floating(op, x, weight, bias))
+    others = [vector for vector in (weight, bias, *statistics) if vector.dtype is not _statistics_dtype(x)]
+    return Spec(x.shape, require_floating(op, x, *others))
+
+
+def _statistics_dtype(x) -> DType:
+    return float32 if x.dtype.itemsize < 4 else x.dtype
 
 
 def batch_norm(x, weight, bias, eps: float, nonlinearity: str | None = None):
-    """(out, mean, variance) with the statistics of x itself, each of shape (C,); with "relu" out is max(out, 0).
-
-    The statistics of a half type are float32: were they rounded, the backward pass would take the ReLU to be open where
-    it was closed.
-    """
+    """(out, mean, variance) with the statistics of x itself, each of shape (C,); with "relu" out is max(out, 0)."""
     check_nonlinearity("batch_norm", nonlinearity)
     infer_norm("batch_norm", x, weight, bias)
     same_device("batch_norm", x, weight, bias)
     out = ndarray.empty_like(x)
-    dtype = float32 if x.dtype.itemsize < 4 else x.dtype
-    mean, variance = (ndarray.empty(weight.shape, dtype, x.device) for _ in range(2))
+    mean, variance = (ndarray.empty(weight.shape, _statistics_dtype(x), x.device) for _ in range(2))
     call(x.device, "batch_norm", x, weight, bias, out, mean, variance, eps, nonlinearity == "relu")
     return out, mean, variance
 
@@ -44,7 +47,7 @@ def batch_norm(x, weight, bias, eps: float, nonlinearity: str | None = None):
 def batch_norm_inference(x, weight, bias, mean, variance, eps: float, nonlinearity: str | None = None):
     """out, or with "relu" max(out, 0), with given statistics."""
     check_nonlinearity("batch_norm_inference", nonlinearity)
-    infer_norm("batch_norm_inference", x, weight, bias)
+    infer_norm("batch_norm_inference", x, weight, bias, mean, variance)
     same_device("batch_norm_inference", x, weight, bias, mean, variance)
     out = ndarray.empty_like(x)
     call(x.device, "batch_norm_inference", x, weight, bias, mean, variance, out, eps, nonlinearity == "relu")
@@ -56,7 +59,7 @@ def layer_norm(x, weight, bias, eps: float):
     infer_norm("layer_norm", x, weight, bias)
     same_device("layer_norm", x, weight, bias)
     out = ndarray.empty_like(x)
-    mean, variance = (ndarray.empty(x.shape[:-1], x.dtype, x.device) for _ in range(2))
+    mean, variance = (ndarray.empty(x.shape[:-1], _statistics_dtype(x), x.device) for _ in range(2))
     call(x.device, "layer_norm", x, weight, bias, out, mean, variance, eps)
     return out, mean, variance
 
@@ -77,5 +80,5 @@ def layer_norm_backward(grad_out, x, weight, mean, variance, eps: float):
 
 
 def _empty_grads(x, weight):
-    grad_weight, grad_bias = (ndarray.empty(weight.shape, x.dtype, x.device) for _ in range(2))
+    grad_weight, grad_bias = (ndarray.empty(weight.shape, weight.dtype, x.device) for _ in range(2))
     return ndarray.empty_like(x), grad_weight, grad_bias

@@ -87,7 +87,7 @@ class BatchNormInference(Op):
         self.nonlinearity = nonlinearity
 
     def infer(self, x, weight, bias, mean, variance):
-        return array_api.infer_norm("batch_norm_inference", x, weight, bias)
+        return array_api.infer_norm("batch_norm_inference", x, weight, bias, mean, variance)
 
     def compute(self, x, weight, bias, mean, variance):
         return array_api.batch_norm_inference(x, weight, bias, mean, variance, self.eps, self.nonlinearity)

@@ -332,11 +332,17 @@ def _rows(draw: Draw) -> tuple[tuple[int, ...], int]:
 EPS = 0.1  # large, so that rows without variance do not magnify rounding
 
 
+def _vector_dtype(draw: Draw, dtype: DType) -> DType:
+    """Of parameters and statistics beside rows of `dtype`: float32, perhaps, where that is a half type."""
+    return float32 if dtype.itemsize == 2 and draw.boolean("float32 vectors") else dtype
+
+
 def norm(draw: Draw, dtype: DType, statistics_per_row: bool) -> Case:
     leading, channels = _rows(draw)
     statistics = leading if statistics_per_row else (channels,)
-    inputs = [draw.input(shape, dtype) for shape in ((*leading, channels), (channels,), (channels,))]
-    outputs = [draw.layout(shape, dtype) for shape in ((*leading, channels), statistics, statistics)]
+    vector = _vector_dtype(draw, dtype)
+    inputs = [draw.input((*leading, channels), dtype), *(draw.input((channels,), vector) for _ in range(2))]
+    outputs = [draw.layout((*leading, channels), dtype), *(draw.layout(statistics, vector) for _ in range(2))]
     return Case([*inputs, *outputs, EPS], scale=3000)
 
 
@@ -348,9 +354,9 @@ def batch_norm(draw: Draw, dtype: DType) -> Case:
 
 def batch_norm_inference(draw: Draw, dtype: DType) -> Case:
     leading, channels = _rows(draw)
-    shapes = ((*leading, channels), (channels,), (channels,), (channels,))
-    inputs = [draw.input(shape, dtype) for shape in shapes]
-    variance = draw.layout((channels,), dtype, np.abs(draw.numbers((channels,), dtype)))
+    vector = _vector_dtype(draw, dtype)
+    inputs = [draw.input((*leading, channels), dtype), *(draw.input((channels,), vector) for _ in range(3))]
+    variance = draw.layout((channels,), vector, np.abs(draw.numbers((channels,), vector)))
     return Case([*inputs, variance, draw.layout((*leading, channels), dtype), EPS, draw.boolean("relu")], scale=3000)
 
 
@@ -358,20 +364,21 @@ def norm_backward(draw: Draw, dtype: DType, statistics_per_row: bool) -> Case:
     leading, channels = _rows(draw)
     statistics = leading if statistics_per_row else (channels,)
     full = (*leading, channels)
-    inputs = [draw.input(full, dtype), draw.input(full, dtype), draw.input((channels,), dtype)]
+    vector = _vector_dtype(draw, dtype)
+    inputs = [draw.input(full, dtype), draw.input(full, dtype), draw.input((channels,), vector)]
     x = inputs[1].values().astype(np.float64)
     axes = -1 if statistics_per_row else tuple(range(len(leading)))
     exact = float32 if dtype.itemsize == 2 else dtype  # statistics that fit x, as the formula assumes
     mean = draw.layout(statistics, exact, x.mean(axes).astype(exact.numpy), broadcast=False)
     variance = draw.layout(statistics, exact, x.var(axes).astype(exact.numpy), broadcast=False)
-    outputs = [draw.layout(shape, dtype) for shape in (full, (channels,), (channels,))]
+    outputs = [draw.layout(full, dtype), *(draw.layout((channels,), vector) for _ in range(2))]
     return Case([*inputs, mean, variance, *outputs, EPS], scale=1000 + 20 * np.prod(full))
 
 
 def batch_norm_backward(draw: Draw, dtype: DType) -> Case:
     case = norm_backward(draw, dtype, statistics_per_row=False)
     grad_out, x, weight, mean, variance, *outputs, eps = case.operands
-    bias, relu = draw.input(weight.shape, dtype), draw.boolean("relu")
+    bias, relu = draw.input(weight.shape, weight.dtype), draw.boolean("relu")
     if relu:  # no gradient where rounding decides on which side of 0 a number is
         centered = x.values().astype(np.float64) - mean.values()
         scale = weight.values().astype(np.float64) / np.sqrt(variance.values().astype(np.float64) + eps)
