@@ -51,12 +51,15 @@ def matmul(a, b):
 
 
 def infer_linear(x, weight, bias) -> Spec:
-    """(..., n) from x (..., k), weight (k, n) and bias (n,), of one floating dtype."""
+    """(..., n) from x (..., k), weight (k, n) and bias (n,), whose dtypes promote to a floating one."""
     if not x.shape or len(weight.shape) != 2 or x.shape[-1] != weight.shape[0] or bias.shape != weight.shape[1:]:
         raise ShapeError(
             f"linear: x {x.shape}, weight {weight.shape}, bias {bias.shape}: expected (..., k), (k, n) and (n,)"
         )
-    return Spec((*x.shape[:-1], weight.shape[1]), require_floating("linear", x, weight, bias))
+    dtype = promote_types(promote_types(x.dtype, weight.dtype), bias.dtype)
+    if dtype.kind != "floating":
+        require_floating("linear", x, weight, bias)
+    return Spec((*x.shape[:-1], weight.shape[1]), dtype)
 
 
 def linear(x, weight, bias, nonlinearity: str | None = None):
@@ -66,7 +69,8 @@ def linear(x, weight, bias, nonlinearity: str | None = None):
     spec = infer_linear(x, weight, bias)
     rows = math.prod(x.shape[:-1])
     out = ndarray.empty((rows, weight.shape[1]), spec.dtype, x.device)
-    call(x.device, "linear", x.reshape(rows, weight.shape[0]), weight, bias, out, nonlinearity == "relu")
+    x, weight, bias = (a.astype(spec.dtype) for a in (x.reshape(rows, weight.shape[0]), weight, bias))
+    call(x.device, "linear", x, weight, bias, out, nonlinearity == "relu")
     return out.reshape(spec.shape)
 
 

@@ -85,6 +85,4 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, nonlinearity: str | None = N
 
     With the nonlinearity "relu" it is max(., 0) of that.
     """
-    op = Linear(nonlinearity)
-    one_dtype = x.dtype is weight.dtype is bias.dtype and x.dtype.kind == "floating"
-    return op(x, weight, bias) if one_dtype else op.spelled(x, weight, bias)
+    return Linear(nonlinearity)(x, weight, bias)
