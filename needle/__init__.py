@@ -1,6 +1,7 @@
 """Needle: a deep learning framework small enough to read in a week. `import needle as ndl`."""
 
-from needle import autograd, backend_ndarray, checkpoint, data, errors, init, nn, ops, optim
+from needle import amp, autograd, backend_ndarray, checkpoint, data, errors, init, nn, ops, optim
+from needle.amp import autocast
 from needle.autograd import Op, Parameter, Tensor, TensorTuple, gradients, no_grad
 from needle.backend_ndarray import (
     Device, DType, NDArray, all_devices, cpu, cpu_numpy, cuda, default_device, gpu, promote_types,

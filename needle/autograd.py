@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -24,7 +24,10 @@ from needle.errors import GradientError, ShapeError
 
 
 class _Mode(threading.local):
+    """How this thread computes."""
+
     recording = True
+    autocast: Callable[[Op, tuple[Value, ...]], tuple[Value, ...]] | None = None  # casts the inputs of an Op
 
 
 _mode = _Mode()
@@ -35,19 +38,25 @@ def is_recording() -> bool:
     return _mode.recording
 
 
+def autocasting() -> Callable | None:
+    """What casts the inputs of operations, see needle/amp/precision.py; None where nothing does."""
+    return _mode.autocast
+
+
 @contextlib.contextmanager
-def _recording(enabled: bool) -> Iterator[None]:
-    before = _mode.recording
-    _mode.recording = enabled
+def computing(**settings) -> Iterator[None]:
+    """A context (or decorator) in which this thread's _Mode has those settings."""
+    before = {name: getattr(_mode, name) for name in settings}
+    vars(_mode).update(settings)
     try:
         yield
     finally:
-        _mode.recording = before
+        vars(_mode).update(before)
 
 
 def no_grad():
     """A context (or decorator) in which operations are not recorded: no backward pass, and no memory kept for one."""
-    return _recording(False)
+    return computing(recording=False)
 
 
 class Op:
@@ -71,6 +80,8 @@ class Op:
         return grads if isinstance(grads, tuple) else (grads,)
 
     def __call__(self, *inputs: Value):
+        if _mode.autocast is not None:
+            inputs = _mode.autocast(self, inputs)
         data = self.compute(*[value.cached_data for value in inputs])
         node = TensorTuple.__new__(TensorTuple) if isinstance(data, tuple) else Tensor.__new__(Tensor)
         node.cached_data = data
@@ -259,8 +270,10 @@ class Tensor(Value):
         if create_graph is None:
             create_graph = not any(isinstance(node, Parameter) for node in order)
         taken = {id(out_grad.cached_data.buffer)}
-        with _recording(create_graph):
-            for node, adjoint in _sweep(order, {id(self): out_grad}, keep_graph=create_graph):
+        adjoints: dict[int, Tensor] = {}
+        with computing(recording=create_graph, autocast=None):  # in the dtypes that the forward pass chose
+            _accumulate(adjoints, set(), self, out_grad)
+            for node, adjoint in _sweep(order, adjoints, keep_graph=create_graph):
                 if node.op is None:
                     node.grad = in_own_memory(adjoint, taken)
                 elif create_graph and isinstance(node, Tensor):
@@ -373,6 +386,8 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
+    changes = 0  # how often arrays of Parameters have been changed in place: what was computed from them is old then
+
 
 class TensorTuple(Value):
     """The results of an Op that has several. Unpacks into Tensors."""
@@ -476,13 +491,18 @@ def _sweep(
 
 
 def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:
+    """Adds `partial` to the adjoint of `value`, which has the dtype of the value, as of a product of two dtypes too."""
     key = id(value)
+    if isinstance(partial, _PartialTuple):
+        total = adjoints.setdefault(key, partial)
+        if total is not partial:
+            for index, entry in partial.items():
+                total[index] = total[index] + entry if index in total else entry
+        return
+    if partial.dtype is not value.dtype and value.dtype.kind == "floating":
+        partial = ops.cast(partial, value.dtype)
     if key not in adjoints:
         adjoints[key] = partial
-    elif isinstance(partial, _PartialTuple):
-        total = adjoints[key]
-        for index, entry in partial.items():
-            total[index] = total[index] + entry if index in total else entry
     elif key in owned and adjoints[key].dtype is partial.dtype:
         add_to(adjoints[key].cached_data, partial.cached_data)
     else:
@@ -515,12 +535,13 @@ def gradients(
     """
     outputs, out_grads = (output, out_grad) if isinstance(output, tuple) else ((output,), (out_grad,))
     adjoints: dict[int, Tensor] = {}
-    for value, adjoint in zip(outputs, out_grads or [None] * len(outputs)):
-        if value.requires_grad:
-            _accumulate(adjoints, set(), value, ops.ones_like(value) if adjoint is None else adjoint)
-    stop_at = frozenset(map(id, inputs))
-    order = find_topo_sort([value for value in outputs if value.requires_grad], stop_at)
-    found = {id(node): adjoint for node, adjoint in _sweep(order, adjoints, True, stop_at)}
+    with computing(autocast=None):
+        for value, adjoint in zip(outputs, out_grads or [None] * len(outputs)):
+            if value.requires_grad:
+                _accumulate(adjoints, set(), value, ops.ones_like(value) if adjoint is None else adjoint)
+        stop_at = frozenset(map(id, inputs))
+        order = find_topo_sort([value for value in outputs if value.requires_grad], stop_at)
+        found = {id(node): adjoint for node, adjoint in _sweep(order, adjoints, True, stop_at)}
     return [found.get(id(value)) for value in inputs]
 
 

@@ -12,7 +12,8 @@ The file is a safetensors file (https://github.com/huggingface/safetensors): the
     metadata   the JSON value that `save` was given
 
 A training run that is restored goes on bit for bit as if it had not stopped: the state has the parameters and buffers,
-the optimizer's moments, the schedule's position, and the position of every random number generator.
+the optimizer's moments, the schedule's position, the loss scaler's scale, and the position of every random number
+generator.
 """
 
 from __future__ import annotations
@@ -194,16 +195,16 @@ def _put_arrays(arrays: Mapping[str, np.ndarray], value: Any) -> Any:
     return {key: _put_arrays(arrays, entry) for key, entry in value["dict"].items()}
 
 
-def training_state(model, optimizer=None, schedule=None) -> dict[str, Any]:
+def training_state(model, optimizer=None, schedule=None, scaler=None) -> dict[str, Any]:
     """All that decides how training goes on: the `state_dict()` of each, and the random generators' positions."""
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
     state = {name: part.state_dict() for name, part in parts.items() if part is not None}
     return state | {"numpy_random": np.random.get_state(legacy=False), "device_random": device_random.get_state()}
 
 
-def restore_training_state(state: Mapping[str, Any], model, optimizer=None, schedule=None) -> None:
+def restore_training_state(state: Mapping[str, Any], model, optimizer=None, schedule=None, scaler=None) -> None:
     """Puts what `training_state` gave back in place. Raises CheckpointError where it belongs to something else."""
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
     parts = {name: part for name, part in parts.items() if part is not None}
     missing = [name for name in (*parts, "numpy_random", "device_random") if name not in state]
     if missing:

@@ -56,6 +56,7 @@ class Optimizer:
             self.update(parameters, grads, moments, steps + 1)
             for index in indices:
                 self.steps[index] += 1
+        Parameter.changes += 1
 
     def reset_grad(self) -> None:
         """Forgets all gradients."""
@@ -73,20 +74,24 @@ class Optimizer:
         infinite norm makes finite gradients 0 and infinite ones NaN; one that is NaN makes all of them NaN.
         """
         max_norm = self._checked("max_norm", max_norm)
-        owners = [parameter for parameter in self.params if parameter.grad is not None]
-        if not owners:
+        grads = self.grads_in_own_memory()
+        if not grads:
             return Tensor(0.0, device=self.params[0].device, requires_grad=False)
-        squares = [sum_of_squares(parameter.grad.cached_data) for parameter in owners]
-        norm = sqrt(sum(squares[1:], squares[0]))
+        norm = sqrt(total_of_squares(grads))
         scale = minimum(max_norm / (norm + 1e-6), 1.0)
+        for grad in grads:
+            multiply_by(grad, scale)
+        return Tensor.make_const(norm)
+
+    def grads_in_own_memory(self) -> list[NDArray]:
+        """The arrays of all gradients there are, to be changed in place."""
+        owners = [parameter for parameter in self.params if parameter.grad is not None]
         taken: set[int] = set()
         for parameter in owners:
             if not parameter.grad.is_leaf():  # whoever differentiates it needs it as it is
                 parameter.grad = Tensor.make_const(parameter.grad.cached_data.copy())
             parameter.grad = in_own_memory(parameter.grad, taken)
-        for parameter in owners:
-            multiply_by(parameter.grad.cached_data, scale)
-        return Tensor.make_const(norm)
+        return [parameter.grad.cached_data for parameter in owners]
 
     def state_dict(self) -> dict[str, float | list[int] | np.ndarray]:
         """`lr`, `steps` and copies of the moments as NumPy arrays, "velocity.0" being that of params[0]."""
@@ -143,6 +148,12 @@ class Optimizer:
             limit = "" if below == float("inf") else f", below {below:g}"
             raise ValueError(f"{type(self).__name__}: {name} of {value!r}: expected a number of 0 or more{limit}")
         return float(value)
+
+
+def total_of_squares(arrays: list[NDArray]) -> NDArray:
+    """The sum of the squares of all elements of floating arrays, 0-d."""
+    squares = [sum_of_squares(array) for array in arrays]
+    return sum(squares[1:], squares[0])
 
 
 def _checked_params(optimizer: str, params: Iterable[Tensor]) -> list[Tensor]:

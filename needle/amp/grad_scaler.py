@@ -1,0 +1,169 @@
+"""Dynamic loss scaling (Micikevicius et al. 2018, Mixed Precision Training).
+
+float16 ends at 2^-24, where many gradients begin. Times a large number, the loss has gradients times that number, which
+float16 holds; in float32 they are divided by it again. How large the number may be shows when it was too large: then
+some gradient is infinite or NaN, the step is skipped and the number halved; after many good steps it is doubled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from needle.autograd import Tensor
+from needle.backend_ndarray import NDArray
+from needle.backend_ndarray.dtype import float16
+from needle.backend_ndarray.elementwise import multiply_by
+from needle.errors import CheckpointError, DTypeError, GradientError
+from needle.optim.optimizer import Optimizer, total_of_squares
+
+SMALLEST_SCALE = 2.0**-16
+
+
+class GradScaler:
+    """Scales a loss, and makes an optimizer's step where the gradients are finite.
+
+        optimizer.reset_grad()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)          # only where something looks at the gradients before the step:
+        optimizer.clip_grad_norm(max_norm)
+        scaler.step(optimizer)
+        scaler.update()
+
+    `update` multiplies the scale by `backoff_factor` if a step was skipped, by `growth_factor` after `growth_interval`
+    steps in a row of which none was. Where `enabled` is False, `scale` and `step` do just that of loss and optimizer.
+
+    Whether all gradients are finite is computed where they are, as the sum of their squares. `step` reads that one
+    number, which waits for the backward pass, once for each optimizer; nothing else reads anything.
+    """
+
+    def __init__(
+        self,
+        init_scale: float = 2.0**16,
+        growth_factor: float = 2.0,
+        backoff_factor: float = 0.5,
+        growth_interval: int = 2000,
+        enabled: bool = True,
+    ) -> None:
+        if not 0 < init_scale < math.inf or not 1 < growth_factor < math.inf or not 0 < backoff_factor < 1:
+            raise ValueError(
+                f"GradScaler: init_scale={init_scale}, growth_factor={growth_factor}, backoff_factor={backoff_factor}: "
+                "expected a finite number above 0, a finite one above 1, and one between 0 and 1"
+            )
+        if growth_interval < 1:
+            raise ValueError(f"GradScaler: growth_interval={growth_interval}: expected 1 or more")
+        self.growth_factor = growth_factor
+        self.backoff_factor = backoff_factor
+        self.growth_interval = growth_interval
+        self._enabled = enabled
+        self._scale = float(init_scale)
+        self._good_steps = 0  # in a row, since the scale has changed
+        self._unscaled: dict[int, _Unscaled] = {}  # by the optimizer's id, since the last update
+
+    def is_enabled(self) -> bool:
+        """Whether there is anything to it."""
+        return self._enabled
+
+    def get_scale(self) -> float:
+        """What a loss is multiplied by now."""
+        return self._scale if self._enabled else 1.0
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """loss * get_scale()"""
+        return loss * self._scale if self._enabled else loss
+
+    def unscale_(self, optimizer: Optimizer) -> None:
+        """Divides the gradients of the optimizer's parameters by the scale, in place; `step` does, where nobody did.
+
+        Raises GradientError the second time before an `update`; DTypeError for float16 parameters, whose gradients
+        divided again would underflow.
+        """
+        if not self._enabled:
+            return
+        if id(optimizer) in self._unscaled:
+            raise GradientError("unscale_: the gradients of this optimizer are unscaled since the last update()")
+        for index, parameter in enumerate(optimizer.params):
+            if parameter.dtype is float16:
+                raise DTypeError(
+                    f"unscale_: params[{index}] of dtype float16: expected float32, as autocast leaves parameters"
+                )
+        grads = optimizer.grads_in_own_memory()
+        for grad in grads:
+            multiply_by(grad, 1 / self._scale)
+        self._unscaled[id(optimizer)] = _Unscaled(optimizer, total_of_squares(grads) if grads else None)
+
+    def step(self, optimizer: Optimizer) -> None:
+        """optimizer.step(), unless a gradient is infinite or NaN.
+
+        Raises GradientError the second time before an `update`, and what `unscale_` raises.
+        """
+        if not self._enabled:
+            optimizer.step()
+            return
+        if id(optimizer) not in self._unscaled:
+            self.unscale_(optimizer)
+        unscaled = self._unscaled[id(optimizer)]
+        if unscaled.has_stepped:
+            raise GradientError("step: this optimizer has made its step since the last update()")
+        unscaled.has_stepped = True
+        if unscaled.is_finite():
+            optimizer.step()
+
+    def update(self) -> None:
+        """Chooses the next step's scale; comes after the steps of all optimizers.
+
+        Raises GradientError where there was no `step` since the last one, and where the scale has become so small that
+        it cannot be what makes gradients infinite.
+        """
+        if not self._enabled:
+            return
+        if not self._unscaled:
+            raise GradientError("update: expected step(optimizer) before it")
+        is_good = all([unscaled.is_finite() for unscaled in self._unscaled.values()])
+        self._unscaled.clear()
+        self._good_steps = self._good_steps + 1 if is_good else 0
+        if not is_good:
+            self._scale *= self.backoff_factor
+        elif self._good_steps == self.growth_interval:
+            self._scale *= self.growth_factor
+            self._good_steps = 0
+        if self._scale < SMALLEST_SCALE:
+            raise GradientError(
+                f"update: gradients are infinite or NaN even with a loss scaled by {self._scale:g}: expected finite "
+                "ones; the loss itself may not be finite, or an activation be beyond float16's 65504"
+            )
+
+    def state_dict(self) -> dict[str, float | int]:
+        """What decides how scaling goes on; {} where it is not enabled."""
+        if not self._enabled:
+            return {}
+        settings = {name: getattr(self, name) for name in ("growth_factor", "backoff_factor", "growth_interval")}
+        return {"scale": self._scale, **settings, "growth_tracker": self._good_steps}
+
+    def load_state_dict(self, state: Mapping[str, float | int]) -> None:
+        """Goes on from what `state_dict` gave. Raises CheckpointError where it is of a scaler of another kind."""
+        if state.keys() != self.state_dict().keys():
+            met, expected = sorted(state), sorted(self.state_dict())
+            raise CheckpointError(f"GradScaler.load_state_dict: {met}: expected {expected}")
+        if self._enabled:
+            self.growth_factor, self.backoff_factor = float(state["growth_factor"]), float(state["backoff_factor"])
+            self.growth_interval, self._good_steps = int(state["growth_interval"]), int(state["growth_tracker"])
+            self._scale = float(state["scale"])
+
+
+class _Unscaled:
+    """An optimizer whose gradients have been unscaled, and the sum of their squares, None if there are no gradients.
+
+    It is finite only if they all are. (In float32 it is infinite for finite ones from 1.8e19 on: no loss either.)
+    """
+
+    def __init__(self, optimizer: Optimizer, squares: NDArray | None) -> None:
+        self.optimizer = optimizer  # kept, so that its id stays its own
+        self.squares = squares
+        self.has_stepped = False
+
+    def is_finite(self) -> bool:
+        """Reads the number, the first time that it is asked."""
+        if isinstance(self.squares, NDArray):
+            self.squares = self.squares.item()
+        return self.squares is None or math.isfinite(self.squares)
