@@ -37,8 +37,8 @@ flags.register_validator("weight_decay", lambda value: 0 <= value < math.inf, "e
 
 # What makes a run what it is. Of these, a run that is resumed may be given more epochs, or data that have moved.
 CONFIG = (
-    "arch", "augment", "batch_size", "data_dir", "epochs", "limit_batches", "lr", "optimizer", "schedule", "seed",
-    "weight_decay",
+    "amp", "arch", "augment", "batch_size", "data_dir", "epochs", "limit_batches", "lr", "optimizer", "schedule",
+    "seed", "weight_decay",
 )  # fmt: skip
 FREE_TO_CHANGE = {"data_dir", "epochs"}
 
@@ -51,6 +51,7 @@ def main() -> dict[str, Any]:
 def _train(folder: RunFolder) -> dict[str, Any]:
     device = command_line.chosen_device()
     state = training_program.state_to_resume(folder, PROGRAM, FREE_TO_CHANGE)
+    precision, scaler = command_line.chosen_precision()
 
     random.manual_seed(FLAGS.seed)
     normalize = Normalize(cifar10.MEAN, cifar10.STD)  # last: the zeros that a crop shifts in are black
@@ -72,7 +73,7 @@ def _train(folder: RunFolder) -> dict[str, Any]:
     notice(f"{FLAGS.arch} with {parameters:,} parameters on {FLAGS.device}; data: {source}; results: {folder.folder}")
 
     config = {"program": PROGRAM, "data": data, "flags": command_line.flag_values(*CONFIG)}
-    run = TrainingRun(folder, model, optimizer, schedule, config, title=f"{FLAGS.arch} on {data}, {FLAGS.device}")
+    run = TrainingRun(folder, model, optimizer, schedule, config, f"{FLAGS.arch} on {data}, {FLAGS.device}", scaler)
     training_program.begin(run, state)
 
     def train(epoch: int) -> Figures:
@@ -81,6 +82,7 @@ def _train(folder: RunFolder) -> dict[str, Any]:
             train_batches,
             optimizer,
             schedule=schedule,
+            scaler=scaler,
             desc=f"Epoch {epoch}/{FLAGS.epochs} train",
             steps_before=(epoch - 1) * len(train_batches),
             allow_nan=FLAGS.allow_nan,
@@ -91,13 +93,15 @@ def _train(folder: RunFolder) -> dict[str, Any]:
         accuracy, loss = evaluate(model, test_batches, desc=f"Epoch {epoch}/{FLAGS.epochs} test")
         return {"loss": loss, "accuracy": accuracy, "samples": _samples(test_batches)}
 
-    run.fit(FLAGS.epochs, train, {"test": test}, allow_nan=FLAGS.allow_nan)
+    with precision:
+        run.fit(FLAGS.epochs, train, {"test": test}, allow_nan=FLAGS.allow_nan)
     return {
         "program": PROGRAM,
         "arch": FLAGS.arch,
         "parameters": parameters,
         "data": data,
         "device": FLAGS.device,
+        "amp": FLAGS.amp,
         **training_program.final_figures(run, "accuracy", "samples_per_second", best_of=(max, "test")),
     }
 

@@ -7,6 +7,7 @@ is one line and status 130.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -17,11 +18,24 @@ from typing import Any, NoReturn
 
 from absl import app, flags
 
+from needle.amp import GradScaler, autocast
 from needle.backend_ndarray import Device, all_devices, default_device
 from needle.errors import CheckpointError, DeviceError, NeedleError
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # the flags defined here belong to the program that calls define_run_flags
+
+
+class _PrecisionParser(flags.ArgumentParser):
+    """Of --amp, which absl gives as "true" where it stands alone, and of --noamp, which it gives as "false"."""
+
+    syntactic_help = "none, float16 or bfloat16"
+
+    def parse(self, argument: str) -> str:
+        value = {"true": "bfloat16", "false": "none"}.get(argument, argument)
+        if value not in ("none", "float16", "bfloat16"):
+            raise ValueError(f"expected --amp alone, or {self.syntactic_help} after --amp=")
+        return value
 
 
 def define_common_flags() -> None:
@@ -42,6 +56,9 @@ def define_run_flags(program: str, epochs: int, batch_size: int, lr: float | Non
     flags.DEFINE_integer("batch_size", batch_size, "Examples per step.", lower_bound=1)
     flags.DEFINE_float("lr", lr, "Learning rate; the highest one of a schedule.")
     flags.DEFINE_integer("limit_batches", None, "Use only so many batches per epoch, for a quick look.", lower_bound=1)
+    amp = flags.Flag(_PrecisionParser(), None, "amp", "none", "Mixed precision; --amp alone is bfloat16.")
+    amp.boolean = True  # it may stand alone
+    flags.DEFINE_flag(amp)
     flags.DEFINE_string("out", f"needle-runs/{program}", "Folder for checkpoint, metrics.jsonl and curves.png.")
     flags.DEFINE_bool("resume", False, "Go on from the checkpoint in --out; flags that are not given are that run's.")
     flags.DEFINE_bool("allow_nan", False, "Go on after a loss that is NaN or infinite.")
@@ -105,6 +122,13 @@ def chosen_device() -> Device:
     if not device.enabled():
         raise DeviceError(f"--device={FLAGS.device}: {device.reason}")
     return device
+
+
+def chosen_precision() -> tuple[contextlib.AbstractContextManager, GradScaler | None]:
+    """What --amp means: the context to train and evaluate in, and the loss scaler that float16 needs."""
+    if FLAGS.amp == "none":
+        return contextlib.nullcontext(), None
+    return autocast(FLAGS.amp), GradScaler() if FLAGS.amp == "float16" else None
 
 
 def flag_values(*names: str) -> dict[str, Any]:

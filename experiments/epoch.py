@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.metrics import RunningMean
 from needle import optim
+from needle.amp import GradScaler
 from needle.autograd import Tensor
 from needle.progress import tqdm
 
@@ -28,19 +29,25 @@ class FirstBatches:
 
 
 def learner(
-    optimizer: optim.Optimizer, schedule: optim.Schedule | None = None, clip_norm: float | None = None
+    optimizer: optim.Optimizer,
+    schedule: optim.Schedule | None = None,
+    clip_norm: float | None = None,
+    scaler: GradScaler | None = None,
 ) -> Callable[[Tensor], None]:
     """A function that makes a step down the gradient of a loss, whose norm is clipped to `clip_norm` if that is given.
 
-    The schedule, if any, makes a step too.
+    The schedule, if any, makes a step too, also where the scaler skips one.
     """
+    scaler = scaler or GradScaler(enabled=False)
 
     def learn(loss: Tensor) -> None:
         optimizer.reset_grad()
-        loss.backward()
+        scaler.scale(loss).backward()
         if clip_norm is not None:
+            scaler.unscale_(optimizer)
             optimizer.clip_grad_norm(clip_norm)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         if schedule is not None:
             schedule.step()
 

@@ -18,6 +18,7 @@ from experiments.epoch import learner, run_epoch
 from experiments.metrics import Perplexity, RunningMean
 from experiments.models.language_model import LanguageModel, State
 from needle import nn, optim
+from needle.amp import GradScaler
 from needle.autograd import Tensor, no_grad
 from needle.data import get_batch
 from needle.errors import DTypeError, ShapeError
@@ -30,6 +31,7 @@ def train_ptb(
     seq_len: int = 35,
     clip_norm: float | None = 0.25,
     optimizer: optim.Optimizer | None = None,
+    scaler: GradScaler | None = None,
     sum_over_steps: bool = False,
     desc: str = "train",
     steps_before: int = 0,
@@ -41,11 +43,11 @@ def train_ptb(
     of `_objective`; its norm is clipped to `clip_norm`. Without an optimizer it is a new SGD with lr=20, which suits
     the default `clip_norm`: no step is longer than 5. (With seq_len=20 they are the steps of Zaremba et al. 2014, who
     sum over the 20 steps, clip to 5 and begin with lr=1.)
-    `desc` stands before the progress bar. Raises ShapeError, before it trains, for data that are not of that shape or
-    have ids outside the vocabulary; NonFiniteLoss, unless `allow_nan`, soon after a loss that is not finite; the step
-    that it names counts from 1 after `steps_before`.
+    The scaler is for training within autocast("float16"). `desc` stands before the progress bar. Raises ShapeError,
+    before it trains, for data that are not of that shape or have ids outside the vocabulary; NonFiniteLoss, unless
+    `allow_nan`, soon after a loss that is not finite; the step that it names counts from 1 after `steps_before`.
     """
-    learn = learner(optimizer or optim.SGD(model.parameters(), lr=20.0), clip_norm=clip_norm)
+    learn = learner(optimizer or optim.SGD(model.parameters(), lr=20.0), clip_norm=clip_norm, scaler=scaler)
     model.train()
 
     def learn_piece(loss: Tensor, steps: int) -> None:

@@ -52,7 +52,7 @@ flags.register_multi_flags_validator(
 
 # What makes a run what it is. Of these, a run that is resumed may be given more epochs, or data that have moved.
 CONFIG = (
-    "batch_size", "clip_norm", "data_dir", "decay_after", "dropout", "epochs", "hidden_size", "init_scale",
+    "amp", "batch_size", "clip_norm", "data_dir", "decay_after", "dropout", "epochs", "hidden_size", "init_scale",
     "limit_batches", "lr", "lr_decay", "num_layers", "seed", "seq_len", "seq_model", "tie_weights",
 )  # fmt: skip
 FREE_TO_CHANGE = {"data_dir", "epochs"}
@@ -66,6 +66,7 @@ def main() -> dict[str, Any]:
 def _train(folder: RunFolder) -> dict[str, Any]:
     device = command_line.chosen_device()
     state = training_program.state_to_resume(folder, PROGRAM, FREE_TO_CHANGE)
+    precision, scaler = command_line.chosen_precision()
     if FLAGS.lr is None:
         FLAGS.lr = LEARNING_RATES[FLAGS.seq_model]
 
@@ -96,7 +97,7 @@ def _train(folder: RunFolder) -> dict[str, Any]:
         f"results: {folder.folder}"
     )
     title = f"{FLAGS.seq_model} {FLAGS.num_layers} x {FLAGS.hidden_size} on {data}, {FLAGS.device}"
-    run = TrainingRun(folder, model, optimizer, schedule, config, title)
+    run = TrainingRun(folder, model, optimizer, schedule, config, title, scaler)
     training_program.begin(run, state)
 
     def train(epoch: int) -> Figures:
@@ -106,6 +107,7 @@ def _train(folder: RunFolder) -> dict[str, Any]:
             seq_len=FLAGS.seq_len,
             clip_norm=FLAGS.clip_norm,
             optimizer=optimizer,
+            scaler=scaler,
             sum_over_steps=True,
             desc=f"Epoch {epoch}/{FLAGS.epochs} train",
             steps_before=(epoch - 1) * number_of_pieces(batches["train"], FLAGS.seq_len),
@@ -122,13 +124,15 @@ def _train(folder: RunFolder) -> dict[str, Any]:
 
         return evaluate
 
-    run.fit(FLAGS.epochs, train, {"valid": evaluation("valid")}, {"test": evaluation("test")}, FLAGS.allow_nan)
+    with precision:
+        run.fit(FLAGS.epochs, train, {"valid": evaluation("valid")}, {"test": evaluation("test")}, FLAGS.allow_nan)
     return {
         "program": PROGRAM,
         "seq_model": FLAGS.seq_model,
         "parameters": parameters,
         "data": data,
         "device": FLAGS.device,
+        "amp": FLAGS.amp,
         **training_program.final_figures(run, "perplexity", "words_per_second", best_of=(min, "valid")),
     }
 

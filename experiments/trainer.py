@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from experiments.epoch import learner, run_epoch
 from experiments.metrics import RunningMean
 from needle import nn, ops, optim
+from needle.amp import GradScaler
 from needle.autograd import Tensor, no_grad
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -25,6 +26,7 @@ def train_epoch(
     loss_function: LossFunction | None = None,
     *,
     schedule: optim.Schedule | None = None,
+    scaler: GradScaler | None = None,
     desc: str = "train",
     steps_before: int = 0,
     allow_nan: bool = False,
@@ -32,11 +34,11 @@ def train_epoch(
     """Trains on every batch (x, labels) once; returns the accuracy and the mean loss of the epoch, as it went along.
 
     Without an optimizer it is a new Adam with lr=1e-3, which remembers nothing from one epoch to the next; without a
-    loss function it is nn.SoftmaxLoss. The schedule, if any, makes a step per batch. `desc` stands before the progress
-    bar. Raises NonFiniteLoss, unless `allow_nan`, soon after a loss that is not finite; the step that it names counts
-    from 1 after `steps_before`.
+    loss function it is nn.SoftmaxLoss. The schedule, if any, makes a step per batch. The scaler is for training within
+    autocast("float16"). `desc` stands before the progress bar. Raises NonFiniteLoss, unless `allow_nan`, soon after a
+    loss that is not finite; the step that it names counts from 1 after `steps_before`.
     """
-    learn = learner(optimizer or optim.Adam(model.parameters(), lr=1e-3), schedule)
+    learn = learner(optimizer or optim.Adam(model.parameters(), lr=1e-3), schedule, scaler=scaler)
     model.train()
     return _run(model, dataloader, loss_function, desc, learn, None if allow_nan else steps_before)
 

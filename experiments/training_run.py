@@ -10,6 +10,7 @@ from typing import Any
 from experiments.metrics import NonFiniteLoss
 from experiments.run_folder import RunFolder
 from needle import nn, optim
+from needle.amp import GradScaler
 from needle.checkpoint import restore_training_state, training_state
 from needle.errors import CheckpointError
 
@@ -38,9 +39,10 @@ class TrainingRun:
         schedule: optim.Schedule | None,
         config: dict[str, Any],
         title: str,
+        scaler: GradScaler | None = None,
     ) -> None:
         self.folder = folder
-        self.parts = (model, optimizer, schedule)
+        self.parts = (model, optimizer, schedule, scaler)
         self.config = config
         self.title = title
         self.epoch = 0
