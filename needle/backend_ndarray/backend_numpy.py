@@ -133,6 +133,7 @@ def _reduced_axes(a, out):
 
 
 def _reduction(function):
+    @np.errstate(all="ignore")
     def kernel(a, out):
         out[...] = function(_wide(a), axis=_reduced_axes(a, out), keepdims=True)
 
@@ -356,12 +357,14 @@ def _check_indices(op: str, indices, extent: int) -> None:
         raise ShapeError(f"{op}: index {wrong.flat[0]}, expected 0 to {extent - 1}")
 
 
+@np.errstate(all="ignore")
 def softmax_cross_entropy(logits, labels, loss):
     _check_indices("softmax_cross_entropy", labels, logits.shape[1])
     x = _wide(logits)
     loss[...] = (_log_sum_exp(x) - np.take_along_axis(x, labels[:, None].astype(np.int64), -1))[:, 0]
 
 
+@np.errstate(all="ignore")
 def softmax_cross_entropy_backward(logits, labels, grad_loss, grad_logits):
     _check_indices("softmax_cross_entropy", labels, logits.shape[1])
     x = _wide(logits)

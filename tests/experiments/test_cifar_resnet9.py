@@ -63,6 +63,24 @@ def test_a_run_in_two_parts_gives_the_same_bits_as_one(tmp_path):
     assert without_times(metrics(tmp_path / "whole")) == without_times(metrics(tmp_path / "parts"))
 
 
+@pytest.mark.parametrize("flag, precision", [("--amp", "bfloat16"), ("--amp=float16", "float16")])
+def test_mixed_precision_in_two_parts(tmp_path, flag, precision):
+    figures = PROGRAM.result(tmp_path, *SMALL, flag, "--out=whole")
+    assert figures["amp"] == precision
+    PROGRAM.result(tmp_path, *SMALL, flag, "--epochs=1", "--out=parts")
+    PROGRAM.result(tmp_path, "--epochs=2", "--out=parts", "--resume")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    assert without_times(metrics(tmp_path / "whole")) == without_times(metrics(tmp_path / "parts"))
+    state = load_state(tmp_path / "parts" / "checkpoint.safetensors")
+    assert {str(array.dtype) for array in state["model"].values()} == {"float32"}
+    assert state.get("scaler", {}).get("growth_tracker") == (8 if precision == "float16" else None)
+    exact = PROGRAM.result(tmp_path, *SMALL, "--noamp", "--out=exact")
+    assert exact["amp"] == "none" and weights(tmp_path / "exact") != weights(tmp_path / "whole")
+    assert figures["test_loss"] == pytest.approx(exact["test_loss"], rel=0.05)
+    line = PROGRAM.error(tmp_path, "--resume", "--out=exact", flag, status=1)
+    assert f"--amp=none: cannot --resume with --amp={precision}" in line
+
+
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
     flags = ["--batch_size=16", "--limit_batches=60", "--epochs=3", "--augment", "--schedule=cosine"]
     PROGRAM.result(tmp_path, *flags, "--out=whole")
@@ -129,6 +147,7 @@ def test_a_standard_output_without_room(tmp_path):
         (["--device=tpu"], "tpu"),
         (["--arch=resnet50"], "resnet50"),
         (["--seed=-1"], "seed"),
+        (["--amp=fp8"], "--amp=fp8: expected --amp alone, or none, float16 or bfloat16"),
         (["stray"], "stray"),
     ],
 )

@@ -97,6 +97,19 @@ def test_the_learning_rate_falls_after_some_epochs(tmp_path):
     assert row["loss"] == metrics(tmp_path / "one")[1]["loss"] != metrics(tmp_path / "out")[3]["loss"]
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("seq_model", ["lstm", "rnn", "transformer"])
+def test_mixed_precision_in_two_parts(tmp_path, seq_model, precision):
+    flags = [*SMALL, f"--seq_model={seq_model}", "--tie_weights", f"--amp={precision}"]
+    figures = PROGRAM.result(tmp_path, *flags, "--out=whole")
+    PROGRAM.result(tmp_path, *flags, "--epochs=1", "--out=parts")
+    PROGRAM.result(tmp_path, "--epochs=2", "--out=parts", "--resume")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    exact = PROGRAM.result(tmp_path, *flags, "--amp=none", "--out=exact")
+    assert weights(tmp_path / "exact") != weights(tmp_path / "whole")
+    assert figures["test_loss"] == pytest.approx(exact["test_loss"], rel=0.05)
+
+
 def test_a_run_in_two_parts_gives_the_same_bits_as_one(tmp_path):
     flags = [*SMALL, "--dropout=0.3", "--decay_after=1"]
     PROGRAM.result(tmp_path, *flags, "--epochs=3", "--out=whole")
