@@ -491,7 +491,7 @@ def _sweep(
 
 
 def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:
-    """Adds `partial` to the adjoint of `value`, which has the dtype of the value, as of a product of two dtypes too."""
+    """Adds `partial` to the adjoint of `value`, which has the value's dtype, whatever that was promoted to later."""
     key = id(value)
     if isinstance(partial, _PartialTuple):
         total = adjoints.setdefault(key, partial)
