@@ -14,8 +14,15 @@ from benchmarks.row import Row, Sizes
 _NUMBER = 4e-9  # GB in a float32
 
 
-def _matmul(m: int, k: int, n: int, **_: int) -> dict[str, float]:
-    return {"GFLOP": 2e-9 * m * k * n, "GB": _NUMBER * (m * k + k * n + m * n)}
+def _matmul(m: int, k: int, n: int, batch: int = 1, **_: int) -> dict[str, float]:
+    return {"GFLOP": 2e-9 * batch * m * k * n, "GB": _NUMBER * batch * (m * k + k * n + m * n)}
+
+
+def _matmul_of(itemsize: int) -> Callable[..., dict[str, float]]:
+    def amounts(**sizes: int) -> dict[str, float]:
+        return {unit: amount * (itemsize / 4 if unit == "GB" else 1) for unit, amount in _matmul(**sizes).items()}
+
+    return amounts
 
 
 def _conv(batch: int, size: int, in_channels: int, out_channels: int, kernel: int, stride: int) -> dict[str, float]:
@@ -87,6 +94,11 @@ def _matmul_rows() -> list[Row]:
     for which, title in (("a", "A.T B"), ("b", "A B.T")):
         sizes = square | {f"transpose_{which}": 1}
         rows.append(Row(f"matmul_transposed_{which}", f"matmul {title}, 1024", "matmul", sizes, _matmul))
+    for batch, m, k, n in ((64, 64, 64, 64), (160, 35, 64, 35)):
+        sizes = {"batch": batch, "m": m, "k": k, "n": n}
+        rows.append(_row(f"matmul_batched_{m}", f"{batch} matmuls {m} x {k} x {n}", sizes, _matmul, "matmul_batched"))
+    for dtype, itemsize in (("float64", 8), ("float16", 2), ("bfloat16", 2)):
+        rows.append(_row(f"matmul_{dtype}", f"matmul 1024 x 1024 x 1024, {dtype}", square, _matmul_of(itemsize)))
     return rows
 
 

@@ -60,6 +60,28 @@ def matmul(m: int, k: int, n: int, transpose_a: int = 0, transpose_b: int = 0) -
     return lambda: a @ b
 
 
+def matmul_batched(batch: int, m: int, k: int, n: int) -> Work:
+    a, b = _tensor(normal(batch, m, k)), _tensor(normal(batch, k, n, seed=1))
+    return lambda: a @ b
+
+
+def _matmul_of(dtype: str, m: int, k: int, n: int) -> Work:
+    a, b = (Tensor(values, device=_device, dtype=dtype) for values in (normal(m, k), normal(k, n, seed=1)))
+    return lambda: a @ b
+
+
+def matmul_float64(**sizes: int) -> Work:
+    return _matmul_of("float64", **sizes)
+
+
+def matmul_float16(**sizes: int) -> Work:
+    return _matmul_of("float16", **sizes)
+
+
+def matmul_bfloat16(**sizes: int) -> Work:
+    return _matmul_of("bfloat16", **sizes)
+
+
 def _conv_operands(batch: int, size: int, in_channels: int, out_channels: int, kernel: int, stride: int):
     """NHWC images, weights (K, K, C_in, C_out), and the padding of nn.Conv."""
     x = normal(batch, in_channels, size, size).transpose(0, 2, 3, 1)

@@ -32,6 +32,16 @@ def matmul(m: int, k: int, n: int, transpose_a: int = 0, transpose_b: int = 0) -
     return lambda: a @ b
 
 
+def matmul_batched(batch: int, m: int, k: int, n: int) -> Work:
+    a, b = normal(batch, m, k), normal(batch, k, n, seed=1)
+    return lambda: a @ b
+
+
+def matmul_float64(m: int, k: int, n: int) -> Work:
+    a, b = normal(m, k).astype(np.float64), normal(k, n, seed=1).astype(np.float64)
+    return lambda: a @ b
+
+
 def add(n: int) -> Work:
     x, y = normal(n), normal(n, seed=1)
     return lambda: x + y

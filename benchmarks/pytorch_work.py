@@ -48,6 +48,28 @@ def matmul(m: int, k: int, n: int, transpose_a: int = 0, transpose_b: int = 0) -
     return lambda: a @ b
 
 
+def matmul_batched(batch: int, m: int, k: int, n: int) -> Work:
+    a, b = _tensor(normal(batch, m, k)), _tensor(normal(batch, k, n, seed=1))
+    return lambda: a @ b
+
+
+def _matmul_of(dtype: torch.dtype, m: int, k: int, n: int) -> Work:
+    a, b = _tensor(normal(m, k)).to(dtype), _tensor(normal(k, n, seed=1)).to(dtype)
+    return lambda: a @ b
+
+
+def matmul_float64(**sizes: int) -> Work:
+    return _matmul_of(torch.float64, **sizes)
+
+
+def matmul_float16(**sizes: int) -> Work:
+    return _matmul_of(torch.float16, **sizes)
+
+
+def matmul_bfloat16(**sizes: int) -> Work:
+    return _matmul_of(torch.bfloat16, **sizes)
+
+
 def _conv_operands(batch: int, size: int, in_channels: int, out_channels: int, kernel: int, stride: int):
     padding = kernel // 2
     out_size = (size + 2 * padding - kernel) // stride + 1

@@ -42,6 +42,9 @@ def test_the_bound_is_what_takes_longer():
 @pytest.mark.parametrize("name, unit, amount", [
     ("matmul_1024", "GFLOP", 2.147483648),
     ("matmul_1024", "GB", 3 * 4 * 1024**2 / 1e9),
+    ("matmul_bfloat16", "GFLOP", 2 * 1024**3 / 1e9),
+    ("matmul_bfloat16", "GB", 3 * 2 * 1024**2 / 1e9),
+    ("matmul_batched_35", "GFLOP", 2 * 160 * 35 * 64 * 35 / 1e9),
     ("conv_16_128_128", "GFLOP", 2 * 128 * 16 * 16 * 128 * 128 * 9 / 1e9),
     ("conv_32_3_16", "GB", 4 * (128 * 32 * 32 * 3 + 128 * 8 * 8 * 16 + 3 * 16 * 49) / 1e9),
     ("add_16m", "GB", 3 * 4 * 2**24 / 1e9),
