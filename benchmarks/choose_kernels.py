@@ -3,7 +3,7 @@
     bazel run //benchmarks:choose_kernels -- [--levels=baseline,avx2] [--kernels='conv*'] [--results=FILE] [--passes=2]
 
 For each instruction level, kernel and class of shapes (provider.h says what the classes are) it times calls that
-networks make, float32, both providers in turn, and takes the ratio of their times in each round. oneDNN wins a call
+networks make, float32 (products without thin matrices in bfloat16, too), both providers in turn, and takes the ratio of their times in each round. oneDNN wins a call
 clearly where the median ratio is above 1.05 and three quarters of the rounds are above 1. Of all ranges of work the
 program takes the one in which oneDNN saves most, the sum of log(ratio) - 0.05 over its calls, wins that are not clear
 counting as nothing; there must be two clear wins in it at least, and two thirds of its calls must be.
@@ -106,9 +106,9 @@ class DisturbedError(NeedleError):
     """Other programs were at work."""
 
 
-def _array(*shape: int):
+def _array(*shape: int, dtype: str = "float32"):
     values = np.random.default_rng(0).standard_normal(shape, np.float32)
-    return nd.array(values, device=cpu(), dtype="float32")
+    return nd.array(values, device=cpu(), dtype=dtype)
 
 
 # (N, H, W, C_in, C_out, kernel, stride, padding): the course's ResNet-9, David Page's, first layers, ResNet-50's
@@ -156,15 +156,18 @@ PRODUCTS = [
 ]  # fmt: skip
 
 
-def _products() -> Iterator[Case]:
+def _products(dtype: str = "float32") -> Iterator[Case]:
     for m, k, n, transpose_a, transpose_b in PRODUCTS:
-        a = _array(k, m).permute((1, 0)) if transpose_a else _array(m, k)
-        b = _array(n, k).permute((1, 0)) if transpose_b else _array(k, n)
-        shape_class = "thin" if min(m, k, n) < 32 else "any"
+        is_thin = min(m, k, n) < 32
+        if is_thin and dtype == "bfloat16":  # they follow those in float32
+            continue
+        a = _array(k, m, dtype=dtype).permute((1, 0)) if transpose_a else _array(m, k, dtype=dtype)
+        b = _array(n, k, dtype=dtype).permute((1, 0)) if transpose_b else _array(k, n, dtype=dtype)
+        shape_class = "thin" if is_thin else "bfloat16" if dtype == "bfloat16" else "any"
         text = f"{m} x {k}{' T' * transpose_a}, {k} x {n}{' T' * transpose_b}"
         yield Case("matmul", shape_class, m * k * n, text, lambda: matmul.matmul(a, b))
         if not transpose_a:
-            bias = _array(n)
+            bias = _array(n, dtype=dtype)
             yield Case("linear", shape_class, m * k * n, text, lambda: matmul.linear(a, b, bias))
 
 
@@ -188,7 +191,12 @@ def _images() -> Iterator[Case]:
             yield Case("avg_pool2d_backward", "any", work, text, lambda: pool.avg_pool2d_backward(out, shape, 2, 2))
 
 
-PIECES = {"convolutions": _convolutions, "products": _products, "images": _images}
+PIECES = {
+    "convolutions": _convolutions,
+    "products": _products,
+    "bfloat16_products": lambda: _products("bfloat16"),
+    "images": _images,
+}
 
 
 def measure(piece: str, kernels: list[str]) -> Iterator[Measurement]:

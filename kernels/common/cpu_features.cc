@@ -17,4 +17,6 @@ const char* name(Level level) {
   return names[static_cast<int>(level)];
 }
 
+bool has_bfloat16_products() { return __builtin_cpu_supports("avx512bf16"); }
+
 }  // namespace needle

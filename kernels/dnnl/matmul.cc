@@ -50,8 +50,10 @@ bool multiply(Level level, Kernel kernel, const char* op, const Array& a, const 
   const int64_t m = out.shape[out.ndim - 2], n = out.shape[out.ndim - 1], k = a.shape[a.ndim - 1];
   // bfloat16 is multiplied in pairs. Where the last number has no partner, oneDNN 3.2 may make NaN of its infinity.
   if (a.dtype == DType::bfloat16 && k % 2 != 0) return false;
-  const bool is_thin = m < kThin || k < kThin || n < kThin;
-  if (!is_chosen(level, kernel, is_thin ? ShapeClass::thin : ShapeClass::any, out.size() * k)) return false;
+  const ShapeClass shape_class = m < kThin || k < kThin || n < kThin ? ShapeClass::thin
+                                 : a.dtype == DType::bfloat16        ? ShapeClass::bfloat16
+                                                                     : ShapeClass::any;
+  if (!is_chosen(level, kernel, shape_class, out.size() * k)) return false;
   if (!Matrices(a).is_plain) return multiply(level, kernel, op, copied(level, a, a.dtype), b, bias, out);
   if (!Matrices(b).is_plain) return multiply(level, kernel, op, a, copied(level, b, b.dtype), bias, out);
 

@@ -47,6 +47,7 @@ enum class ShapeClass {
   few_channels,  // images with fewer than 16
   strided,       // windows more than one pixel apart
   thin,          // matrices with fewer than 32 rows, columns or numbers in a sum
+  bfloat16,      // matrices of these numbers, not thin ones: some processors multiply them in pairs
 };
 
 // Whether a call is oneDNN's. `work` counts multiply-adds, or elements of images where there are none.

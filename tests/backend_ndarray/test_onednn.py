@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,18 @@ def test_auto_leaves_small_products_to_us_and_takes_first_layers_from_onednn():
     assert after["matmul"] == before["matmul"]
     if kernels.level() != "baseline":  # of which the table may say anything
         assert after["conv2d"] == before["conv2d"] + 1
+
+
+def test_auto_takes_products_in_bfloat16_from_onednn_where_the_processor_has_instructions_for_them():
+    kernels.set_provider("auto")
+    has_instructions = "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    for dtype in ("float32", "bfloat16"):
+        a, b = (x.astype(dtype) for x in operands(320, 320, 320))
+        before = kernels.onednn_calls()["matmul"]
+        matmul.matmul(a, b)
+        if kernels.level() == "avx512":  # with float32, ours is as fast at this size
+            expected = dtype == "bfloat16" and has_instructions
+            assert kernels.onednn_calls()["matmul"] == before + expected, dtype
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 33])
