@@ -11,7 +11,8 @@ from needle.backend_ndarray.dtype import (
 )  # fmt: skip
 from needle.backend_ndarray.random import manual_seed
 from needle.config import (
-    __version__, get_num_threads, memory_stats, reset_peak_memory, set_num_threads, show_config,
+    __version__, get_float32_matmul_precision, get_num_threads, memory_stats, reset_peak_memory,
+    set_float32_matmul_precision, set_num_threads, show_config,
 )  # fmt: skip
 from needle.errors import (
     CheckpointError, DataError, DeviceError, DTypeError, GradientError, NeedleError, OutOfMemoryError, ShapeError,

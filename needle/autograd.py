@@ -19,6 +19,7 @@ import numpy as np
 
 from needle.backend_ndarray import Device, DType, NDArray, array
 from needle.backend_ndarray.elementwise import add_to
+from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.spec import Spec
 from needle.errors import GradientError, ShapeError
 
@@ -201,10 +202,10 @@ class Tensor(Value):
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"needle.Tensor({self.cached_data.host_view()}, dtype={self.dtype}, device={self.device})"
+        return f"needle.Tensor({self.cached_data.host_values()}, dtype={self.dtype}, device={self.device})"
 
     def __str__(self) -> str:
-        return str(self.cached_data.host_view())
+        return str(self.cached_data.host_values())
 
     # Values
 
@@ -232,6 +233,10 @@ class Tensor(Value):
     def item(self) -> bool | int | float:
         """The one element, as a Python number."""
         return self.cached_data.item()
+
+    def begin_read(self) -> Reading:
+        """The one element on its way to the host, see NDArray.begin_read."""
+        return self.cached_data.begin_read()
 
     def __bool__(self) -> bool:
         return bool(self.cached_data)

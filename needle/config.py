@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from needle.backend_ndarray import Device, all_devices, cpu, default_device
+from needle.backend_ndarray import Device, all_devices, cpu, cuda, default_device
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,12 @@ def show_config() -> str:
         lines.append(f"  {kernels.onednn_status()}")
         calls = ", ".join(f"{name} {count}" for name, count in kernels.onednn_calls().items() if count)
         lines.append(f"  calls that oneDNN has done so far: {calls or 'none'}")
+    if cuda().enabled():
+        backend = cuda().kernels.backend
+        lines.append(f"cuda devices: {', '.join(backend.device_names())}")
+        lines.append(f"cuda provider: {backend.provider()} ({_setting('NEEDLE_CUDA_KERNELS')})")
+        calls = ", ".join(f"{name} {count}" for name, count in backend.library_calls().items() if count)
+        lines.append(f"  calls that NVIDIA's libraries have done so far: {calls or 'none'}")
     return "\n".join(lines)
 
 
@@ -57,6 +63,28 @@ def memory_stats(device: Device | None = None) -> dict[str, int]:
 def reset_peak_memory(device: Device | None = None) -> None:
     """Makes the current use the new peak of `memory_stats`."""
     (device or default_device()).kernels.reset_peak_memory()
+
+
+_precision = "highest"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """How GPUs multiply float32 matrices and convolve float32 images.
+
+    "highest", the default, in float32. "high" may round the operands to TF32, which keeps 10 of 23 bits of the mantissa
+    and is several times as fast from compute capability 8.0 on; sums stay float32. Other devices compute as ever.
+    """
+    global _precision
+    if precision not in ("highest", "high"):
+        raise ValueError(f"set_float32_matmul_precision: {precision!r}: expected 'highest' or 'high'")
+    _precision = precision
+    if cuda().enabled():
+        cuda().kernels.backend.allow_tf32(precision == "high")
+
+
+def get_float32_matmul_precision() -> str:
+    """What `set_float32_matmul_precision` was given last: "highest" or "high"."""
+    return _precision
 
 
 def set_num_threads(count: int) -> None:

@@ -8,7 +8,7 @@
     Training:  45%|████▌     | 176/391 [00:11<00:14, loss=0.234, acc=0.891, 15.2batch/s]
 
 `metrics` only keeps what it is given. A Tensor among it is read when the bar is drawn again, at most ten times a
-second, so a bar does not make the loop wait for a device at every step.
+second, and a loop never waits for that: what has not come from its device yet is shown when the bar is drawn next.
 
 Where the output is no terminal, nothing is drawn: a bar then writes one line when it is finished.
 """
@@ -54,6 +54,8 @@ class ProgressBar(std.tqdm):
     ) -> None:
         file = sys.stderr if file is None else file
         self._metrics: dict[str, Any] = {}
+        self._readings: dict[str, Any] = {}  # of Tensors, begun when the bar was drawn
+        self._shown: dict[str, str] = {}
         self._is_live = file is not None and file.isatty()
         sizeless = self._is_live and not _has_size(file)
         if total is None and hasattr(iterable, "__len__"):
@@ -76,7 +78,8 @@ class ProgressBar(std.tqdm):
     def metrics(self, **values: Any) -> None:
         """Shows the values behind the bar from the next time that it is drawn.
 
-        A value is a number, or anything that `float` turns into one (a Tensor of one element, say), read at that time.
+        A value is a number, or anything that `float` turns into one, read at that time. A Tensor of one element is read
+        with `begin_read`: while its device is behind the program, what is shown is of the drawing before.
         """
         self._metrics.update(values)
 
@@ -90,7 +93,7 @@ class ProgressBar(std.tqdm):
     def refresh(self, *args, **kwargs) -> None:
         # Metrics are read before tqdm takes its lock, which it would keep if reading one failed.
         if self._is_live:
-            self._read_metrics()
+            self._begin_to_read_metrics()
             super().refresh(*args, **kwargs)
 
     def close(self) -> None:
@@ -106,8 +109,29 @@ class ProgressBar(std.tqdm):
         elif self.disable:  # as it is within close()
             self.fp.write(str(self))
 
+    def _begin_to_read_metrics(self) -> None:
+        for name, value in self._metrics.items():
+            if not hasattr(value, "begin_read"):
+                self._shown[name] = _format(value)
+                continue
+            earlier = self._readings.get(name)
+            if earlier is not None and not earlier.ready():
+                continue
+            reading = value.begin_read()
+            if reading.ready():
+                self._shown[name] = _format(reading.item())
+            elif earlier is not None:
+                self._shown[name] = _format(earlier.item())
+            self._readings[name] = reading
+        self._show()
+
     def _read_metrics(self) -> None:
-        self.postfix = ", ".join(f"{name}={_format(value)}" for name, value in self._metrics.items())
+        for name, value in self._metrics.items():
+            self._shown[name] = _format(value.begin_read().item() if hasattr(value, "begin_read") else value)
+        self._show()
+
+    def _show(self) -> None:
+        self.postfix = ", ".join(f"{name}={text}" for name, text in self._shown.items())
 
 
 def _has_size(terminal: TextIO) -> bool:

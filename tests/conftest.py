@@ -2,12 +2,14 @@
 
 import pytest
 
-from needle.backend_ndarray import all_devices, random
+from tests.devices import devices  # first: it may put a module in place
+
+from needle.backend_ndarray import random
 
 
-@pytest.fixture(params=[device for device in all_devices() if device.enabled()], ids=repr)
+@pytest.fixture(params=devices(), ids=repr)
 def device(request):
-    """Every device that this machine has."""
+    """Every device that this machine has, or the emulated one: tests/devices.py."""
     return request.param
 
 

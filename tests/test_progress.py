@@ -188,3 +188,34 @@ def test_metrics_of_the_innermost_running_bar(log):
     inner, outer = log.getvalue().splitlines()
     assert "loss=1" in inner and "best" not in inner
     assert "best=3" in outer and "loss" not in outer
+
+
+class Late:
+    """A metric of a device that is behind: what is begun to be read comes when `come` is called."""
+
+    def __init__(self):
+        self.value = 0.0
+        self.begun = []
+
+    def begin_read(self):
+        reading = types.SimpleNamespace(ready=lambda: reading.has_come, item=lambda value=self.value: value, has_come=False)
+        self.begun.append(reading)
+        return reading
+
+
+def test_a_bar_does_not_wait_for_a_device(terminal):
+    late = Late()
+    bar = tqdm(total=9)
+    bar.metrics(loss=late)
+    bar.refresh()
+    assert "loss" not in terminal.getvalue() and len(late.begun) == 1
+    late.value = 1.0
+    bar.refresh()  # the first one has not come: nothing else is begun
+    assert "loss" not in terminal.getvalue() and len(late.begun) == 1
+    late.begun[0].has_come = True
+    bar.refresh()
+    assert "loss=0.000" in terminal.getvalue() and len(late.begun) == 2
+    late.value = 2.0
+    late.begin_read = lambda: types.SimpleNamespace(item=lambda: late.value)
+    bar.close()  # at the end the last value is waited for
+    assert "loss=2.000" in terminal.getvalue() and "loss=1.000" not in terminal.getvalue()

@@ -99,7 +99,7 @@ void run(int64_t n, Level level) {
     if (n > kNaiveAtMost && &step == steps.steps) continue;
     report(step.name, step.is_threaded, [&] { step.multiply(n, a.data<float>(), b.data<float>(), c.data<float>()); });
   }
-  const cpu::Kernels& kernels = cpu::kernels(level);
+  const Kernels& kernels = cpu::kernels(level);
   report("needle", true, [&] { kernels.matmul(a, b, c); });
   set_num_threads(1);
   report("needle", false, [&] { kernels.matmul(a, b, c); });

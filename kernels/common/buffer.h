@@ -1,4 +1,4 @@
-// Memory of a device that many arrays may view. Host buffers are 64-byte aligned and come from a pool.
+// Memory of a device that many arrays may view; 64-byte aligned, out of a pool.
 #pragma once
 
 #include <cstddef>
@@ -6,14 +6,19 @@
 #include <functional>
 #include <memory>
 
+#include "kernels/common/memory_pool.h"
+
 namespace needle {
 
 inline constexpr size_t kAlignment = 64;  // one cache line, one AVX-512 register
 
+// That of the host's memory.
+MemoryPool& host_pool();
+
 class Buffer {
  public:
-  // Takes `nbytes` from the pool, not initialized. Throws OutOfMemoryError.
-  explicit Buffer(int64_t nbytes);
+  // Takes `nbytes`, not initialized. Throws OutOfMemoryError.
+  explicit Buffer(int64_t nbytes, MemoryPool& pool = host_pool());
   // Views memory that somebody else owns; `release` is called when the last array is gone.
   Buffer(void* data, int64_t nbytes, std::function<void()> release);
   ~Buffer();
@@ -26,19 +31,10 @@ class Buffer {
  private:
   std::byte* data_;
   int64_t nbytes_;
-  std::function<void()> release_;  // empty where the memory is the pool's
+  MemoryPool* pool_ = nullptr;           // whose the memory is
+  std::function<void()> release_;  // else what is called in the end
 };
 
 using BufferPtr = std::shared_ptr<Buffer>;
-
-// Bytes of the host pool: in arrays now, the most there ever was, and held from the system (in arrays or kept for reuse).
-struct MemoryStats {
-  int64_t current, peak, reserved;
-};
-MemoryStats memory_stats();
-void reset_peak_memory();
-
-// Gives every kept block back to the system.
-void trim_memory();
 
 }  // namespace needle

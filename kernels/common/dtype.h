@@ -4,11 +4,20 @@
 #include <cstdint>
 #include <cstring>
 
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#endif
+
 namespace needle {
 
 // The order is shared with needle/backend_ndarray/dtype.py.
 enum class DType { float32, float64, float16, bfloat16, int8, uint8, int32, int64, boolean };
 
+#ifdef __CUDACC__  // the same bits, with conversions that run on a GPU
+using float16 = __half;
+using bfloat16 = __nv_bfloat16;
+#else
 using float16 = _Float16;
 
 // The upper half of a float32: 1 sign, 8 exponent and 7 mantissa bits. Rounds to nearest even; NaN stays NaN.
@@ -29,6 +38,7 @@ struct bfloat16 {
     return value;
   }
 };
+#endif
 
 inline constexpr int kNumDTypes = 9;
 int64_t itemsize(DType dtype);

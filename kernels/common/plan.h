@@ -33,6 +33,7 @@ struct Plan {
 inline constexpr unsigned kAllAxes = ~0u;
 // All axes but the last.
 static inline unsigned leading_axes(const Array& a) { return (1u << (a.ndim - 1)) - 1; }
+static inline int64_t last_extent(const Array& a) { return a.shape[a.ndim - 1]; }
 
 // A position of a plan, with the address of each operand there.
 class Cursor {

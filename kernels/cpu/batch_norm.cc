@@ -139,10 +139,6 @@ void normalize_channels(const Plan& plan, const Array& x, const Array& out, cons
   });
 }
 
-void check_any_rows(const char* op, const Array& x) {
-  if (row_count(x) == 0) throw_shape_error("%s: x has shape %s, expected at least one row", op, ShapeText(x).text);
-}
-
 template <class T>
 void batch_norm_typed(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
                       const Array& variance, double eps, bool relu) {

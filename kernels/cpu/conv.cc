@@ -13,7 +13,7 @@
 //
 // Padding counts as zeros of x: an infinite or NaN weight times one of them is NaN, as if x had been padded. Only
 // kernel rows and columns that meet nothing but padding are left out (all but the centre of 3 x 3 on a single pixel).
-#include "kernels/common/check.h"
+#include "kernels/common/convolution.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
@@ -126,52 +126,10 @@ struct PixelResult {
   }
 };
 
-// The taps of a kernel, along one axis, that meet at least one pixel of the image for some window.
-struct Taps {
-  int64_t begin, end;
-
-  Taps(int64_t kernel, int64_t windows, int64_t stride, int64_t padding, int64_t extent) : begin(0), end(kernel) {
-    while (begin < end && (windows - 1) * stride - padding + begin < 0) ++begin;
-    while (begin < end && end - 1 - padding >= extent) --end;
-  }
-  int64_t count() const { return end - begin; }
-};
-
-// `image` is the operand or gradient with C_in channels, `out` the one with C_out.
-void check(const char* op, NamedArray image, NamedArray weight, NamedArray out, int64_t stride, int64_t padding) {
-  constexpr int64_t kMaxPadding = int64_t{1} << 31;
-  check_floating(op, image);
-  check_same_dtype(op, image, weight);
-  check_same_dtype(op, image, out);
-  check_ndim(op, image, 4);
-  check_ndim(op, weight, 4);
-  check_ndim(op, out, 4);
-  if (stride < 1 || padding < 0 || padding > kMaxPadding)
-    throw_shape_error("%s: stride %ld and padding %ld, expected a stride of 1 or more and a padding from 0 to %ld", op,
-                      stride, padding, kMaxPadding);
-  const ShapeText image_shape(image.array), weight_shape(weight.array), out_shape(out.array);
-  const Dims &x = image.array.shape, &w = weight.array.shape;
-  if (x[3] != w[2])
-    throw_shape_error("%s: %s %s and %s %s do not match: expected %s.shape[3] == %s.shape[2], met %ld and %ld", op,
-                      image.name, image_shape.text, weight.name, weight_shape.text, image.name, weight.name, x[3],
-                      w[2]);
-  int64_t extents[2];
-  for (int axis = 0; axis < 2; ++axis) {
-    const int64_t padded = x[1 + axis] + 2 * padding;
-    if (w[axis] < 1 || w[axis] > padded)
-      throw_shape_error("%s: %s %s does not fit %s %s with padding %ld: expected a kernel extent of 1 to %ld, met %ld",
-                        op, weight.name, weight_shape.text, image.name, image_shape.text, padding, padded, w[axis]);
-    extents[axis] = (padded - w[axis]) / stride + 1;
-  }
-  if (!out.array.has_shape({x[0], extents[0], extents[1], w[3]}))
-    throw_shape_error("%s: %s has shape %s, expected (%ld, %ld, %ld, %ld)", op, out.name, out_shape.text, x[0],
-                      extents[0], extents[1], w[3]);
-}
-
 // The sums begin with `bias`, or, where that is null, with zeros.
 void convolve(const char* op, const Array& x, const Array& weight, const Array* bias, const Array& out, int64_t stride,
               int64_t padding) {
-  check(op, {"x", x}, {"weight", weight}, {"out", out}, stride, padding);
+  check_convolution(op, {"x", x}, {"weight", weight}, {"out", out}, stride, padding);
   if (bias) {
     check_same_dtype(op, {"bias", *bias}, {"x", x});
     check_vector(op, {"bias", *bias}, weight.shape[3]);
@@ -207,33 +165,17 @@ void conv2d_bias(const Array& x, const Array& weight, const Array& bias, const A
   convolve("conv2d_bias", x, weight, &bias, out, stride, padding);
 }
 
-// grad_x[n, y, x, c] is the sum over taps and f of grad_out[n, i, j, f] * weight[h, w, c, f] where i * stride + h = y +
-// padding, and so for columns. The rows y with one remainder modulo stride, y = first + stride * y', meet only the taps
-// h = h0 + stride * t with h0 = (first + padding) mod stride, and then i = y' + (first + padding - h0) / stride - t.
-// So each pair of remainders is a convolution of stride 1 of grad_out with a part of the weights, flipped because t
-// counts backwards, and no product with the zeros between dilated gradients is ever formed.
+// Part by part of the pixels, as BackwardPart says.
 void conv2d_backward_data(const Array& grad_out, const Array& weight, const Array& grad_x, int64_t stride,
                           int64_t padding) {
-  check("conv2d_backward_data", {"grad_x", grad_x}, {"weight", weight}, {"grad_out", grad_out}, stride, padding);
-  struct Part {
-    int64_t first, pixels, tap, taps, lead;  // tap: of the window's first number; lead: windows begin at y' - lead
-
-    Part(int64_t first, int64_t extent, int64_t windows, int64_t kernel, int64_t stride, int64_t padding)
-        : first(first), pixels(ceil_div(extent - first, stride)) {
-      const int64_t h0 = (first + padding) % stride, all = h0 < kernel ? ceil_div(kernel - h0, stride) : 0;
-      const int64_t all_lead = all - 1 - (first + padding - h0) / stride;
-      const Taps used(all, pixels, 1, all_lead, windows);
-      tap = h0 + stride * (all - 1 - used.begin);
-      taps = used.count();
-      lead = all_lead - used.begin;
-    }
-  };
+  check_convolution("conv2d_backward_data", {"grad_x", grad_x}, {"weight", weight}, {"grad_out", grad_out}, stride,
+                    padding);
   dispatch_floating("conv2d_backward_data", grad_out.dtype, [&](auto zero) {
     using E = decltype(zero);
     for (int64_t y = 0; y < smaller(stride, grad_x.shape[1]); ++y) {
       for (int64_t x = 0; x < smaller(stride, grad_x.shape[2]); ++x) {
-        const Part rows(y, grad_x.shape[1], grad_out.shape[1], weight.shape[0], stride, padding);
-        const Part columns(x, grad_x.shape[2], grad_out.shape[2], weight.shape[1], stride, padding);
+        const BackwardPart rows(y, grad_x.shape[1], grad_out.shape[1], weight.shape[0], stride, padding);
+        const BackwardPart columns(x, grad_x.shape[2], grad_out.shape[2], weight.shape[1], stride, padding);
         const Windows<E> windows(grad_out, rows.pixels, columns.pixels, rows.taps, columns.taps, 1, rows.lead,
                                  columns.lead);
         const Weights<E> weights{weight.data<E>() + rows.tap * weight.strides[0] + columns.tap * weight.strides[1],
@@ -254,7 +196,8 @@ void conv2d_backward_data(const Array& grad_out, const Array& weight, const Arra
 // the shapes; each slice gives a gradient of its own (a batch of products), and these are added in order.
 void conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& grad_weight, int64_t stride,
                             int64_t padding) {
-  check("conv2d_backward_weight", {"x", x}, {"grad_weight", grad_weight}, {"grad_out", grad_out}, stride, padding);
+  check_convolution("conv2d_backward_weight", {"x", x}, {"grad_weight", grad_weight}, {"grad_out", grad_out}, stride,
+                    padding);
   constexpr int64_t kMinSlice = 2048, kMaxSlices = 32;
   const Taps rows(grad_weight.shape[0], grad_out.shape[1], stride, padding, x.shape[1]);
   const Taps columns(grad_weight.shape[1], grad_out.shape[2], stride, padding, x.shape[2]);

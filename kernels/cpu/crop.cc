@@ -1,11 +1,10 @@
 // A batch of images as numbers, out of windows of some of a data set's images, which are bytes.
+#include "kernels/common/operands.h"
 #include "kernels/cpu/indices.h"
 #include "kernels/cpu/loops.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
-
-constexpr int64_t kBytes = 256;  // values of a byte
 
 // Where the pixels of an image's rows come from, along one axis: output position p takes input position
 // first + step * p where begin <= p < end, and a zero elsewhere.
@@ -33,17 +32,17 @@ void crop_typed(const Array& images, const Array& windows, const Array& values, 
   const auto *image_data = images.data<uint8_t>(), *value_data = values.data<Word>();
   const auto* window_data = windows.data<int32_t>();
   auto* out_data = out.data<Word>();
-  const Scratch<Word> table(channels * kBytes);
+  const Scratch<Word> table(channels * kByteValues);
   for (int64_t c = 0; c < channels; ++c)
-    for (int64_t byte = 0; byte < kBytes; ++byte)
-      table[c * kBytes + byte] = value_data[c * values.strides[0] + byte * values.strides[1]];
+    for (int64_t byte = 0; byte < kByteValues; ++byte)
+      table[c * kByteValues + byte] = value_data[c * values.strides[0] + byte * values.strides[1]];
 
   const auto crop_image = [&](int64_t n) {
     const auto window = [&](int k) { return window_data[n * windows.strides[0] + k * windows.strides[1]]; };
     const Span rows(height, window(1), false), columns(width, window(2), window(3) != 0);
     const int64_t step = columns.step * images.strides[2], out_step = out.strides[2];
     for (int64_t c = 0; c < channels; ++c) {
-      const Word* const value = &table[c * kBytes];
+      const Word* const value = &table[c * kByteValues];
       const uint8_t* const channel = image_data + picked[n] * images.strides[0] + c * images.strides[3];
       for (int64_t i = 0; i < height; ++i) {
         const bool inside = rows.begin <= i && i < rows.end;
@@ -65,19 +64,7 @@ void crop_typed(const Array& images, const Array& windows, const Array& values, 
 }  // namespace
 
 void crop_images(const Array& images, const Array& windows, const Array& values, const Array& out) {
-  check_dtype("crop_images", {"images", images}, DType::uint8);
-  check_dtype("crop_images", {"windows", windows}, DType::int32);
-  check_same_dtype("crop_images", {"values", values}, {"out", out});
-  check_ndim("crop_images", {"images", images}, 4);
-  check_ndim("crop_images", {"windows", windows}, 2);
-  if (windows.shape[1] != 4)
-    throw_shape_error("crop_images: windows have shape %s, expected (N, 4)", ShapeText(windows).text);
-  if (!out.has_shape({windows.shape[0], images.shape[1], images.shape[2], images.shape[3]}))
-    throw_shape_error("crop_images: out has shape %s, expected (%ld, %ld, %ld, %ld)", ShapeText(out).text,
-                      windows.shape[0], images.shape[1], images.shape[2], images.shape[3]);
-  if (!values.has_shape({images.shape[3], kBytes}))
-    throw_shape_error("crop_images: values have shape %s, expected (%ld, %ld)", ShapeText(values).text,
-                      images.shape[3], kBytes);
+  check_crop_images(images, windows, values, out);
   if (out.size() == 0) return;
   switch (itemsize(out.dtype)) {
     case 8: return crop_typed<uint64_t>(images, windows, values, out);

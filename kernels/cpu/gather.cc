@@ -1,6 +1,7 @@
 // Rows of a matrix by number, and their sums by number.
 #include <type_traits>
 
+#include "kernels/common/operands.h"
 #include "kernels/cpu/indices.h"
 #include "kernels/cpu/loops.h"
 
@@ -25,18 +26,6 @@ class RowAddress {
   std::byte* const first_;
   const int64_t size_;
 };
-
-// `table` is (rows, width) and `picked` (*indices.shape, width).
-void check_rows(const char* op, NamedArray table, const Array& indices, NamedArray picked) {
-  check_index_dtype(op, {"indices", indices});
-  check_same_dtype(op, table, picked);
-  check_ndim(op, table, 2);
-  check_leading_shape(op, {"indices", indices}, picked);
-  const int64_t width = table.array.shape[1], met = last_extent(picked.array);
-  if (width != met)
-    throw_shape_error("%s: %s has shape %s and %s has shape %s, expected one width, met %ld and %ld", op, table.name,
-                      ShapeText(table.array).text, picked.name, ShapeText(picked.array).text, width, met);
-}
 
 template <class Word>
 void copy_row(const std::byte* from, int64_t from_stride, std::byte* to, int64_t to_stride, int64_t width) {
@@ -82,7 +71,7 @@ void scatter_add_typed(const Array& a, const int64_t* indices, int64_t count, co
 }  // namespace
 
 void gather(const Array& a, const Array& indices, const Array& out) {
-  check_rows("gather", {"a", a}, indices, {"out", out});
+  check_indexed_rows("gather", {"a", a}, indices, {"out", out});
   const int64_t count = indices.size(), width = a.shape[1];
   const Scratch<int64_t> rows(count);
   read_indices("gather", "index", indices, a.shape[0], rows.data());
@@ -99,7 +88,7 @@ void gather(const Array& a, const Array& indices, const Array& out) {
 }
 
 void scatter_add(const Array& a, const Array& indices, const Array& out) {
-  check_rows("scatter_add", {"out", out}, indices, {"a", a});
+  check_indexed_rows("scatter_add", {"out", out}, indices, {"a", a});
   check_not_bool("scatter_add", {"a", a});
   const int64_t count = indices.size();
   const Scratch<int64_t> rows(count);

@@ -6,16 +6,6 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-void check_not_empty_rows(const char* op, const Array& x) {
-  if (last_extent(x) == 0)
-    throw_shape_error("%s: x has shape %s, expected at least one element along the last axis", op, ShapeText(x).text);
-}
-
-void check_statistics(const char* op, NamedArray a, const Array& x) {
-  check_parameter_dtype(op, a, x);
-  check_leading_shape(op, a, {"x", x});
-}
-
 // Sum of (a[i] - mean)^2.
 template <class T>
 Longer<T> squared_distances(int64_t n, const T* a, T mean) {
@@ -158,8 +148,8 @@ void layer_norm(const Array& x, const Array& weight, const Array& bias, const Ar
   check_parameter(op, {"weight", weight}, x);
   check_parameter(op, {"bias", bias}, x);
   check_not_empty_rows(op, x);
-  check_statistics(op, {"mean", mean}, x);
-  check_statistics(op, {"variance", variance}, x);
+  check_row_statistics(op, {"mean", mean}, x);
+  check_row_statistics(op, {"variance", variance}, x);
   (x.dtype == DType::float64 ? layer_norm_typed<double> : layer_norm_typed<float>)(x, weight, bias, out, mean, variance,
                                                                                     eps);
 }
@@ -174,8 +164,8 @@ void layer_norm_backward(const Array& grad_out, const Array& x, const Array& wei
   for (NamedArray p : {NamedArray{"weight", weight}, {"grad_weight", grad_weight}, {"grad_bias", grad_bias}})
     check_parameter(op, p, x);
   check_not_empty_rows(op, x);
-  check_statistics(op, {"mean", mean}, x);
-  check_statistics(op, {"variance", variance}, x);
+  check_row_statistics(op, {"mean", mean}, x);
+  check_row_statistics(op, {"variance", variance}, x);
   (x.dtype == DType::float64 ? layer_norm_backward_typed<double> : layer_norm_backward_typed<float>)(
       grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps);
 }

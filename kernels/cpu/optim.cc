@@ -2,28 +2,11 @@
 // rounded once.
 #include <cmath>
 
+#include "kernels/common/operands.h"
 #include "kernels/cpu/loops.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
-
-void check_parameters(const char* op, const ArrayList& parameters) {
-  for (const Array& parameter : parameters) {
-    check_floating(op, {"parameter", parameter});
-    check_same_dtype(op, {"parameter", parameter}, {"the first one", parameters[0]});
-  }
-}
-
-// What belongs to the parameters, array by array; `name` is of one of them.
-void check_state(const char* op, const char* name, const ArrayList& arrays, const ArrayList& parameters) {
-  if (arrays.count != parameters.count)
-    throw_shape_error("%s: %ld arrays for %s, expected one for each of %ld parameters", op, arrays.count, name,
-                      parameters.count);
-  for (int64_t i = 0; i < parameters.count; ++i) {
-    check_same_dtype(op, {name, arrays[i]}, {"parameter", parameters[i]});
-    check_same_shape(op, {name, arrays[i]}, {"parameter", parameters[i]});
-  }
-}
 
 bool is_double(const ArrayList& arrays) { return arrays.count > 0 && arrays[0].dtype == DType::float64; }
 
@@ -93,14 +76,12 @@ void adam_loop(int64_t n, void* const* operands, const void* context) {
 
 void sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities, double learning_rate,
               double momentum, double dampening, double weight_decay, bool nesterov) {
-  check_parameters("sgd_step", parameters);
-  check_state("sgd_step", "grad", grads, parameters);
+  check_sgd_step(parameters, grads, velocities, momentum);
   const Sgd sgd{learning_rate, momentum, dampening, weight_decay, nesterov};
   if (momentum == 0) {
     const ArrayList lists[] = {parameters, grads};
     elementwise(is_double(parameters) ? plain_sgd_loop<double> : plain_sgd_loop<float>, lists, 2, 1, 1, true, &sgd);
   } else {
-    check_state("sgd_step", "velocity", velocities, parameters);
     const ArrayList lists[] = {parameters, velocities, grads};
     elementwise(is_double(parameters) ? momentum_loop<double> : momentum_loop<float>, lists, 3, 2, 2, true, &sgd);
   }
@@ -109,11 +90,7 @@ void sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayLi
 void adam_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& first_moments,
                const ArrayList& second_moments, double learning_rate, double beta1, double beta2, double eps,
                double weight_decay, bool decoupled, int64_t step) {
-  check_parameters("adam_step", parameters);
-  check_state("adam_step", "grad", grads, parameters);
-  check_state("adam_step", "first_moment", first_moments, parameters);
-  check_state("adam_step", "second_moment", second_moments, parameters);
-  if (step < 1) throw_shape_error("adam_step: step %ld, expected 1 or more", step);
+  check_adam_step(parameters, grads, first_moments, second_moments, step);
   const double t = static_cast<double>(step);
   const Adam adam{learning_rate, beta1, beta2, eps, decoupled ? 0 : weight_decay,
                   decoupled ? 1 - learning_rate * weight_decay : 1, 1 / (1 - std::pow(beta1, t)),

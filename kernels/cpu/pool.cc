@@ -9,6 +9,7 @@
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/pooling.h"
 #include "kernels/cpu/fold.h"
 #include "kernels/cpu/half.h"
 #include "kernels/cpu/kernels.h"
@@ -16,52 +17,11 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
+using Axis = PoolingAxis;
+using Geometry = PoolingGeometry;
+
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
-// Windows along one axis, of which number i covers the pixels i * stride - padding and on, as far as there are pixels.
-struct Axis {
-  int64_t extent, windows, kernel, stride, padding;
-
-  Range pixels(int64_t i) const {
-    const int64_t begin = i * stride - padding;
-    return {larger(begin, 0), smaller(begin + kernel, extent)};
-  }
-  // The windows that cover a pixel.
-  Range windows_over(int64_t pixel) const {
-    const int64_t last = (pixel + padding) / stride, reach = pixel + padding - kernel;
-    return {reach < 0 ? 0 : reach / stride + 1, smaller(last + 1, windows)};
-  }
-};
-
-struct Geometry {
-  Axis rows, columns;
-  int64_t images, channels;
-
-  Geometry(const char* op, NamedArray x, NamedArray out, int64_t kernel, int64_t stride, int64_t padding)
-      : rows{x.array.shape[1], out.array.shape[1], kernel, stride, padding},
-        columns{x.array.shape[2], out.array.shape[2], kernel, stride, padding},
-        images(x.array.shape[0]), channels(x.array.shape[3]) {
-    constexpr int64_t kMaxKernel = int64_t{1} << 31;
-    check_floating(op, x);
-    check_same_dtype(op, x, out);
-    check_ndim(op, x, 4);
-    check_ndim(op, out, 4);
-    if (kernel < 1 || kernel > kMaxKernel || stride < 1)
-      throw_shape_error("%s: kernel %ld and stride %ld, expected both to be 1 or more", op, kernel, stride);
-    if (padding < 0 || padding > kernel / 2)
-      throw_shape_error("%s: padding %ld, expected 0 to %ld (half of the kernel, so that every window meets a pixel)",
-                        op, padding, kernel / 2);
-    const int64_t height = rows.extent + 2 * padding, width = columns.extent + 2 * padding;
-    if (rows.extent < 1 || columns.extent < 1 || height < kernel || width < kernel)
-      throw_shape_error("%s: %s %s with padding %ld, expected images of one window of %ld x %ld or more", op, x.name,
-                        ShapeText(x.array).text, padding, kernel, kernel);
-    const int64_t out_height = (height - kernel) / stride + 1, out_width = (width - kernel) / stride + 1;
-    if (!out.array.has_shape({images, out_height, out_width, channels}))
-      throw_shape_error("%s: %s has shape %s, expected (%ld, %ld, %ld, %ld)", op, out.name, ShapeText(out.array).text,
-                        images, out_height, out_width, channels);
-  }
-};
 
 template <class E>
 E* pixel(const Array& images, int64_t n, int64_t y, int64_t x, int64_t c) {

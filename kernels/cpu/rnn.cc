@@ -17,7 +17,7 @@
 #include <cmath>
 #include <type_traits>
 
-#include "kernels/common/check.h"
+#include "kernels/common/operands.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/vector_math.h"
@@ -199,14 +199,9 @@ void lstm_backward_row(int64_t n, const T* grad_hidden, const Gates<const T>& ga
 // ---------------------------------------------------------------------------------------------------------------------
 // All steps
 
-struct Sizes {
-  int64_t steps, rows, units;
-  int64_t states() const { return rows * units; }  // numbers in the states of one step
-};
-
 template <class T>
-void rnn_typed(const Sizes& n, const Array& gates_, const Array& W_hh, const Array& bias_, const Array& hidden_,
-               bool relu) {
+void rnn_typed(const RecurrentSizes& n, const Array& gates_, const Array& W_hh, const Array& bias_,
+               const Array& hidden_, bool relu) {
   const RowMajor<T> gates(gates_), weights(W_hh), bias(bias_), hidden(hidden_);
   const StridedMatrix<T> matrix{weights.data(), n.units, 1};
   share_units<T>(n.rows, n.units, 1, matrix, n.units, [&](const Team& team, Range mine, const StepProduct<T>& product) {
@@ -226,7 +221,7 @@ void rnn_typed(const Sizes& n, const Array& gates_, const Array& W_hh, const Arr
 }
 
 template <class T>
-void rnn_backward_typed(const Sizes& n, const Array& grad_hidden_, const Array& hidden_, const Array& W_hh,
+void rnn_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, const Array& hidden_, const Array& W_hh,
                         const Array& grad_gates_, const Array& grad_h0_, bool relu) {
   const RowMajor<T> grad_hidden(grad_hidden_), hidden(hidden_), weights(W_hh);
   const RowMajor<T> grad_gates(grad_gates_, Content::overwritten), grad_h(grad_h0_, Content::overwritten);
@@ -250,8 +245,8 @@ void rnn_backward_typed(const Sizes& n, const Array& grad_hidden_, const Array& 
 }
 
 template <class T>
-void lstm_typed(const Sizes& n, const Array& gates_, const Array& W_hh, const Array& bias_, const Array& hidden_,
-                const Array& cells_) {
+void lstm_typed(const RecurrentSizes& n, const Array& gates_, const Array& W_hh, const Array& bias_,
+                const Array& hidden_, const Array& cells_) {
   const RowMajor<T> gates(gates_), weights(W_hh), bias(bias_), hidden(hidden_), cells(cells_);
   const StridedMatrix<T> matrix{weights.data(), 4 * n.units, 1};
   share_units<T>(n.rows, n.units, 4, matrix, n.units, [&](const Team& team, Range mine, const StepProduct<T>& product) {
@@ -274,9 +269,9 @@ void lstm_typed(const Sizes& n, const Array& gates_, const Array& W_hh, const Ar
 }
 
 template <class T>
-void lstm_backward_typed(const Sizes& n, const Array& grad_hidden_, const Array& grad_cell_, const Array& gates_,
-                         const Array& cells_, const Array& W_hh, const Array& grad_gates_, const Array& grad_h0_,
-                         const Array& grad_c0_) {
+void lstm_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, const Array& grad_cell_,
+                         const Array& gates_, const Array& cells_, const Array& W_hh, const Array& grad_gates_,
+                         const Array& grad_h0_, const Array& grad_c0_) {
   const RowMajor<T> grad_hidden(grad_hidden_), grad_cell(grad_cell_), gates(gates_), cells(cells_), weights(W_hh);
   const RowMajor<T> grad_gates(grad_gates_, Content::overwritten);
   const RowMajor<T> grad_h(grad_h0_, Content::overwritten), grad_c(grad_c0_, Content::overwritten);
@@ -306,83 +301,29 @@ void lstm_backward_typed(const Sizes& n, const Array& grad_hidden_, const Array&
   grad_c.store();
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Checks
-
-void check_shape(const char* op, NamedArray a, int64_t first, int64_t second, int64_t third) {
-  if (!a.array.has_shape({first, second, third}))
-    throw_shape_error("%s: %s has shape %s, expected (%ld, %ld, %ld)", op, a.name, ShapeText(a.array).text, first,
-                      second, third);
-}
-
-void check_shape(const char* op, NamedArray a, int64_t first, int64_t second) {
-  if (!a.array.has_shape({first, second}))
-    throw_shape_error("%s: %s has shape %s, expected (%ld, %ld)", op, a.name, ShapeText(a.array).text, first, second);
-}
-
-// The sizes, from the gates (T, B, G*U), with which W_hh goes together.
-Sizes check_sizes(const char* op, NamedArray gates, const Array& W_hh, int num_gates) {
-  check_floating(op, gates);
-  check_ndim(op, gates, 3);
-  check_same_dtype(op, {"W_hh", W_hh}, gates);
-  check_ndim(op, {"W_hh", W_hh}, 2);
-  const Sizes sizes{gates.array.shape[0], gates.array.shape[1], W_hh.shape[0]};
-  check_shape(op, {"W_hh", W_hh}, sizes.units, num_gates * sizes.units);
-  check_shape(op, gates, sizes.steps, sizes.rows, num_gates * sizes.units);
-  return sizes;
-}
-
-void check_states(const char* op, NamedArray states, int64_t steps, const Sizes& sizes, const Array& gates) {
-  check_same_dtype(op, states, {"gates", gates});
-  check_shape(op, states, steps, sizes.rows, sizes.units);
-}
-
-void check_state(const char* op, NamedArray state, const Sizes& sizes, const Array& gates) {
-  check_same_dtype(op, state, {"gates", gates});
-  check_shape(op, state, sizes.rows, sizes.units);
-}
-
 }  // namespace
 
 void rnn(const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden, bool relu) {
-  const Sizes sizes = check_sizes("rnn", {"gates", gates}, W_hh, 1);
-  check_same_dtype("rnn", {"bias", bias}, {"gates", gates});
-  check_vector("rnn", {"bias", bias}, sizes.units);
-  check_states("rnn", {"hidden", hidden}, sizes.steps + 1, sizes, gates);
+  const RecurrentSizes sizes = check_rnn(gates, W_hh, bias, hidden);
   (gates.dtype == DType::float64 ? rnn_typed<double> : rnn_typed<float>)(sizes, gates, W_hh, bias, hidden, relu);
 }
 
 void rnn_backward(const Array& grad_hidden, const Array& hidden, const Array& W_hh, const Array& grad_gates,
                   const Array& grad_h0, bool relu) {
-  constexpr const char* op = "rnn_backward";
-  const Sizes sizes = check_sizes(op, {"grad_hidden", grad_hidden}, W_hh, 1);
-  check_states(op, {"hidden", hidden}, sizes.steps + 1, sizes, grad_hidden);
-  check_states(op, {"grad_gates", grad_gates}, sizes.steps, sizes, grad_hidden);
-  check_state(op, {"grad_h0", grad_h0}, sizes, grad_hidden);
+  const RecurrentSizes sizes = check_rnn_backward(grad_hidden, hidden, W_hh, grad_gates, grad_h0);
   (hidden.dtype == DType::float64 ? rnn_backward_typed<double> : rnn_backward_typed<float>)(
       sizes, grad_hidden, hidden, W_hh, grad_gates, grad_h0, relu);
 }
 
 void lstm(const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden, const Array& cells) {
-  const Sizes sizes = check_sizes("lstm", {"gates", gates}, W_hh, 4);
-  check_same_dtype("lstm", {"bias", bias}, {"gates", gates});
-  check_vector("lstm", {"bias", bias}, 4 * sizes.units);
-  check_states("lstm", {"hidden", hidden}, sizes.steps + 1, sizes, gates);
-  check_states("lstm", {"cells", cells}, sizes.steps + 1, sizes, gates);
+  const RecurrentSizes sizes = check_lstm(gates, W_hh, bias, hidden, cells);
   (gates.dtype == DType::float64 ? lstm_typed<double> : lstm_typed<float>)(sizes, gates, W_hh, bias, hidden, cells);
 }
 
 void lstm_backward(const Array& grad_hidden, const Array& grad_cell, const Array& gates, const Array& cells,
                    const Array& W_hh, const Array& grad_gates, const Array& grad_h0, const Array& grad_c0) {
-  constexpr const char* op = "lstm_backward";
-  const Sizes sizes = check_sizes(op, {"gates", gates}, W_hh, 4);
-  check_states(op, {"grad_hidden", grad_hidden}, sizes.steps, sizes, gates);
-  check_state(op, {"grad_cell", grad_cell}, sizes, gates);
-  check_states(op, {"cells", cells}, sizes.steps + 1, sizes, gates);
-  check_same_dtype(op, {"grad_gates", grad_gates}, {"gates", gates});
-  check_same_shape(op, {"grad_gates", grad_gates}, {"gates", gates});
-  check_state(op, {"grad_h0", grad_h0}, sizes, gates);
-  check_state(op, {"grad_c0", grad_c0}, sizes, gates);
+  const RecurrentSizes sizes =
+      check_lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
   (gates.dtype == DType::float64 ? lstm_backward_typed<double> : lstm_backward_typed<float>)(
       sizes, grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
 }

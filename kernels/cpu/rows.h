@@ -8,8 +8,6 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-inline int64_t last_extent(const Array& a) { return a.shape[a.ndim - 1]; }
-
 // Reads and writes parts of rows. T is Compute<> of the array's dtype.
 template <class T>
 class RowAccess {

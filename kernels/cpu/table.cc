@@ -5,7 +5,7 @@ namespace needle::cpu::NEEDLE_LEVEL {
 
 #define NEEDLE_POINTER(name, parameters) &name,
 extern const Kernels table;
-const Kernels table = {NEEDLE_CPU_KERNELS(NEEDLE_POINTER)};
+const Kernels table = {NEEDLE_KERNELS(NEEDLE_POINTER)};
 #undef NEEDLE_POINTER
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -40,16 +40,16 @@ void run(Parameters... parameters) {
 }
 
 template <Level level, Kernel kernel, auto ours, auto onednn, class... Parameters>
-constexpr auto runner(void (*cpu::Kernels::*)(Parameters...)) {
+constexpr auto runner(void (*Kernels::*)(Parameters...)) {
   return &run<level, kernel, ours, onednn, Parameters...>;
 }
 
 template <Level level>
-const cpu::Kernels& table() {
-  static const cpu::Kernels kernels = [] {
-    cpu::Kernels made = cpu::kernels(level);
+const Kernels& table() {
+  static const Kernels kernels = [] {
+    Kernels made = cpu::kernels(level);
 #define NEEDLE_DNNL_SET(name) \
-  made.name = runner<level, Kernel::name, &cpu::Kernels::name, &dnnl::name>(&cpu::Kernels::name);
+  made.name = runner<level, Kernel::name, &Kernels::name, &dnnl::name>(&Kernels::name);
     NEEDLE_DNNL_KERNELS(NEEDLE_DNNL_SET)
 #undef NEEDLE_DNNL_SET
     return made;
@@ -63,7 +63,7 @@ void set_provider(Provider provider) { current = provider; }
 
 Provider provider() { return current.load(std::memory_order_relaxed); }
 
-const cpu::Kernels& kernels(Level level) {
+const Kernels& kernels(Level level) {
   switch (level) {
     case Level::baseline: return table<Level::baseline>();
     case Level::avx2: return table<Level::avx2>();

@@ -5,7 +5,7 @@
 
 #include "kernels/cpu/kernels.h"
 
-// KERNEL(name) for every kernel that oneDNN has, too. The others it lacks, or does otherwise than kernels.h says (its
+// KERNEL(name) for every kernel that oneDNN has, too. The others it lacks, or does otherwise than the table says (its
 // max pooling loses NaN), or is no faster at.
 #define NEEDLE_DNNL_KERNELS(KERNEL)  \
   KERNEL(matmul)                     \
@@ -30,7 +30,7 @@ Provider provider();
 
 // The kernel table of a level, with oneDNN's kernels where they are chosen. What oneDNN cannot do, ours does: other
 // dtypes and sizes, and calls that are wrong, which our kernels refuse with an error that says why.
-const cpu::Kernels& kernels(Level level);
+const Kernels& kernels(Level level);
 
 enum class Kernel {
 #define NEEDLE_DNNL_NAME(name) name,

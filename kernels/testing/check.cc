@@ -109,7 +109,7 @@ Array strided(DType dtype, const Shape& shape, Layout layout) {
   return Array(buffer, dtype, ndim, extents, strides, offset);
 }
 
-void for_each_level(const std::function<void(const cpu::Kernels&)>& body) {
+void for_each_level(const std::function<void(const Kernels&)>& body) {
   for (Level level : {Level::baseline, Level::avx2, Level::avx512}) {
     if (level > highest_level()) {
       std::cerr << "this processor has no " << name(level) << ": not tested" << std::endl;

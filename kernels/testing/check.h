@@ -133,6 +133,6 @@ void expect_same_with_threads(const char* file, int line, std::initializer_list<
   needle::testing::expect_same_with_threads(__FILE__, __LINE__, {__VA_ARGS__}, result)
 
 // Runs `body` with the kernels of every level that this processor has.
-void for_each_level(const std::function<void(const cpu::Kernels&)>& body);
+void for_each_level(const std::function<void(const Kernels&)>& body);
 
 }  // namespace needle::testing

@@ -17,15 +17,20 @@ class Device:
     """A place for arrays, with the module that holds its kernels.
 
     A device that cannot be used is a Device all the same: `enabled()` is False and `reason` says why in one sentence.
+    `is_host` tells whether its memory is the host's.
     """
 
     def __init__(self, name: str, module: str, index: int = 0) -> None:
         self.name = name
         self.index = index
         self.reason = ""
+        self.is_host = name != "cuda"
         self._kernels = None
         try:
-            self._kernels = importlib.import_module(f"needle.backend_ndarray.{module}")
+            kernels = importlib.import_module(f"needle.backend_ndarray.{module}")
+            self._kernels = kernels if self.is_host else kernels.device(index)
+        except DeviceError as error:
+            self.reason = f"{self!r} is not available: {error}"
         except ModuleNotFoundError as error:
             self.reason = f"{self!r} is not available: its kernels are not in this build of Needle ({error})"
         except ImportError as error:
@@ -114,7 +119,7 @@ def cpu_numpy() -> Device:
 
 @functools.cache
 def cuda(index: int = 0) -> Device:
-    """An NVIDIA GPU."""
+    """An NVIDIA GPU, counted from 0."""
     return Device("cuda", "backend_cuda", index)
 
 

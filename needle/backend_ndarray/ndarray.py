@@ -17,6 +17,7 @@ from needle.backend_ndarray.device import Device, default_device, same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, as_dtype, float32
 from needle.backend_ndarray.indexing import resolve_index
+from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.shape import (
     Shape,
     as_shape,
@@ -28,7 +29,7 @@ from needle.backend_ndarray.shape import (
     reshape_strides,
     resolve_reshape,
 )
-from needle.errors import DTypeError, OutOfMemoryError, ShapeError
+from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError
 
 
 class NDArray:
@@ -106,7 +107,9 @@ class NDArray:
     # To NumPy and back
 
     def host_view(self) -> np.ndarray:
-        """The same memory as a NumPy array. Only for devices whose memory is the host's."""
+        """The same memory as a NumPy array. Raises DeviceError unless the device's memory is the host's."""
+        if not self.device.is_host:
+            raise DeviceError(f"{self.device}: its memory is not the host's: expected a copy, see .numpy()")
         if 0 in self.shape:  # what has no elements may begin beyond its buffer
             return np.empty(self.shape, self.dtype.numpy)
         offset, strides = self.offset * self.dtype.itemsize, tuple(s * self.dtype.itemsize for s in self.strides)
@@ -114,7 +117,18 @@ class NDArray:
 
     def numpy(self) -> np.ndarray:
         """A copy as a NumPy array. `np.from_dlpack(x)` shares the memory instead."""
-        return self.host_view().copy()
+        return self.host_view().copy() if self.device.is_host else self._read()
+
+    def _read(self) -> np.ndarray:
+        """A copy from a device whose memory is not the host's."""
+        values = np.empty(self.shape, self.dtype.numpy)
+        source = self.compact()
+        self.device.kernels.read(source.buffer, source.offset * self.dtype.itemsize, _bytes_of(values))
+        return values
+
+    def host_values(self) -> np.ndarray:
+        """`host_view` where there is one, else a copy: for those who only read."""
+        return self.host_view() if self.device.is_host else self._read()
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.asarray(self.host_view() if copy is False else self.numpy(), dtype)
@@ -123,13 +137,17 @@ class NDArray:
         return self.host_view().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)  # kDLCPU
+        return (1, 0) if self.device.is_host else (2, self.device.index)  # kDLCPU, kDLCUDA
 
     def item(self) -> bool | int | float:
         """The one element, as a Python number. Raises ShapeError if there are more or none."""
         if self.size != 1:
             raise ShapeError(f"item: shape {self.shape}: expected one element")
-        return self.host_view().item()
+        return self.host_values().item()
+
+    def begin_read(self) -> Reading:
+        """The one element, to be had when the device has come to it, so that the program need not wait meanwhile."""
+        return Reading(self)
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -154,7 +172,7 @@ class NDArray:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"NDArray({self.host_view()}, dtype={self.dtype}, device={self.device})"
+        return f"NDArray({self.host_values()}, dtype={self.dtype}, device={self.device})"
 
     # Copies
 
@@ -182,7 +200,7 @@ class NDArray:
 
     def to(self, device: Device) -> NDArray:
         """This array if it is on that device, else a copy there."""
-        return self if device is self.device else array(self.host_view(), device=device, dtype=self.dtype)
+        return self if device is self.device else array(self.host_values(), device=device, dtype=self.dtype)
 
     # Views
 
@@ -434,7 +452,7 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None) 
     """
     if isinstance(data, NDArray):
         device, dtype = device or data.device, dtype or data.dtype
-        data = data.host_view()
+        data = data.host_values()
     try:
         values = np.asarray(data)
     except ValueError as error:
@@ -443,10 +461,27 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None) 
         dtype = float32 if values.dtype == np.float64 else as_dtype(values.dtype)
     elif values.dtype.kind not in "biufV":
         raise DTypeError(f"array: {values.dtype} elements: expected numbers")
-    out = empty(values.shape, dtype, device)
+    device = device or default_device()
     with np.errstate(invalid="ignore", over="ignore"):
+        if not device.is_host:
+            return _upload(np.asarray(values, as_dtype(dtype).numpy, order="C"), as_dtype(dtype), device)
+        out = empty(values.shape, dtype, device)
         out.host_view()[...] = values
     return out
+
+
+def _upload(values: np.ndarray, dtype: DType, device: Device) -> NDArray:
+    """A copy on a device whose memory is not the host's."""
+    try:
+        buffer = device.kernels.upload(_bytes_of(values))
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{device}: an array of shape {values.shape} and dtype {dtype}: {error}") from None
+    return NDArray.make(buffer, values.shape, compact_strides(values.shape), 0, dtype, device)
+
+
+def _bytes_of(values: np.ndarray) -> np.ndarray:
+    """The memory of a row-major array, whatever its dtype: not all of ml_dtypes' offer a buffer."""
+    return values.reshape(-1).view(np.uint8)
 
 
 def from_dlpack(x) -> NDArray:

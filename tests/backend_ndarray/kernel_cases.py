@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from needle.backend_ndarray import Device, NDArray
+from needle.backend_ndarray import Device, NDArray, array
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DTYPES, FLOATING, DType, as_dtype, bool_, float32, int32, int64, uint8
 
@@ -37,8 +37,7 @@ class Operand:
 
     def on(self, device: Device) -> tuple[NDArray, NDArray]:
         """(base, view) on a device."""
-        base = device.empty(self.base.shape, self.dtype)
-        base.host_view()[...] = self.base
+        base = array(self.base, self.dtype, device)
         return base, base.view(self.shape, self.strides, self.offset)
 
 
@@ -68,7 +67,7 @@ class Case:
             return view
 
         call(device, kernel, *[lay_out(operand) for operand in self.operands])
-        return [base.host_view().copy() for base in bases]
+        return [base.numpy() for base in bases]
 
     def arrays(self) -> list[Operand]:
         """The Operands, in the order of what `run` gives."""

@@ -30,53 +30,53 @@ TEST(released_blocks_are_used_again) {
       const Buffer buffer(nbytes);
       first = buffer.data();
     }
-    const int64_t reserved = memory_stats().reserved;
+    const int64_t reserved = host_pool().stats().reserved;
     const Buffer buffer(nbytes - 1);
     EXPECT(buffer.data() == first);
-    EXPECT_EQ(memory_stats().reserved, reserved);
+    EXPECT_EQ(host_pool().stats().reserved, reserved);
   }
 }
 
 TEST(trim_gives_kept_blocks_back) {
-  trim_memory();
-  const int64_t before = memory_stats().reserved;
+  host_pool().trim();
+  const int64_t before = host_pool().stats().reserved;
   { const Buffer buffer(10 << 20); }
-  EXPECT(memory_stats().reserved >= before + (10 << 20));
-  trim_memory();
-  EXPECT_EQ(memory_stats().reserved, before);
+  EXPECT(host_pool().stats().reserved >= before + (10 << 20));
+  host_pool().trim();
+  EXPECT_EQ(host_pool().stats().reserved, before);
 }
 
 TEST(kept_memory_is_bounded) {
-  trim_memory();
-  reset_peak_memory();
+  host_pool().trim();
+  host_pool().reset_peak();
   const int64_t mebibyte = 1 << 20;
   // sizes that no kept block serves: without a bound, 5 GiB would be held in the end
   for (int64_t size = 20; size < 100; ++size) const Buffer buffer(size * mebibyte + size * (mebibyte / 2));
-  const MemoryStats stats = memory_stats();
+  const MemoryStats stats = host_pool().stats();
   EXPECT(stats.reserved <= stats.peak + stats.peak / 4 + 64 * mebibyte);
-  trim_memory();
+  host_pool().trim();
 }
 #endif
 
 TEST(counters_follow_buffers) {
-  const MemoryStats before = memory_stats();
+  const MemoryStats before = host_pool().stats();
   {
     const Buffer a(1000), b(3000);
-    EXPECT_EQ(memory_stats().current, before.current + 4000);
-    EXPECT(memory_stats().peak >= before.current + 4000);
-    EXPECT(memory_stats().reserved >= memory_stats().current);
+    EXPECT_EQ(host_pool().stats().current, before.current + 4000);
+    EXPECT(host_pool().stats().peak >= before.current + 4000);
+    EXPECT(host_pool().stats().reserved >= host_pool().stats().current);
   }
-  EXPECT_EQ(memory_stats().current, before.current);
-  reset_peak_memory();
-  EXPECT_EQ(memory_stats().peak, before.current);
+  EXPECT_EQ(host_pool().stats().current, before.current);
+  host_pool().reset_peak();
+  EXPECT_EQ(host_pool().stats().peak, before.current);
 }
 
 TEST(too_much_is_refused_and_survived) {
-  const int64_t before = memory_stats().current;
+  const int64_t before = host_pool().stats().current;
   EXPECT_THROW(OutOfMemoryError, "asked for 1125899906842624 bytes", Buffer(int64_t{1} << 50));
   EXPECT_THROW(OutOfMemoryError, "out of memory", Buffer(std::numeric_limits<int64_t>::max()));
   EXPECT_THROW(ShapeError, "-1 bytes", Buffer(-1));
-  EXPECT_EQ(memory_stats().current, before);
+  EXPECT_EQ(host_pool().stats().current, before);
   const Buffer buffer(100);
   EXPECT(buffer.data() != nullptr);
 }
@@ -92,7 +92,7 @@ TEST(a_view_releases_its_owner) {
 }
 
 TEST(threads_share_the_pool) {
-  const int64_t before = memory_stats().current;
+  const int64_t before = host_pool().stats().current;
   std::vector<std::thread> threads;
   bool intact[4] = {true, true, true, true};
   for (int t = 0; t < 4; ++t)
@@ -108,7 +108,7 @@ TEST(threads_share_the_pool) {
     });
   for (auto& thread : threads) thread.join();
   for (bool one : intact) EXPECT(one);
-  EXPECT_EQ(memory_stats().current, before);
+  EXPECT_EQ(host_pool().stats().current, before);
 }
 
 }  // namespace

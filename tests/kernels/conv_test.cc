@@ -46,7 +46,7 @@ struct Convolution {
 
 enum class Direction { forward, backward_data, backward_weight };
 
-void run(const cpu::Kernels& kernels, Direction direction, const Array& x, const Array& weight, const Array& out,
+void run(const Kernels& kernels, Direction direction, const Array& x, const Array& weight, const Array& out,
          const Convolution& shape) {
   switch (direction) {
     case Direction::forward: return kernels.conv2d(x, weight, out, shape.stride, shape.padding);
@@ -82,7 +82,7 @@ void expect_convolution(const Convolution& shape, DType dtype = DType::float32, 
     for (double sum : magnitude) largest = std::max(largest, sum);
     const double sum_epsilon = epsilon(dtype == DType::float64 ? DType::float64 : DType::float32);
 
-    for_each_level([&](const cpu::Kernels& kernels) {
+    for_each_level([&](const Kernels& kernels) {
       fill(result, [] { return 1.0; });  // must be overwritten
       run(kernels, direction, x, weight, out, shape);
       const char* what = to_out ? "forward " : to_x ? "backward data " : "backward weight ";
@@ -188,7 +188,7 @@ TEST(infinite_weight_and_padding) {
   fill(pixel, [] { return 1.0; });
   int64_t tap = 0;
   fill(weight, [&] { return tap++ == 0 ? std::numeric_limits<double>::infinity() : 1.0; });  // the upper left weight
-  for_each_level([&](const cpu::Kernels& kernels) {
+  for_each_level([&](const Kernels& kernels) {
     kernels.conv2d(x, weight, out, 1, 1);
     const std::vector<double> met = values(out);
     for (int64_t i = 0; i < 3; ++i)
@@ -210,7 +210,7 @@ TEST(result_does_not_depend_on_the_number_of_threads) {
         for (const Array* array : {&x, &weight, &out}) random.fill(*array);
         const Array& result =
             direction == Direction::forward ? out : direction == Direction::backward_data ? x : weight;
-        for_each_level([&](const cpu::Kernels& kernels) {
+        for_each_level([&](const Kernels& kernels) {
           const auto run_anew = [&] {
             fill(result, [] { return 0.0; });
             run(kernels, direction, x, weight, out, shape);
@@ -226,7 +226,7 @@ TEST(result_does_not_depend_on_the_number_of_threads) {
 TEST(errors) {
   const auto array = [](const Shape& shape, DType dtype = DType::float32) { return compact(dtype, shape); };
   const Array x = array({2, 5, 6, 3}), weight = array({3, 3, 3, 4}), out = array({2, 5, 6, 4});
-  for_each_level([&](const cpu::Kernels& kernels) {
+  for_each_level([&](const Kernels& kernels) {
     kernels.conv2d(x, weight, out, 1, 1);
     EXPECT_THROW(ShapeError, "conv2d: out has shape (2, 5, 6, 4), expected (2, 3, 4, 4)",
                  kernels.conv2d(x, weight, out, 1, 0));

@@ -16,7 +16,7 @@ using testing::strided;
 using testing::values;
 
 TEST(every_layout_to_every_layout) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     testing::Random random(1);
     for (DType dtype : testing::kAllDTypes)
       for (const Shape& shape : {Shape{}, Shape{0, 2}, Shape{1000}, Shape{70, 130}, Shape{3, 20, 5, 33}})
@@ -51,7 +51,7 @@ TEST(floats_to_integers_truncate_and_saturate) {
       0,       0.9,   -0.9,  1.5,    -1.5,    127.9,     128,        -128.9,
       -129,    255.9, 256,   1000,   -1e5,    3e9,       -3e9,       0x1p31,
       -0x1p31, 1e20,  -1e20, 0x1p63, -0x1p63, kInfinity, -kInfinity, std::numeric_limits<double>::quiet_NaN()};
-  testing::for_each_level([&](const cpu::Kernels& kernels) {
+  testing::for_each_level([&](const Kernels& kernels) {
     for (DType from : testing::kFloatingDTypes)
       for (DType to : {DType::int8, DType::uint8, DType::int32, DType::int64, DType::boolean}) {
         const Shape shape{static_cast<int64_t>(numbers.size())};
@@ -67,7 +67,7 @@ TEST(floats_to_integers_truncate_and_saturate) {
 }
 
 TEST(integers_wrap_and_become_floats) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     const Array a = compact(DType::int32, {4}), narrow = compact(DType::int8, {4}),
                 unsigned_narrow = compact(DType::uint8, {4}), wide = compact(DType::int64, {4}),
                 real = compact(DType::float64, {4}), half = compact(DType::float16, {4});
@@ -88,7 +88,7 @@ TEST(integers_wrap_and_become_floats) {
 
 // All 65536 numbers of each half type, there and back, in lengths that use registers and their remainders.
 TEST(half_types_survive_float32) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     for (DType dtype : {DType::float16, DType::bfloat16}) {
       const Array half = compact(dtype, {65536}), wide = compact(DType::float32, {65536}),
                   back = compact(dtype, {65536});
@@ -106,7 +106,7 @@ TEST(half_types_survive_float32) {
 }
 
 TEST(rounding_is_to_nearest_even) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     const std::vector<double> numbers = {2049, 2051, 2049.001, 65519, 65520, 0x1p-25, 0x1.8p-25, 1 + 0x1p-11 + 0x1p-40};
     const Array a = compact(DType::float64, {8}), half = compact(DType::float16, {8}),
                 single = compact(DType::float32, {8}), brain = compact(DType::bfloat16, {8});

@@ -34,7 +34,7 @@ Values expected(const Array& images, const Array& windows, const Array& numbers)
 }
 
 TEST(crop_images) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(1);
     for (DType dtype : testing::kAllDTypes)
       for (const testing::Shape& shape : {testing::Shape{5, 6, 7, 3}, {3, 1, 40, 1}, {0, 4, 4, 2}, {2, 3, 0, 2}})  // of out
@@ -62,7 +62,7 @@ TEST(windows_far_outside_are_the_value_of_zero) {
   const int32_t least = std::numeric_limits<int32_t>::min(), most = std::numeric_limits<int32_t>::max();
   const int32_t far[] = {0, least, 0, 0, 1, most, 0, 1, 2, 0, least, 1, 3, 0, most, 0};
   std::copy(std::begin(far), std::end(far), windows.data<int32_t>());
-  testing::for_each_level([&](const cpu::Kernels& kernels) {
+  testing::for_each_level([&](const Kernels& kernels) {
     kernels.crop_images(images, windows, numbers, out);
     EXPECT_NEAR("out", values(out), Values(24, 5.0), 0);
   });
@@ -84,7 +84,7 @@ TEST(threads_do_not_change_results) {
 }
 
 TEST(mistakes_are_named) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array images = compact(DType::uint8, {2, 4, 4, 3}), windows = compact(DType::int32, {2, 4}),
               numbers = compact(DType::float32, {3, 256}), out = compact(DType::float32, {2, 4, 4, 3});
   testing::fill(windows, [] { return 0.0; });

@@ -23,32 +23,32 @@ const Shape kShapes[] = {{}, {1}, {0, 3}, {7}, {600}, {3, 5, 2}, {70, 200}, {2, 
 
 using Unary = double (*)(double);
 using Binary = double (*)(double, double);
-using UnaryKernel = void (*cpu::Kernels::*)(const Array&, const Array&);
-using BinaryKernel = void (*cpu::Kernels::*)(const Array&, const Array&, const Array&);
+using UnaryKernel = void (*Kernels::*)(const Array&, const Array&);
+using BinaryKernel = void (*Kernels::*)(const Array&, const Array&, const Array&);
 
 double sign(double a) { return (a > 0) - (a < 0); }
 double relu(double a) { return a > 0 ? a : 0; }
 double sigmoid(double a) { return 1 / (1 + std::exp(-a)); }
 
 const struct { const char* name; UnaryKernel kernel; Unary reference; bool floating, positive; } kUnary[] = {
-    {"negate", &cpu::Kernels::negate, [](double a) { return -a; }, false, false},
-    {"abs", &cpu::Kernels::abs, [](double a) { return std::fabs(a); }, false, false},
-    {"sign", &cpu::Kernels::sign, sign, false, false},
-    {"relu", &cpu::Kernels::relu, relu, false, false},
-    {"floor", &cpu::Kernels::floor, [](double a) { return std::floor(a); }, true, false},
-    {"ceil", &cpu::Kernels::ceil, [](double a) { return std::ceil(a); }, true, false},
-    {"exp", &cpu::Kernels::exp, [](double a) { return std::exp(a); }, true, false},
-    {"log", &cpu::Kernels::log, [](double a) { return std::log(a); }, true, true},
-    {"sqrt", &cpu::Kernels::sqrt, [](double a) { return std::sqrt(a); }, true, true},
-    {"sin", &cpu::Kernels::sin, [](double a) { return std::sin(a); }, true, false},
-    {"cos", &cpu::Kernels::cos, [](double a) { return std::cos(a); }, true, false},
-    {"tanh", &cpu::Kernels::tanh, [](double a) { return std::tanh(a); }, true, false},
-    {"sigmoid", &cpu::Kernels::sigmoid, sigmoid, true, false},
-    {"erf", &cpu::Kernels::erf, [](double a) { return std::erf(a); }, true, false},
+    {"negate", &Kernels::negate, [](double a) { return -a; }, false, false},
+    {"abs", &Kernels::abs, [](double a) { return std::fabs(a); }, false, false},
+    {"sign", &Kernels::sign, sign, false, false},
+    {"relu", &Kernels::relu, relu, false, false},
+    {"floor", &Kernels::floor, [](double a) { return std::floor(a); }, true, false},
+    {"ceil", &Kernels::ceil, [](double a) { return std::ceil(a); }, true, false},
+    {"exp", &Kernels::exp, [](double a) { return std::exp(a); }, true, false},
+    {"log", &Kernels::log, [](double a) { return std::log(a); }, true, true},
+    {"sqrt", &Kernels::sqrt, [](double a) { return std::sqrt(a); }, true, true},
+    {"sin", &Kernels::sin, [](double a) { return std::sin(a); }, true, false},
+    {"cos", &Kernels::cos, [](double a) { return std::cos(a); }, true, false},
+    {"tanh", &Kernels::tanh, [](double a) { return std::tanh(a); }, true, false},
+    {"sigmoid", &Kernels::sigmoid, sigmoid, true, false},
+    {"erf", &Kernels::erf, [](double a) { return std::erf(a); }, true, false},
 };
 
 TEST(one_operand) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(1);
     for (const auto& op : kUnary)
       for (DType dtype : testing::kAllDTypes) {
@@ -77,7 +77,7 @@ double wrapped(DType dtype, double value) {
 }
 
 TEST(lerp) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(3);
     for (DType dtype : testing::kFloatingDTypes)
       for (const Shape& shape : kShapes)
@@ -93,14 +93,13 @@ TEST(lerp) {
           EXPECT_NEAR("lerp", values(a), expected, 2 * testing::epsilon(dtype), 2 * testing::epsilon(dtype));
         }
   });
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array a = compact(DType::float32, {3}), whole = compact(DType::int32, {3});
   EXPECT_THROW(DTypeError, "lerp: a is int32", kernels.lerp(whole, whole, 0.5, whole));
   EXPECT_THROW(ShapeError, "lerp: b has shape (4,)", kernels.lerp(a, compact(DType::float32, {4}), 0.5, a));
 }
 
 TEST(two_operands) {
-  using Kernels = cpu::Kernels;
   const struct { const char* name; BinaryKernel kernel; Binary reference; bool floating; } operations[] = {
       {"add", &Kernels::add, [](double a, double b) { return a + b; }, false},
       {"subtract", &Kernels::subtract, [](double a, double b) { return a - b; }, false},
@@ -155,7 +154,7 @@ std::vector<double> apply(BinaryKernel kernel, DType dtype, DType out_dtype, con
 }
 
 TEST(division_by_zero_and_signs) {
-  using K = cpu::Kernels;
+  using K = Kernels;
   for (DType dtype : {DType::int8, DType::int32, DType::int64}) {
     const double lowest = dtype == DType::int8 ? -128 : dtype == DType::int32 ? -2147483648.0 : -9223372036854775808.0;
     const std::vector<double> a = {7, -7, 7, -7, 5, lowest, 0}, b = {3, 3, -3, -3, 0, -1, 4};
@@ -172,7 +171,7 @@ TEST(division_by_zero_and_signs) {
 }
 
 TEST(integers_wrap_around) {
-  using K = cpu::Kernels;
+  using K = Kernels;
   EXPECT_NEAR("add", apply(&K::add, DType::int8, DType::int8, {127, -128}, {1, -1}), {-128, 127}, 0);
   EXPECT_NEAR("multiply", apply(&K::multiply, DType::int32, DType::int32, {65536, 46341}, {65536, 46341}),
               {0, -2147479015.0}, 0);
@@ -181,7 +180,7 @@ TEST(integers_wrap_around) {
 }
 
 TEST(nan_and_infinity) {
-  using K = cpu::Kernels;
+  using K = Kernels;
   for (DType dtype : testing::kFloatingDTypes) {
     const std::vector<double> a = {kNaN, 1, kInfinity, -kInfinity}, b = {1, kNaN, -kInfinity, 0};
     EXPECT_NEAR("maximum", apply(&K::maximum, dtype, dtype, a, b), {kNaN, kNaN, kInfinity, 0}, 0);
@@ -207,7 +206,7 @@ TEST(nan_and_infinity) {
 }
 
 TEST(powers) {
-  using K = cpu::Kernels;
+  using K = Kernels;
   EXPECT_NEAR(
       "int32",
       apply(&K::power, DType::int32, DType::int32, {2, -3, 0, 5, 2, 1, -1, -1, 0}, {10, 3, 0, 0, -1, -5, -5, -4, -1}),
@@ -229,7 +228,7 @@ TEST(powers) {
 }
 
 TEST(bool_is_zero_or_one) {
-  using K = cpu::Kernels;
+  using K = Kernels;
   const DType b = DType::boolean;
   const std::vector<double> left = {0, 0, 1, 1}, right = {0, 1, 0, 1};
   EXPECT_NEAR("add", apply(&K::add, b, b, left, right), {0, 1, 1, 1}, 0);
@@ -248,7 +247,7 @@ TEST(bool_is_zero_or_one) {
 }
 
 TEST(where_picks) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(3);
     for (DType dtype : testing::kAllDTypes)
       for (Layout layout : testing::kLayouts) {
@@ -268,7 +267,7 @@ TEST(where_picks) {
 }
 
 TEST(out_may_be_an_operand) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(4);
     for (DType dtype : testing::kFloatingDTypes)
       for (Layout layout : testing::kWritableLayouts) {
@@ -294,7 +293,7 @@ TEST(threads_do_not_change_results) {
 }
 
 TEST(mistakes_are_named_and_touch_nothing) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array f = compact(DType::float32, {2, 3}), g = compact(DType::float32, {3, 2}),
               i = compact(DType::int32, {2, 3}), b = compact(DType::boolean, {2, 3});
   EXPECT_THROW(ShapeError, "add: b has shape (3, 2) and out has shape (2, 3)", kernels.add(f, g, f));

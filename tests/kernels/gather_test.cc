@@ -14,7 +14,7 @@ using testing::values;
 using Values = std::vector<double>;
 
 TEST(gather_and_scatter_add) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(1);
     for (DType dtype : testing::kAllDTypes)
       for (const Shape& index_shape : {Shape{}, Shape{5}, Shape{0, 2}, Shape{20, 3}})
@@ -77,7 +77,7 @@ TEST(threads_do_not_change_results) {
 }
 
 TEST(mistakes_are_named_before_anything_is_written) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array table = compact(DType::float32, {4, 2}), picked = compact(DType::float32, {3, 2}),
               indices = compact(DType::int32, {3}), floats = compact(DType::float32, {3}),
               wide = compact(DType::float32, {3, 5});

@@ -61,7 +61,7 @@ void expect_matmul(DType dtype, const Shape& leading, int64_t m, int64_t k, int6
   random.fill(b);
   const std::vector<double> expected = reference(a, b);
   const Array out = strided(dtype, shape(m, n), layout_out);
-  for_each_level([&](const cpu::Kernels& kernels) {
+  for_each_level([&](const Kernels& kernels) {
     fill(out, [] { return 1.0; });  // must be overwritten
     kernels.matmul(a, b, out);
     expect_product(std::string(name(dtype)) + " " + shape_string(a) + " @ " + shape_string(b), out, expected, k);
@@ -73,7 +73,7 @@ std::string bits(const Array& a) {
 }
 
 TEST(linear_is_a_product_a_bias_and_a_relu) {
-  for_each_level([](const cpu::Kernels& kernels) {
+  for_each_level([](const Kernels& kernels) {
     Random random(5);
     for (DType dtype : kFloatingDTypes)
       // tiles at the edge, one row, one column, nothing to sum, more depth and rows than a block
@@ -96,7 +96,7 @@ TEST(linear_is_a_product_a_bias_and_a_relu) {
           expect_product("linear, relu", out, expected, k);
         }
   });
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array x = compact(DType::float32, {2, 3}), weight = compact(DType::float32, {3, 4}),
               out = compact(DType::float32, {2, 4});
   EXPECT_THROW(ShapeError, "linear: bias", kernels.linear(x, weight, compact(DType::float32, {3}), out, false));
@@ -180,7 +180,7 @@ TEST(integers_wrap) {
     fill(a, [&] { return left; });
     fill(b, [&] { return right; });
     std::vector<double> met;
-    for_each_level([&](const cpu::Kernels& kernels) {
+    for_each_level([&](const Kernels& kernels) {
       kernels.matmul(a, b, out);
       met.push_back(values(out)[0]);
       EXPECT_EQ(met.back(), met.front());
@@ -200,7 +200,7 @@ TEST(halves_are_summed_in_float32) {
     const Array a = compact(dtype, {1, 4096}), b = compact(dtype, {4096, 1}), out = compact(dtype, {1, 1});
     fill(a, [] { return 1.0; });
     fill(b, [] { return 1.0; });
-    for_each_level([&](const cpu::Kernels& kernels) {
+    for_each_level([&](const Kernels& kernels) {
       kernels.matmul(a, b, out);
       EXPECT_EQ(values(out)[0], 4096.0);
     });
@@ -225,7 +225,7 @@ TEST(nan_and_infinity) {
       fill(b, [&] { return y[i++]; });
       const std::vector<double> expected = reference(a, b);
       EXPECT(std::isnan(expected[12 * 33 + 32]));
-      for_each_level([&](const cpu::Kernels& kernels) {
+      for_each_level([&](const Kernels& kernels) {
         kernels.matmul(a, b, out);
         expect_product(name(dtype), out, expected, 20);
       });
@@ -244,7 +244,7 @@ TEST(result_does_not_depend_on_the_number_of_threads) {
       Random random(2);
       random.fill(a);
       random.fill(b);
-      for_each_level([&](const cpu::Kernels& kernels) {
+      for_each_level([&](const Kernels& kernels) {
         const auto result = [&] {
           fill(out, [] { return 0.0; });
           kernels.matmul(a, b, out);
@@ -257,7 +257,7 @@ TEST(result_does_not_depend_on_the_number_of_threads) {
 
 TEST(errors) {
   const auto array = [](const Shape& shape, DType dtype = DType::float32) { return compact(dtype, shape); };
-  for_each_level([&](const cpu::Kernels& kernels) {
+  for_each_level([&](const Kernels& kernels) {
     EXPECT_THROW(ShapeError,
                  "matmul: shapes (2, 3) and (4, 5) do not match: expected a.shape[-1] == b.shape[-2], met 3 and 4",
                  kernels.matmul(array({2, 3}), array({4, 5}), array({2, 5})));

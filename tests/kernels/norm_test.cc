@@ -85,7 +85,7 @@ double tolerance(DType dtype) {
 
 // Every floating dtype and layout, both norms, forward and backward. Parameters of a half type may be float32.
 void check_norm(bool by_row) {
-  testing::for_each_level([&](const cpu::Kernels& kernels) {
+  testing::for_each_level([&](const Kernels& kernels) {
     Random random(1);
     for (DType dtype : testing::kFloatingDTypes)
       for (const Shape& shape : {Shape{1, 3}, Shape{5, 1}, Shape{40, 17}, Shape{3, 9, 600}, Shape{2, 30, 31, 64}})
@@ -141,7 +141,7 @@ TEST(layer_norm) { check_norm(true); }
 // Forward and backward like batch norm and a ReLU one after the other. Values near 0, where rounding decides which side
 // they are on, get no gradient.
 TEST(batch_norm_and_relu) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(4);
     for (DType dtype : testing::kFloatingDTypes)
       for (const Shape& shape : {Shape{1, 3}, Shape{40, 17}, Shape{3, 9, 600}, Shape{2, 30, 31, 64}})
@@ -191,7 +191,7 @@ TEST(batch_norm_and_relu) {
 
 // A mean a million times the deviation leaves a float32 few digits to work with: none may be lost on the way.
 TEST(statistics_survive_a_large_mean) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(2);
     const int64_t rows = 50000, channels = 5;
     const Array x = compact(DType::float32, {rows, channels}), out = compact(DType::float32, {rows, channels}),
@@ -210,7 +210,7 @@ TEST(statistics_survive_a_large_mean) {
 
 // One row or many, the infinity in front or not.
 TEST(statistics_of_infinity_are_nan) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     for (int64_t rows : {1, 2, 70})
       for (int64_t at : {int64_t{0}, rows - 1}) {
         const Array x = compact(DType::float32, {rows, 1}), out = compact(DType::float32, {rows, 1}),
@@ -234,7 +234,7 @@ TEST(threads_do_not_change_results) {
               grad_weight = compact(DType::float32, {70}), grad_bias = compact(DType::float32, {70});
   random.fill(x);
   random.fill(parameter);
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   for (bool relu : {false, true}) {
     const auto result = [&] {
       kernels.batch_norm(x, parameter, parameter, out, mean, variance, kEps, relu);
@@ -250,7 +250,7 @@ TEST(threads_do_not_change_results) {
 }
 
 TEST(mistakes_are_named) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array x = compact(DType::float32, {4, 3}), c = compact(DType::float32, {3}), r = compact(DType::float32, {4}),
               wrong = compact(DType::float64, {3}), none = compact(DType::float32, {0, 3}),
               thin = compact(DType::float32, {4, 0}), zero = compact(DType::float32, {0}),

@@ -35,15 +35,15 @@ struct From {
   ~From() { dnnl::set_provider(Provider::automatic); }
 };
 
-const cpu::Kernels& ours() { return cpu::kernels(highest_level()); }
-const cpu::Kernels& either() { return dnnl::kernels(highest_level()); }
+const Kernels& ours() { return cpu::kernels(highest_level()); }
+const Kernels& either() { return dnnl::kernels(highest_level()); }
 
 // A call of a kernel on operands of these shapes; those from `first_result` on are written.
 struct Call {
   Kernel kernel;
   std::vector<Shape> shapes;
   size_t first_result;
-  std::function<void(const cpu::Kernels&, const std::vector<Array>&)> run;
+  std::function<void(const Kernels&, const std::vector<Array>&)> run;
 };
 
 std::vector<Call> all_calls() {
@@ -51,31 +51,31 @@ std::vector<Call> all_calls() {
   const Shape images{3, 9, 8, 20}, filters{3, 3, 20, 33}, maps{3, 5, 4, 33}, small{3, 4, 3, 20};
   return {
       {Kernel::matmul, {{2, 40, 35}, {2, 35, 50}, {2, 40, 50}}, 2,
-       [](const cpu::Kernels& k, const Operands& o) { k.matmul(o[0], o[1], o[2]); }},
+       [](const Kernels& k, const Operands& o) { k.matmul(o[0], o[1], o[2]); }},
       {Kernel::linear, {{40, 35}, {35, 50}, {50}, {40, 50}}, 3,
-       [](const cpu::Kernels& k, const Operands& o) { k.linear(o[0], o[1], o[2], o[3], false); }},
+       [](const Kernels& k, const Operands& o) { k.linear(o[0], o[1], o[2], o[3], false); }},
       {Kernel::linear, {{40, 35}, {35, 50}, {50}, {40, 50}}, 3,
-       [](const cpu::Kernels& k, const Operands& o) { k.linear(o[0], o[1], o[2], o[3], true); }},
+       [](const Kernels& k, const Operands& o) { k.linear(o[0], o[1], o[2], o[3], true); }},
       {Kernel::conv2d, {images, filters, maps}, 2,
-       [](const cpu::Kernels& k, const Operands& o) { k.conv2d(o[0], o[1], o[2], 2, 1); }},
+       [](const Kernels& k, const Operands& o) { k.conv2d(o[0], o[1], o[2], 2, 1); }},
       {Kernel::conv2d_bias, {images, filters, {33}, maps}, 3,
-       [](const cpu::Kernels& k, const Operands& o) { k.conv2d_bias(o[0], o[1], o[2], o[3], 2, 1); }},
+       [](const Kernels& k, const Operands& o) { k.conv2d_bias(o[0], o[1], o[2], o[3], 2, 1); }},
       {Kernel::conv2d_backward_data, {maps, filters, images}, 2,
-       [](const cpu::Kernels& k, const Operands& o) { k.conv2d_backward_data(o[0], o[1], o[2], 2, 1); }},
+       [](const Kernels& k, const Operands& o) { k.conv2d_backward_data(o[0], o[1], o[2], 2, 1); }},
       {Kernel::conv2d_backward_weight, {images, maps, filters}, 2,
-       [](const cpu::Kernels& k, const Operands& o) { k.conv2d_backward_weight(o[0], o[1], o[2], 2, 1); }},
+       [](const Kernels& k, const Operands& o) { k.conv2d_backward_weight(o[0], o[1], o[2], 2, 1); }},
       {Kernel::avg_pool2d, {images, small}, 1,
-       [](const cpu::Kernels& k, const Operands& o) { k.avg_pool2d(o[0], o[1], 3, 2, 0); }},
+       [](const Kernels& k, const Operands& o) { k.avg_pool2d(o[0], o[1], 3, 2, 0); }},
       {Kernel::avg_pool2d_backward, {small, images}, 1,
-       [](const cpu::Kernels& k, const Operands& o) { k.avg_pool2d_backward(o[0], o[1], 3, 2, 0); }},
+       [](const Kernels& k, const Operands& o) { k.avg_pool2d_backward(o[0], o[1], 3, 2, 0); }},
       {Kernel::batch_norm, {images, {20}, {20}, images, {20}, {20}}, 3,
-       [](const cpu::Kernels& k, const Operands& o) { k.batch_norm(o[0], o[1], o[2], o[3], o[4], o[5], 0.1, false); }},
+       [](const Kernels& k, const Operands& o) { k.batch_norm(o[0], o[1], o[2], o[3], o[4], o[5], 0.1, false); }},
       {Kernel::batch_norm_inference, {images, {20}, {20}, {20}, {20}, images}, 5,
-       [](const cpu::Kernels& k, const Operands& o) {
+       [](const Kernels& k, const Operands& o) {
          k.batch_norm_inference(o[0], o[1], o[2], o[3], o[4], o[5], 5, false);
        }},
       {Kernel::batch_norm_backward, {images, images, {20}, {20}, {20}, {20}, images, {20}, {20}}, 6,
-       [](const cpu::Kernels& k, const Operands& o) {
+       [](const Kernels& k, const Operands& o) {
          k.batch_norm_backward(o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8], 5, false);
        }},
   };
@@ -102,7 +102,7 @@ std::vector<double> results(const Call& call, const std::vector<Array>& arrays) 
   return all;
 }
 
-std::vector<double> results_of(const cpu::Kernels& kernels, const Call& call, DType dtype = DType::float32,
+std::vector<double> results_of(const Kernels& kernels, const Call& call, DType dtype = DType::float32,
                                Layout layout = Layout::compact) {
   const std::vector<Array> arrays = operands(call, dtype, layout);
   call.run(kernels, arrays);

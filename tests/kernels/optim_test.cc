@@ -18,7 +18,7 @@ double tolerance(DType dtype) {
 }
 
 TEST(sgd) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(1);
     for (DType dtype : testing::kFloatingDTypes)
       for (double momentum : {0.0, 0.9})
@@ -52,7 +52,7 @@ TEST(sgd) {
 }
 
 TEST(adam) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(2);
     for (DType dtype : testing::kFloatingDTypes)
       for (bool decoupled : {false, true})
@@ -83,7 +83,7 @@ TEST(adam) {
 }
 
 TEST(mistakes_are_named) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array p = compact(DType::float32, {3}), wrong = compact(DType::float32, {4}),
               wide = compact(DType::float64, {3});
   const std::vector<Array> none, one{p}, two{p, compact(DType::float32, {5})};
@@ -105,7 +105,7 @@ TEST(mistakes_are_named) {
 // Arrays of all layouts and sizes, some of which lie across the threads' shares.
 TEST(many_parameters_are_updated_as_if_alone) {
   const std::vector<testing::Shape> shapes{{7}, {0, 3}, {}, {300, 210}, {64, 3}, {90'000}, {1}, {33, 5, 40}};
-  testing::for_each_level([&](const cpu::Kernels& kernels) {
+  testing::for_each_level([&](const Kernels& kernels) {
     const auto update = [&](bool together) {
       Random random(3);
       std::vector<Array> lists[4];

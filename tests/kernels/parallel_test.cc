@@ -106,7 +106,7 @@ TEST(kernels_work_after_a_fork) {
   set_num_threads(2);
   const Array a = testing::compact(DType::float32, {1 << 20}), sum = testing::compact(DType::float32, {1});
   testing::fill(a, [] { return 1.0; });
-  const cpu::Kernels& kernels = cpu::kernels(Level::baseline);
+  const Kernels& kernels = cpu::kernels(Level::baseline);
   kernels.sum(a, sum);  // starts the threads that the child will not have
   const pid_t child = fork();
   if (child == 0) {

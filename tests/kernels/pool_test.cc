@@ -79,7 +79,7 @@ void expect_pooling(const Pooling& shape, DType dtype = DType::float32, Layout x
   const Array grad_x = strided(dtype, shape.x(), writable(x_layout));
   const double relative = is_half_dtype(dtype) ? epsilon(dtype) / 2 : 0;
   const double absolute = 64 * epsilon(dtype == DType::float64 ? DType::float64 : DType::float32);
-  for_each_level([&](const cpu::Kernels& kernels) {
+  for_each_level([&](const Kernels& kernels) {
     const std::string what = shape.text() + " " + name(dtype);
     const auto expect = [&](const char* kernel, const Array& result, const std::vector<double>& expected) {
       EXPECT_NEAR(kernel + (" " + what), values(result), expected, relative, absolute);
@@ -136,7 +136,7 @@ TEST(equal_numbers_give_the_gradient_to_the_first) {
   fill(grad_out, [] { return 5.0; });
   for (double same : {0.0, -kInfinity, kNaN}) {
     fill(x, [&] { return same; });
-    for_each_level([&](const cpu::Kernels& kernels) {
+    for_each_level([&](const Kernels& kernels) {
       kernels.max_pool2d_backward(x, grad_out, grad_x, 2, 2, 0);
       EXPECT_NEAR("grad_x", values(grad_x), {5, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0);
     });
@@ -154,7 +154,7 @@ TEST(result_does_not_depend_on_the_number_of_threads) {
   Random random(3);
   random.fill(x);
   random.fill(grad_out);
-  for_each_level([&](const cpu::Kernels& kernels) {
+  for_each_level([&](const Kernels& kernels) {
     const auto gradients = [&] {
       kernels.max_pool2d_backward(x, grad_out, grad_x, 3, 2, 1);
       const std::string max = bits(grad_x);
@@ -168,7 +168,7 @@ TEST(result_does_not_depend_on_the_number_of_threads) {
 TEST(errors) {
   const auto array = [](const Shape& shape, DType dtype = DType::float32) { return compact(dtype, shape); };
   const Array x = array({2, 6, 6, 3}), out = array({2, 3, 3, 3});
-  for_each_level([&](const cpu::Kernels& kernels) {
+  for_each_level([&](const Kernels& kernels) {
     kernels.max_pool2d(x, out, 2, 2, 0);
     EXPECT_THROW(ShapeError, "max_pool2d: out has shape (2, 3, 3, 3), expected (2, 5, 5, 3)",
                  kernels.max_pool2d(x, out, 2, 1, 0));

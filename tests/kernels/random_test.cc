@@ -54,7 +54,7 @@ TEST(elements_follow_the_formulas) {
   const Shape shape{3, 50, 7};
   const int64_t size = 3 * 50 * 7;
   const std::vector<uint32_t> w = words_of(kSeed, kOffset, 2 * size);
-  testing::for_each_level([&](const cpu::Kernels& kernels) {
+  testing::for_each_level([&](const Kernels& kernels) {
     for (DType dtype : testing::kFloatingDTypes)
       for (Layout layout : testing::kWritableLayouts) {
         const Array out = strided(dtype, shape, layout);
@@ -88,7 +88,7 @@ TEST(moments) {
     for (double value : values(out)) mean += value / size, square += value * value / size;
     return std::pair{mean, square - mean * mean};
   };
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   kernels.random_uniform(out, 1, 0);
   const auto [uniform_mean, uniform_variance] = moments();
   EXPECT(std::fabs(uniform_mean - 0.5) < 2e-3 && std::fabs(uniform_variance - 1.0 / 12) < 1e-3);
@@ -101,7 +101,7 @@ TEST(moments) {
 }
 
 TEST(seed_offset_and_threads) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array out = compact(DType::float32, {100001});
   const auto draw = [&](int64_t seed, int64_t offset, int threads) {
     set_num_threads(threads);
@@ -116,7 +116,7 @@ TEST(seed_offset_and_threads) {
 }
 
 TEST(probabilities) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array out = compact(DType::float32, {1000});
   kernels.random_dropout_mask(out, 0, 1, 0);
   EXPECT_NEAR("nothing drops", values(out), Values(1000, 1.0), 0);

@@ -47,7 +47,7 @@ std::vector<std::vector<double>> groups_of(const Array& a, unsigned axes) {
 const Shape kShapes[] = {{7}, {5000}, {3, 4, 5}, {40, 70}, {2, 700, 3}, {900, 80}};
 
 TEST(sum_max_and_min) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(1);
     for (const Shape& shape : kShapes)
       for (unsigned axes = 0; axes < 1u << shape.size(); ++axes)
@@ -96,7 +96,7 @@ TEST(sum_max_and_min) {
 }
 
 TEST(argmax_and_argmin_take_the_first) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(2);
     for (const Shape& shape : kShapes)
       for (size_t axis = 0; axis < shape.size(); ++axis)
@@ -126,7 +126,7 @@ TEST(argmax_and_argmin_take_the_first) {
 
 // NaN at every place of a run and of a column, among numbers on both sides.
 TEST(nan_is_handed_on) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(3);
     for (DType dtype : testing::kFloatingDTypes)
       for (int64_t length : {1, 5, 40, 200, 3000})
@@ -153,7 +153,7 @@ TEST(nan_is_handed_on) {
 }
 
 TEST(long_float32_sums_are_exact_to_their_last_digits) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     const int64_t rows = 1 << 20, columns = 12;
     const Array a = compact(DType::float32, {rows, columns});
     Random random(4);
@@ -185,7 +185,7 @@ TEST(threads_do_not_change_results) {
 }
 
 TEST(nothing_sums_to_zero_and_has_no_maximum) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array empty = compact(DType::float32, {0, 3}), out = compact(DType::float32, {1, 3}),
               place = compact(DType::int64, {1, 3}), none = compact(DType::float32, {0, 1});
   testing::fill(out, [] { return 5.0; });
@@ -198,7 +198,7 @@ TEST(nothing_sums_to_zero_and_has_no_maximum) {
 }
 
 TEST(mistakes_are_named) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array a = compact(DType::float32, {2, 3}), wrong = compact(DType::float32, {2, 2}),
               all = compact(DType::int64, {1, 1}), boolean = compact(DType::boolean, {2});
   EXPECT_THROW(ShapeError, "sum: a has shape (2, 3) and out (2, 2)", kernels.sum(a, wrong));

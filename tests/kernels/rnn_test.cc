@@ -44,7 +44,7 @@ double tolerance(DType dtype) {
 }
 
 TEST(rnn_follows_its_formula) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(1);
     for (DType dtype : testing::kFloatingDTypes)
       for (const auto& [steps, rows, units] : kSizes)
@@ -73,7 +73,7 @@ TEST(rnn_follows_its_formula) {
 }
 
 TEST(lstm_follows_its_formula) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(2);
     for (DType dtype : testing::kFloatingDTypes)
       for (const auto& [steps, rows, units] : kSizes) {
@@ -118,7 +118,7 @@ TEST(lstm_follows_its_formula) {
 TEST(backward_kernels_are_the_derivatives) {
   constexpr int64_t kSteps = 3, kRows = 2, kUnits = 5;
   constexpr double kStep = 1e-5;
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(3);
     const auto random_array = [&](const testing::Shape& shape) {
       const Array a = compact(DType::float64, shape);
@@ -180,7 +180,7 @@ TEST(backward_kernels_are_the_derivatives) {
 
 TEST(threads_do_not_change_a_bit) {
   constexpr int64_t kSteps = 4, kRows = 14, kUnits = 170;  // enough for four threads, no multiple of a register
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     const auto results = [&] {
       Random random(4);
       const auto random_array = [&](const testing::Shape& shape) {
@@ -206,7 +206,7 @@ TEST(threads_do_not_change_a_bit) {
 }
 
 TEST(wrong_operands_are_refused) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array gates = compact(DType::float32, {3, 2, 16}), W_hh = compact(DType::float32, {4, 16}),
               bias = compact(DType::float32, {16}), states = compact(DType::float32, {4, 2, 4}),
               short_states = compact(DType::float32, {3, 2, 4}), doubles = compact(DType::float64, {16});

@@ -27,7 +27,7 @@ double tolerance(DType dtype) {
 }
 
 TEST(rows_of_all_lengths_and_layouts) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(1);
     for (DType dtype : testing::kFloatingDTypes)
       for (const Shape& shape : {Shape{1}, Shape{4, 10}, Shape{2, 3, 64}, Shape{3, 5000}, Shape{0, 4}})
@@ -57,7 +57,7 @@ TEST(rows_of_all_lengths_and_layouts) {
 }
 
 TEST(cross_entropy_and_its_gradient) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     Random random(2);
     for (DType dtype : testing::kFloatingDTypes)
       for (DType label_dtype : {DType::int32, DType::int64})
@@ -88,7 +88,7 @@ TEST(cross_entropy_and_its_gradient) {
 }
 
 TEST(infinities) {
-  testing::for_each_level([](const cpu::Kernels& kernels) {
+  testing::for_each_level([](const Kernels& kernels) {
     const Array x = compact(DType::float32, {3, 2}), sums = compact(DType::float32, {3}),
                 out = compact(DType::float32, {3, 2});
     const Values numbers = {-INFINITY, -INFINITY, -INFINITY, 1, INFINITY, 1};
@@ -102,7 +102,7 @@ TEST(infinities) {
 }
 
 TEST(mistakes_are_named_before_anything_is_written) {
-  const cpu::Kernels& kernels = cpu::kernels(highest_level());
+  const Kernels& kernels = cpu::kernels(highest_level());
   const Array x = compact(DType::float32, {3, 4}), labels = compact(DType::int64, {3}),
               loss = compact(DType::float32, {3}), none = compact(DType::float32, {3, 0}),
               floats = compact(DType::float32, {3});

@@ -33,7 +33,7 @@ T sigmoid(T x) {
   return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x));
 }
 
-using Kernel = void (*cpu::Kernels::*)(const Array&, const Array&);
+using Kernel = void (*Kernels::*)(const Array&, const Array&);
 template <class T>
 struct Function {
   const char* name;
@@ -44,13 +44,13 @@ struct Function {
 
 template <class T>
 std::vector<Function<T>> functions(const double (&most)[7]) {
-  return {{"exp", &cpu::Kernels::exp, [](T x) -> T { return std::exp(x); }, most[0]},
-          {"log", &cpu::Kernels::log, [](T x) -> T { return std::log(x); }, most[1]},
-          {"sin", &cpu::Kernels::sin, [](T x) -> T { return std::sin(x); }, most[2]},
-          {"cos", &cpu::Kernels::cos, [](T x) -> T { return std::cos(x); }, most[3]},
-          {"tanh", &cpu::Kernels::tanh, [](T x) -> T { return std::tanh(x); }, most[4]},
-          {"sigmoid", &cpu::Kernels::sigmoid, sigmoid<T>, most[5]},
-          {"erf", &cpu::Kernels::erf, [](T x) -> T { return std::erf(x); }, most[6]}};
+  return {{"exp", &Kernels::exp, [](T x) -> T { return std::exp(x); }, most[0]},
+          {"log", &Kernels::log, [](T x) -> T { return std::log(x); }, most[1]},
+          {"sin", &Kernels::sin, [](T x) -> T { return std::sin(x); }, most[2]},
+          {"cos", &Kernels::cos, [](T x) -> T { return std::cos(x); }, most[3]},
+          {"tanh", &Kernels::tanh, [](T x) -> T { return std::tanh(x); }, most[4]},
+          {"sigmoid", &Kernels::sigmoid, sigmoid<T>, most[5]},
+          {"erf", &Kernels::erf, [](T x) -> T { return std::erf(x); }, most[6]}};
 }
 
 template <class T>
@@ -73,7 +73,7 @@ void expect_bounds(DType dtype, const std::vector<T>& values, const std::vector<
   std::vector<Wide> exact(count);
   for (const auto& function : all) {
     for (int64_t i = 0; i < count; ++i) exact[i] = function.exact(values[i]);
-    testing::for_each_level([&](const cpu::Kernels& kernels) {
+    testing::for_each_level([&](const Kernels& kernels) {
       (kernels.*function.kernel)(x, y);
       double worst = 0;
       int64_t where = 0;

@@ -1,0 +1,188 @@
+#include "kernels/bindings/arrays.h"
+
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "kernels/bindings/errors.h"
+#include "kernels/bindings/numbers.h"
+
+namespace py = pybind11;
+
+namespace needle::bindings {
+
+PyTypeObject *buffer_type, *array_type;
+
+namespace {
+
+template <class Object, auto member, class Value>
+PyObject* new_object(PyTypeObject* type, Value&& value) {
+  auto* object = PyObject_New(Object, type);
+  if (!object) throw py::error_already_set();
+  new (&(object->*member)) std::decay_t<Value>(std::forward<Value>(value));
+  return reinterpret_cast<PyObject*>(object);
+}
+
+template <class Object, auto member>
+void delete_object(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  std::destroy_at(&(reinterpret_cast<Object*>(self)->*member));
+  PyObject_Free(self);
+  Py_DECREF(type);
+}
+
+// `count` is that of a vectorcall, which may hold a flag, too.
+void check_call(const char* what, size_t count, PyObject* keywords, Py_ssize_t expected) {
+  if (keywords && PyTuple_GET_SIZE(keywords) > 0)
+    throw_python_error(PyExc_TypeError, message(what, ": keyword arguments, expected none"));
+  check_count(what, PyVectorcall_NARGS(count), expected);
+}
+
+// Buffer(nbytes)
+PyObject* make_buffer(PyObject*, PyObject* const* arguments, size_t count, PyObject* keywords) {
+  return guarded([&] {
+    check_call("Buffer", count, keywords, 1);
+    return new_object<PyBuffer, &PyBuffer::buffer>(buffer_type, std::make_shared<Buffer>(integer_from(arguments[0])));
+  });
+}
+
+// Buffer.wrap(object): views the memory of an object that offers a writable, contiguous buffer, and keeps it alive.
+PyObject* wrap_buffer(PyObject*, PyObject* object) {
+  return guarded([&] {
+    auto view = std::make_unique<Py_buffer>();
+    if (PyObject_GetBuffer(object, view.get(), PyBUF_WRITABLE) != 0) throw py::error_already_set();
+    Py_buffer* held = view.release();
+    const auto release = [held] {
+      const py::gil_scoped_acquire gil;
+      PyBuffer_Release(held);
+      delete held;
+    };
+    return new_object<PyBuffer, &PyBuffer::buffer>(buffer_type,
+                                                   std::make_shared<Buffer>(held->buf, held->len, release));
+  });
+}
+
+PyObject* buffer_nbytes(PyObject* self, void*) {
+  return PyLong_FromLongLong(reinterpret_cast<PyBuffer*>(self)->buffer->nbytes());
+}
+
+int get_buffer(PyObject* self, Py_buffer* view, int flags) {
+  const Buffer& buffer = *reinterpret_cast<PyBuffer*>(self)->buffer;
+  return PyBuffer_FillInfo(view, self, buffer.data(), buffer.nbytes(), /*readonly=*/0, flags);
+}
+
+// What an Array is besides its buffer and offset.
+struct Layout {
+  DType dtype;
+  Dims shape{}, strides{};
+  int ndim;  // after the shape, which it is read with
+
+  Layout(PyObject* dtype_code, PyObject* shape_tuple, PyObject* strides_tuple)
+      : dtype(dtype_from(dtype_code)), ndim(dims_from(shape_tuple, "shape", shape)) {
+    const int num_strides = dims_from(strides_tuple, "strides", strides);
+    if (ndim != num_strides) throw ShapeError(message("array: ", ndim, " extents and ", num_strides, " strides"));
+  }
+
+  // Whether there are 2^57 elements or more: a kernel may count the work of an element 64 times.
+  bool is_too_large() const {
+    int64_t size = 64;
+    bool overflows = false;
+    for (int d = 0; d < ndim; ++d)
+      if (shape[d] > 0) overflows |= __builtin_mul_overflow(size, shape[d], &size);
+    return overflows;
+  }
+
+  PyObject* array_over(const BufferPtr& buffer, int64_t offset) const {
+    return new_object<PyArray, &PyArray::array>(array_type, Array(buffer, dtype, ndim, shape, strides, offset));
+  }
+};
+
+// Array(buffer, dtype_code, shape, strides, offset)
+PyObject* make_array(PyObject*, PyObject* const* arguments, size_t count, PyObject* keywords) {
+  return guarded([&] {
+    check_call("Array", count, keywords, 5);
+    if (Py_TYPE(arguments[0]) != buffer_type)
+      throw_python_error(PyExc_TypeError,
+                         message("Array: buffer is ", Py_TYPE(arguments[0])->tp_name, ", expected Buffer"));
+    const BufferPtr& buffer = reinterpret_cast<PyBuffer*>(arguments[0])->buffer;
+    const Layout layout(arguments[1], arguments[2], arguments[3]);
+    if (layout.is_too_large()) throw ShapeError("array: expected a shape of fewer than 2^57 elements");
+    if (reinterpret_cast<uintptr_t>(buffer->data()) % itemsize(layout.dtype) != 0)
+      throw ShapeError(message("array: the buffer's memory is not aligned for ", name(layout.dtype)));
+    return layout.array_over(buffer, integer_from(arguments[4]));
+  });
+}
+
+Array scalar_from(PyObject* value, DType dtype) {
+  if (dtype <= DType::bfloat16) return Array::scalar(float_from(value), dtype);
+  if (dtype == DType::boolean) return Array::scalar(int64_t{bool_from(value)}, dtype);
+  const int64_t number = integer_from(value);
+  const bool is_signed = dtype != DType::uint8;
+  const int bits = static_cast<int>(8 * itemsize(dtype)) - is_signed;
+  const int64_t high = static_cast<int64_t>((uint64_t{1} << bits) - 1), low = is_signed ? -high - 1 : 0;
+  if (number < low || number > high)
+    throw_python_error(PyExc_OverflowError, message("scalar: ", number, " does not fit in ", name(dtype)));
+  return Array::scalar(number, dtype);
+}
+
+// Python keeps the name.
+PyTypeObject* make_type(const std::string& name, size_t size, PyType_Slot* slots, vectorcallfunc make) {
+  const char* kept = (new std::string(name))->c_str();
+  PyType_Spec spec{kept, static_cast<int>(size), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  auto* type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
+  if (!type) throw py::error_already_set();
+  type->tp_vectorcall = make;
+  return type;
+}
+
+}  // namespace
+
+PyObject* allocate(MemoryPool& pool, PyObject* const* arguments, Py_ssize_t count) {
+  return guarded([&] {
+    check_count("allocate", count, 3);
+    const Layout layout(arguments[0], arguments[1], arguments[2]);
+    if (layout.is_too_large()) throw OutOfMemoryError("out of memory: asked for 2^57 elements or more");
+    int64_t nbytes = itemsize(layout.dtype);
+    for (int d = 0; d < layout.ndim; ++d) nbytes *= layout.shape[d];
+    const auto memory = std::make_shared<Buffer>(nbytes, pool);
+    const auto buffer = py::reinterpret_steal<py::object>(python_buffer(memory));
+    const auto array = py::reinterpret_steal<py::object>(layout.array_over(memory, 0));
+    return PyTuple_Pack(2, buffer.ptr(), array.ptr());
+  });
+}
+
+PyObject* python_buffer(const BufferPtr& buffer) {
+  return new_object<PyBuffer, &PyBuffer::buffer>(buffer_type, buffer);
+}
+
+PyObject* make_scalar(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  return guarded([&] {
+    check_count("scalar", count, 2);
+    return new_object<PyArray, &PyArray::array>(array_type, scalar_from(arguments[0], dtype_from(arguments[1])));
+  });
+}
+
+void add_array_types(py::module_& module, bool host) {
+  static PyMethodDef buffer_methods[] = {
+      {"wrap", wrap_buffer, METH_O | METH_STATIC, "A Buffer over the memory of an object with a writable buffer."}, {}};
+  static PyGetSetDef buffer_properties[] = {{"nbytes", buffer_nbytes, nullptr, "Size in bytes.", nullptr}, {}};
+  PyType_Slot buffer_slots[] = {{Py_tp_doc, const_cast<char*>("Buffer(nbytes): memory of the pool, not initialized.")},
+                                {Py_tp_dealloc, reinterpret_cast<void*>(&delete_object<PyBuffer, &PyBuffer::buffer>)},
+                                {Py_tp_getset, buffer_properties},
+                                {host ? Py_tp_methods : 0, buffer_methods},
+                                {Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},
+                                {0, nullptr}};
+  PyType_Slot array_slots[] = {
+      {Py_tp_doc,
+       const_cast<char*>("Array(buffer, dtype_code, shape, strides, offset): a strided view; counts elements.")},
+      {Py_tp_dealloc, reinterpret_cast<void*>(&delete_object<PyArray, &PyArray::array>)},
+      {0, nullptr}};
+  const auto module_name = module.attr("__name__").cast<std::string>();
+  buffer_type = make_type(module_name + ".Buffer", sizeof(PyBuffer), buffer_slots, host ? make_buffer : nullptr);
+  array_type = make_type(module_name + ".Array", sizeof(PyArray), array_slots, make_array);
+  module.add_object("Buffer", reinterpret_cast<PyObject*>(buffer_type));
+  module.add_object("Array", reinterpret_cast<PyObject*>(array_type));
+}
+
+}  // namespace needle::bindings

@@ -1,0 +1,103 @@
+// From a call in Python to a kernel of the table: METH_FASTCALL functions that read their arguments and check them.
+//
+// A backend is a struct with
+//   static const Kernels& kernels(PyObject* self): the table to call, `self` being what its methods are bound to;
+//   kKeepsLock: a call whose arrays have no more elements than this keeps the interpreter lock.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "kernels/bindings/arrays.h"
+#include "kernels/bindings/errors.h"
+#include "kernels/bindings/numbers.h"
+#include "kernels/common/kernel_table.h"
+
+namespace needle::bindings {
+
+// Gives up the interpreter lock while it lives.
+class Unlocked {
+ public:
+  Unlocked() : state_(PyEval_SaveThread()) {}
+  ~Unlocked() { PyEval_RestoreThread(state_); }
+  Unlocked(const Unlocked&) = delete;
+
+ private:
+  PyThreadState* const state_;
+};
+
+// One argument of the kernel `op` as the kernel takes it; `wanted` is only for its type.
+inline const Array& value_from(const char* op, PyObject* object, const Array* /*wanted*/) {
+  if (Py_TYPE(object) != array_type)
+    throw_python_error(PyExc_TypeError, message(op, ": an operand is ", Py_TYPE(object)->tp_name, ", expected Array"));
+  return reinterpret_cast<PyArray*>(object)->array;
+}
+// Copies, for the list may lose its arrays while the kernel works on them.
+inline std::vector<Array> value_from(const char* op, PyObject* object, const ArrayList* /*wanted*/) {
+  if (!PyList_CheckExact(object))
+    throw_python_error(PyExc_TypeError,
+                       message(op, ": an operand is ", Py_TYPE(object)->tp_name, ", expected a list of Arrays"));
+  std::vector<Array> arrays;
+  arrays.reserve(PyList_GET_SIZE(object));
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(object); ++i)
+    arrays.push_back(value_from(op, PyList_GET_ITEM(object, i), static_cast<const Array*>(nullptr)));
+  return arrays;
+}
+inline int64_t value_from(const char*, PyObject* object, const int64_t* /*wanted*/) { return integer_from(object); }
+inline double value_from(const char*, PyObject* object, const double* /*wanted*/) { return float_from(object); }
+inline bool value_from(const char*, PyObject* object, const bool* /*wanted*/) { return bool_from(object); }
+
+// The elements of an argument, as a number that holds the sum of a list's.
+inline double num_elements(const Array& a) { return static_cast<double>(a.size()); }
+inline double num_elements(double) { return 0; }
+inline double num_elements(const std::vector<Array>& arrays) {
+  double size = 0;
+  for (const Array& a : arrays) size += num_elements(a);
+  return size;
+}
+
+template <class Backend, auto field, class... Parameters, size_t... index>
+void call_kernel(PyObject* self, const char* op, PyObject* const* arguments, void (*Kernels::*)(Parameters...),
+                 std::index_sequence<index...>) {
+  const std::tuple<decltype(value_from(op, nullptr, static_cast<const std::decay_t<Parameters>*>(nullptr)))...> values{
+      value_from(op, arguments[index], static_cast<const std::decay_t<Parameters>*>(nullptr))...};
+  const auto kernel = Backend::kernels(self).*field;
+  if (((num_elements(std::get<index>(values)) > Backend::kKeepsLock) || ...)) {
+    const Unlocked unlocked;
+    kernel(std::get<index>(values)...);
+  } else {
+    kernel(std::get<index>(values)...);
+  }
+}
+
+template <class... Parameters>
+constexpr size_t count_parameters(void (*Kernels::*)(Parameters...)) { return sizeof...(Parameters); }
+
+// What the Python function of a field of the kernel table does.
+template <class Backend, auto field>
+PyObject* run_kernel(PyObject* self, const char* op, PyObject* const* arguments, Py_ssize_t count) {
+  return guarded([&] {
+    constexpr size_t expected = count_parameters(field);
+    check_count(op, count, expected);
+    call_kernel<Backend, field>(self, op, arguments, field, std::make_index_sequence<expected>());
+    Py_RETURN_NONE;
+  });
+}
+
+using FastFunction = PyObject* (*)(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
+inline PyCFunction as_method(FastFunction function) {  // CPython calls it with these arguments under METH_FASTCALL
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+// A PyMethodDef of the kernel for a backend.
+#define NEEDLE_METHOD(Backend, kernel, parameters)                                        \
+  {#kernel, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {  \
+     return run_kernel<Backend, &Kernels::kernel>(self, #kernel, arguments, count);       \
+   }),                                                                                    \
+   METH_FASTCALL, #parameters},
+
+}  // namespace needle::bindings

@@ -1,0 +1,122 @@
+// Shared by the element-wise kernels: from an operation on one element to a kernel over arrays.
+//
+// An operation is a struct with `apply`, which takes an element of each input in the type that is computed in. Where all
+// operands step through memory as one, a thread reads 16 bytes of each at a time; elsewhere it finds each element by the
+// strides.
+#pragma once
+
+#include "kernels/common/dispatch.h"
+#include "kernels/cuda/index.h"
+#include "kernels/cuda/launch.h"
+
+namespace needle::cuda {
+
+// `width` neighbours, read and written by one instruction.
+template <class T, int width>
+struct alignas(sizeof(T) * width) Pack {
+  T values[width];
+};
+
+// What a kernel reads: an array or, without memory, one number.
+template <class T>
+struct Input {
+  const std::byte* data;
+  T number;
+  bool steps;  // whether the elements differ; else there is one, at `data`
+
+  // Of `a` from the address `first` on.
+  Input(const Array& a, const std::byte* first) : data(a.buffer ? first : nullptr), number{}, steps(a.ndim > 0) {
+    if (!data) std::memcpy(&number, a.immediate, sizeof number);
+  }
+
+  template <int width>
+  __device__ Pack<T, width> read(int64_t pack) const {
+    if (data && steps) return reinterpret_cast<const Pack<T, width>*>(data)[pack];
+    Pack<T, width> all;
+    const T value = data ? *reinterpret_cast<const T*>(data) : number;
+    for (int i = 0; i < width; ++i) all.values[i] = value;
+    return all;
+  }
+
+  __device__ T read_at(int64_t offset) const { return data ? *reinterpret_cast<const T*>(data + offset) : number; }
+};
+
+template <class Operation, class Out, class... In>
+__device__ Out apply(const Operation& operation, In... in) {
+  return static_cast<Out>(operation.apply(static_cast<Compute<In>>(in)...));
+}
+
+template <int width, class Operation, class Out, class... In>
+__device__ Pack<Out, width> apply_to_packs(const Operation& operation, const Pack<In, width>&... in) {
+  Pack<Out, width> out;
+#pragma unroll
+  for (int i = 0; i < width; ++i) out.values[i] = apply<Operation, Out>(operation, in.values[i]...);
+  return out;
+}
+
+template <int width, class Operation, class Out, class... In>
+__global__ void __launch_bounds__(kThreads)
+dense_kernel(Operation operation, int64_t n, Out* out, Input<In>... in) {
+  const int64_t packs = n / width, stride = int64_t{gridDim.x} * blockDim.x;
+  const int64_t first = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  for (int64_t pack = first; pack < packs; pack += stride)
+    reinterpret_cast<Pack<Out, width>*>(out)[pack] =
+        apply_to_packs<width, Operation, Out>(operation, in.template read<width>(pack)...);
+  for (int64_t i = packs * width + first; i < n; i += stride)
+    out[i] = apply<Operation, Out>(operation, in.template read<1>(i).values[0]...);
+}
+
+template <class Operation, class Out, class... In, int... k>
+__device__ void strided_element(const Operation& operation, const int64_t* offset, std::byte* out,
+                                std::integer_sequence<int, k...>, const Input<In>&... in) {
+  *reinterpret_cast<Out*>(out + offset[0]) = apply<Operation, Out>(operation, in.read_at(offset[k + 1])...);
+}
+
+template <class Operation, class Out, class... In>
+__global__ void __launch_bounds__(kThreads)
+strided_kernel(Operation operation, uint32_t n, Strides<1 + sizeof...(In)> strides, std::byte* out, Input<In>... in) {
+  const uint32_t stride = gridDim.x * blockDim.x;
+  for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += stride) {
+    int64_t offset[1 + sizeof...(In)];
+    strides.locate(i, offset);
+    strided_element<Operation, Out>(operation, offset, out, std::make_integer_sequence<int, sizeof...(In)>{}, in...);
+  }
+}
+
+// Whether every operand lies as the plan goes, one element after the other, and packs of them are aligned.
+template <int operands>
+bool is_dense(const Plan& plan, const Array* const (&arrays)[operands], int width) {
+  if (plan.ndim > 1) return false;
+  for (int k = 0; k < operands; ++k) {
+    if (k > 0 && arrays[k]->ndim == 0) continue;
+    const int64_t size = itemsize(arrays[k]->dtype);
+    if (plan.stride[k][0] != size || reinterpret_cast<uintptr_t>(plan.data[k]) % (size * width) != 0) return false;
+  }
+  return true;
+}
+
+template <class Out, class... In, class Operation, size_t... k, class... Arrays>
+void run_elementwise(const Operation& operation, std::index_sequence<k...>, const Array& out, const Arrays&... in) {
+  constexpr int operands = 1 + sizeof...(In);
+  constexpr int width = std::min(16 / static_cast<int>(std::max({sizeof(Out), sizeof(In)...})), 8);
+  const Array* const arrays[] = {&out, &in...};
+  const Plan plan(arrays, operands, kAllAxes);
+  if (is_dense(plan, arrays, width)) {
+    launch(dense_kernel<width, Operation, Out, In...>, blocks_for(plan.size, int64_t{kThreads} * width), kThreads,
+           operation, plan.size, reinterpret_cast<Out*>(plan.data[0]), Input<In>(in, plan.data[k + 1])...);
+    return;
+  }
+  for_each_part(plan, [&](const Plan& part) {
+    launch(strided_kernel<Operation, Out, In...>, blocks_for(part.size, kThreads), kThreads, operation,
+           static_cast<uint32_t>(part.size), Strides<operands>(part), part.data[0],
+           Input<In>(in, part.data[k + 1])...);
+  });
+}
+
+// out = operation(in...), element by element. Out and In are the types of the elements; shapes have been checked.
+template <class Out, class... In, class Operation, class... Arrays>
+void elementwise(const Operation& operation, const Array& out, const Arrays&... in) {
+  run_elementwise<Out, In...>(operation, std::index_sequence_for<In...>{}, out, in...);
+}
+
+}  // namespace needle::cuda

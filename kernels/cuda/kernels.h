@@ -1,0 +1,15 @@
+// The kernel table of the GPU. kernels/common/kernel_table.h says what each kernel computes.
+#pragma once
+
+#include "kernels/common/kernel_table.h"
+
+namespace needle::cuda {
+
+#define NEEDLE_DECLARE(name, parameters) void name parameters;
+NEEDLE_KERNELS(NEEDLE_DECLARE)
+#undef NEEDLE_DECLARE
+
+// They work on the device that the thread has chosen with use_device.
+const Kernels& kernels();
+
+}  // namespace needle::cuda

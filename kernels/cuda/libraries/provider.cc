@@ -1,0 +1,53 @@
+#include "kernels/cuda/libraries/provider.h"
+
+#include <atomic>
+
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/libraries/kernels.h"
+
+namespace needle::cuda::libraries {
+namespace {
+
+std::atomic<Provider> current{Provider::automatic};
+std::atomic<bool> tf32{false};
+
+#define NEEDLE_ONE(name) +1
+constexpr int kNumKernels = 0 NEEDLE_CUDA_LIBRARY_KERNELS(NEEDLE_ONE);
+#undef NEEDLE_ONE
+std::atomic<int64_t> calls[kNumKernels];
+
+template <Kernel kernel, auto ours, auto library, class... Parameters>
+void run(Parameters... parameters) {
+  if (provider() != Provider::native && library(parameters...))
+    calls[static_cast<int>(kernel)].fetch_add(1, std::memory_order_relaxed);
+  else
+    (cuda::kernels().*ours)(parameters...);
+}
+
+template <Kernel kernel, auto ours, auto library, class... Parameters>
+constexpr auto runner(void (*Kernels::*)(Parameters...)) {
+  return &run<kernel, ours, library, Parameters...>;
+}
+
+}  // namespace
+
+void set_provider(Provider provider) { current = provider; }
+Provider provider() { return current.load(std::memory_order_relaxed); }
+
+void allow_tf32(bool allowed) { tf32 = allowed; }
+bool allows_tf32() { return tf32.load(std::memory_order_relaxed); }
+
+int64_t num_calls(Kernel kernel) { return calls[static_cast<int>(kernel)].load(std::memory_order_relaxed); }
+
+const Kernels& kernels() {
+  static const Kernels table = [] {
+    Kernels made = cuda::kernels();
+#define NEEDLE_SET(name) made.name = runner<Kernel::name, &Kernels::name, &libraries::name>(&Kernels::name);
+    NEEDLE_CUDA_LIBRARY_KERNELS(NEEDLE_SET)
+#undef NEEDLE_SET
+    return made;
+  }();
+  return table;
+}
+
+}  // namespace needle::cuda::libraries

@@ -1,0 +1,36 @@
+// Who provides a kernel: we (kernels/cuda/), or NVIDIA's libraries where they have it (this folder).
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/kernel_table.h"
+
+// KERNEL(name) for every kernel that a library has, too.
+#define NEEDLE_CUDA_LIBRARY_KERNELS(KERNEL)  \
+  KERNEL(matmul)                             \
+  KERNEL(linear)
+
+namespace needle::cuda::libraries {
+
+// One setting for all threads; `automatic` takes the libraries for every call that they can do, until it has been
+// measured where ours are faster.
+enum class Provider { native, library, automatic };
+void set_provider(Provider provider);
+Provider provider();
+
+// Whether float32 products may round their operands to TF32, with 10 bits of mantissa for 23; not unless set.
+void allow_tf32(bool allowed);
+bool allows_tf32();
+
+// Calls of each of NEEDLE_CUDA_LIBRARY_KERNELS that a library did, in all.
+enum class Kernel {
+#define NEEDLE_CUDA_LIBRARY_NAME(name) name,
+  NEEDLE_CUDA_LIBRARY_KERNELS(NEEDLE_CUDA_LIBRARY_NAME)
+#undef NEEDLE_CUDA_LIBRARY_NAME
+};
+int64_t num_calls(Kernel kernel);
+
+// Our kernel table, with the libraries' kernels where they are chosen.
+const Kernels& kernels();
+
+}  // namespace needle::cuda::libraries

@@ -1,0 +1,176 @@
+// Pooling of (N, H, W, C) images over kernel x kernel windows. A thread makes one number of the result, and reads what
+// that depends on in a fixed order: an output pixel its window, a pixel of grad_x the windows that saw it. Neighbouring
+// threads have neighbouring channels, so that a warp reads whole cache lines.
+//
+// Bound: memory, every image once; windows that overlap are read again from the caches. The backward pass of maxima looks
+// for the largest of each window again instead of storing where it was: with 2 x 2 windows that are apart, 4 numbers.
+#include <cmath>
+
+#include "kernels/common/dispatch.h"
+#include "kernels/common/pooling.h"
+#include "kernels/cuda/index.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/launch.h"
+
+namespace needle::cuda {
+namespace {
+
+template <class T>
+struct Images {
+  T* data;
+  int64_t n, y, x, c;  // strides
+
+  explicit Images(const Array& a)
+      : data(a.data<T>()), n(a.strides[0]), y(a.strides[1]), x(a.strides[2]), c(a.strides[3]) {}
+  __device__ T& at(int64_t image, int64_t row, int64_t column, int64_t channel) const {
+    return data[image * n + row * y + column * x + channel * c];
+  }
+};
+
+// Calls body(n, y, x, c) for each number of some images, one thread for each.
+struct Places {
+  uint32_t size;
+  int64_t first_image;
+  Divisor channels, width, height;
+
+  template <class Body>
+  __device__ void for_each(const Body& body) const {
+    const uint32_t stride = gridDim.x * blockDim.x;
+    for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < size; i += stride) {
+      const uint32_t pixel = channels.divide(i), row = width.divide(pixel), image = height.divide(row);
+      body(first_image + image, row - image * height.extent, pixel - row * width.extent, i - pixel * channels.extent);
+    }
+  }
+};
+
+// Calls launch(places) for all numbers of `images`, no more than kMostPositions at a time.
+template <class Launch>
+void for_each_place(const Array& images, const Launch& start) {
+  const int64_t height = images.shape[1], width = images.shape[2], channels = images.shape[3];
+  const int64_t each = height * width * channels;
+  if (each == 0) return;
+  if (each > kMostPositions)
+    throw_shape_error("pooling: %s, expected images of less than 2^31 numbers", ShapeText(images).text);
+  for (int64_t n = 0; n < images.shape[0];) {
+    const int64_t count = std::min(images.shape[0] - n, kMostPositions / each);
+    const auto size = static_cast<uint32_t>(count * each);
+    start(Places{size, n, Divisor(channels), Divisor(width), Divisor(height)}, blocks_for(size, kThreads));
+    n += count;
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+max_kernel(Places places, PoolingAxis rows, PoolingAxis columns, Images<const T> x, Images<T> out) {
+  places.for_each([&](int64_t n, int64_t i, int64_t j, int64_t c) {
+    using Value = Compute<T>;
+    const Range ys = rows.pixels(i), xs = columns.pixels(j);
+    Value largest = -static_cast<Value>(INFINITY);
+    for (int64_t row = ys.begin; row < ys.end; ++row)
+      for (int64_t column = xs.begin; column < xs.end; ++column) {
+        const Value value = static_cast<Value>(x.at(n, row, column, c));
+        if ((value > largest) | (value != value)) largest = value;
+      }
+    out.at(n, i, j, c) = static_cast<T>(largest);
+  });
+}
+
+// Whether x at (row, column) is the first of the largest numbers, or of the NaNs, of a window.
+template <class T>
+__device__ bool is_largest(const Images<const T>& x, int64_t n, int64_t row, int64_t column, int64_t c, Range ys, Range xs) {
+  using Value = Compute<T>;
+  const Value mine = static_cast<Value>(x.at(n, row, column, c));
+  bool earlier = true;
+  for (int64_t i = ys.begin; i < ys.end; ++i)
+    for (int64_t j = xs.begin; j < xs.end; ++j) {
+      if (i == row && j == column) {
+        earlier = false;
+        continue;
+      }
+      const Value other = static_cast<Value>(x.at(n, i, j, c));
+      const bool beaten = mine != mine ? earlier & (other != other) : earlier ? !(other < mine) : !(other <= mine);
+      if (beaten) return false;
+    }
+  return true;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+max_backward_kernel(Places places, PoolingAxis rows, PoolingAxis columns, Images<const T> x,
+                    Images<const T> grad_out, Images<T> grad_x) {
+  places.for_each([&](int64_t n, int64_t row, int64_t column, int64_t c) {
+    const Range is = rows.windows_over(row), js = columns.windows_over(column);
+    Compute<T> sum = 0;
+    for (int64_t i = is.begin; i < is.end; ++i)
+      for (int64_t j = js.begin; j < js.end; ++j)
+        if (is_largest(x, n, row, column, c, rows.pixels(i), columns.pixels(j)))
+          sum += static_cast<Compute<T>>(grad_out.at(n, i, j, c));
+    grad_x.at(n, row, column, c) = static_cast<T>(sum);
+  });
+}
+
+// The sum of what is met, pixels of a window or windows of a pixel, divided by the area of a window.
+template <class T, bool backward>
+__global__ void __launch_bounds__(kThreads)
+average_kernel(Places places, PoolingAxis rows, PoolingAxis columns, Compute<T> area, Images<const T> from,
+               Images<T> to) {
+  places.for_each([&](int64_t n, int64_t y, int64_t x, int64_t c) {
+    const Range ys = backward ? rows.windows_over(y) : rows.pixels(y);
+    const Range xs = backward ? columns.windows_over(x) : columns.pixels(x);
+    Compute<T> sum = 0;
+    for (int64_t i = ys.begin; i < ys.end; ++i)
+      for (int64_t j = xs.begin; j < xs.end; ++j) sum += static_cast<Compute<T>>(from.at(n, i, j, c));
+    to.at(n, y, x, c) = static_cast<T>(sum / area);
+  });
+}
+
+template <bool backward>
+void average(const char* op, const PoolingGeometry& geometry, const Array& from, const Array& to) {
+  dispatch_floating(op, to.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const auto kernel = static_cast<Compute<T>>(geometry.rows.kernel);
+    for_each_place(to, [&](const Places& places, unsigned blocks) {
+      launch(average_kernel<T, backward>, blocks, kThreads, places, geometry.rows, geometry.columns, kernel * kernel,
+             Images<const T>(from), Images<T>(to));
+    });
+  });
+}
+
+}  // namespace
+
+void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
+  const PoolingGeometry geometry("max_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
+  dispatch_floating("max_pool2d", x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for_each_place(out, [&](const Places& places, unsigned blocks) {
+      launch(max_kernel<T>, blocks, kThreads, places, geometry.rows, geometry.columns, Images<const T>(x),
+             Images<T>(out));
+    });
+  });
+}
+
+void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride,
+                         int64_t padding) {
+  const PoolingGeometry geometry("max_pool2d_backward", {"x", x}, {"grad_out", grad_out}, kernel, stride, padding);
+  check_same_dtype("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
+  check_same_shape("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
+  dispatch_floating("max_pool2d_backward", x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for_each_place(grad_x, [&](const Places& places, unsigned blocks) {
+      launch(max_backward_kernel<T>, blocks, kThreads, places, geometry.rows, geometry.columns, Images<const T>(x),
+             Images<const T>(grad_out), Images<T>(grad_x));
+    });
+  });
+}
+
+void avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
+  const PoolingGeometry geometry("avg_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
+  average<false>("avg_pool2d", geometry, x, out);
+}
+
+void avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding) {
+  const PoolingGeometry geometry("avg_pool2d_backward", {"grad_x", grad_x}, {"grad_out", grad_out}, kernel, stride, padding);
+  average<true>("avg_pool2d_backward", geometry, grad_out, grad_x);
+}
+
+}  // namespace needle::cuda

@@ -1,0 +1,96 @@
+"""The CUDA kernels, compiled from kernels/bindings/cuda.cc. kernel_table.py says what each kernel computes."""
+
+from __future__ import annotations
+
+from typing import Protocol, final
+
+from typing_extensions import Buffer as BufferProtocol
+
+@final
+class Buffer:
+    """Memory of a GPU's pool. It has no buffer for `memoryview`: see read, upload."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+@final
+class Array:
+    """A kernel's operand: a strided view of a buffer. Strides and offset count elements, `dtype_code` is DType.code.
+
+    Raises ShapeError where an element would lie outside the buffer.
+    """
+
+    def __new__(
+        cls, buffer: Buffer, dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, /
+    ) -> Array: ...
+
+class PendingRead:
+    """Bytes on their way to the host."""
+
+    def ready(self) -> bool:
+        """Whether they have come. Does not wait."""
+
+    def data(self) -> bytes:
+        """The bytes; waits for them. Raises ShapeError for a wrong index that a kernel has met before."""
+
+class GPU(Protocol):
+    """What `device(index)` gives: a function for each kernel of kernel_table.py, and these."""
+
+    def allocate(
+        self, dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], /
+    ) -> tuple[Buffer, Array]:
+        """A Buffer of as many bytes as the elements take, not initialized, and the Array over it.
+
+        Raises OutOfMemoryError, or ShapeError where the strides leave gaps.
+        """
+
+    def scalar(self, value: bool | int | float, dtype_code: int, /) -> Array:
+        """A 0-d operand. Raises OverflowError for an integer that the dtype does not hold."""
+
+    def upload(self, source: BufferProtocol, /) -> Buffer:
+        """A Buffer with the bytes of an object, which may change when this returns. Raises OutOfMemoryError."""
+
+    def read(self, buffer: Buffer, offset: int, target: BufferProtocol, /) -> None:
+        """Copies bytes of a buffer into an object with a writable one; waits for the work before.
+
+        Raises ShapeError for bytes outside the buffer, and for a wrong index that a kernel has met.
+        """
+
+    def start_read(self, buffer: Buffer, offset: int, nbytes: int, /) -> PendingRead:
+        """The bytes as they are after the work so far, without waiting for it. Raises ShapeError."""
+
+    def synchronize(self) -> None:
+        """Waits until all work is done. Raises ShapeError for a wrong index that a kernel has met."""
+
+    def memory_stats(self) -> dict[str, int]:
+        """Bytes of the pools: `current` in arrays, their `peak`, and `reserved` from the GPU."""
+
+    def reset_peak_memory(self) -> None:
+        """Makes the current use the new peak."""
+
+    def trim_memory(self) -> None:
+        """Gives every kept block back to the GPU."""
+
+def device_count() -> int:
+    """How many GPUs there are; 0 without a driver."""
+
+def device_names() -> list[str]:
+    """What the GPUs call themselves."""
+
+def reason_unavailable(index: int) -> str:
+    """Why a GPU cannot be used, as one sentence, or an empty string if it can."""
+
+def device(index: int) -> GPU:
+    """The module of one GPU. Raises DeviceError, with `reason_unavailable`."""
+
+def provider() -> str:
+    """Who provides the kernels that NVIDIA's libraries have, too: "native", "library" or "auto"."""
+
+def set_provider(name: str) -> None:
+    """Chooses it. Raises DeviceError for another name."""
+
+def library_calls() -> dict[str, int]:
+    """For each kernel that a library has, how many calls it has done."""
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether float32 products may round their operands to TF32."""

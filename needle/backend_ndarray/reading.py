@@ -1,0 +1,32 @@
+"""A number on its way to the host."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Reading:
+    """The one element of an array, as the work that its device has been given so far leaves it.
+
+    To read it without this is to wait for all of that work. Raises ShapeError unless there is one element.
+    """
+
+    def __init__(self, array) -> None:
+        self._dtype = array.dtype
+        self._pending = None
+        if array.size != 1 or array.device.is_host:
+            self._value = array.item()
+        else:
+            itemsize = array.dtype.itemsize
+            self._pending = array.device.kernels.start_read(array.buffer, array.offset * itemsize, itemsize)
+
+    def ready(self) -> bool:
+        """Whether `item` would not wait."""
+        return self._pending is None or self._pending.ready()
+
+    def item(self) -> bool | int | float:
+        """The element, as a Python number; waits for it."""
+        if self._pending is not None:
+            self._value = np.frombuffer(self._pending.data(), self._dtype.numpy).item()
+            self._pending = None
+        return self._value
