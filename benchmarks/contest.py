@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.row import Row, Sizes
-from needle.backend_ndarray import all_devices, cpu, default_device
+from needle.backend_ndarray import cpu, cuda, default_device
 from needle.errors import NeedleError
 
 
@@ -44,6 +44,10 @@ class Contender:
     @property
     def ours(self) -> bool:
         return self.module == "benchmarks.needle_work"
+
+    @property
+    def device(self) -> str:
+        return self.configuration.get("device", "cpu")
 
 
 @dataclass(frozen=True)
@@ -70,23 +74,39 @@ def contenders() -> list[Contender]:
     """
     default_device()
     found = []
-    for device in all_devices():
-        if device.name == "cpu_numpy" or not device.enabled():  # the former is a reference, not a contender
-            continue
-        for provider in cpu().kernels.providers() if device.name == "cpu" else [""]:
-            environment = {"NEEDLE_CPU_KERNELS": provider} if provider else {}
-            name = f"needle {device.name} {provider}".strip()
-            found.append(Contender(name, "benchmarks.needle_work", {"device": device.name}, environment))
+    for name, device in (("cpu", cpu()), ("cuda", cuda())):
+        if device.enabled():
+            variable = f"NEEDLE_{name.upper()}_KERNELS"
+            providers = device.kernels.providers() if name == "cpu" else ["native", "library", "auto"]
+            found += [
+                Contender(f"needle {name} {provider}", "benchmarks.needle_work", {"device": name}, {variable: provider})
+                for provider in providers
+            ]
     found.append(Contender("numpy", "benchmarks.numpy_work"))
     if has_pytorch():
-        found.append(Contender("pytorch", "benchmarks.pytorch_work", {"channels_last": False}))
-        channels_last = {"channels_last": True}
-        found.append(Contender("pytorch channels-last", "benchmarks.pytorch_work", channels_last, images_only=True))
+        found += _pytorch("pytorch", {})
+        if cuda().enabled() and _pytorch_has_cuda():
+            found += _pytorch("pytorch cuda", {"device": "cuda"})
     return found
+
+
+def _pytorch(name: str, configuration: dict[str, Any]) -> list[Contender]:
+    module = "benchmarks.pytorch_work"
+    return [
+        Contender(name, module, {"channels_last": False, **configuration}),
+        Contender(f"{name} channels-last", module, {"channels_last": True, **configuration}, images_only=True),
+    ]
 
 
 def has_pytorch() -> bool:
     return importlib.util.find_spec("torch") is not None
+
+
+def _pytorch_has_cuda() -> bool:
+    """Asked of another process: see above for what importing PyTorch would do to this one."""
+    program = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True).returncode == 0
 
 
 class WorkerProcess:
@@ -153,6 +173,7 @@ def compete(row: Row, sizes: Sizes, workers: list[WorkerProcess], runs: int) -> 
 
 
 def ratio_to_best_peer(result: Result, results: list[Result]) -> float | None:
-    """How many times as fast as the fastest peer, by the medians; None without a peer."""
-    peers = [other.median for other in results if not other.contender.ours]
+    """How many times as fast as the fastest peer on the same device, by the medians; None without a peer."""
+    device = result.contender.device
+    peers = [other.median for other in results if not other.contender.ours and other.contender.device == device]
     return min(peers) / result.median if peers else None

@@ -34,11 +34,28 @@ def configure(device: str) -> None:
 
 
 def versions() -> dict[str, str]:
-    return {"needle": f"{__version__}, {_device.kernels.level()} kernels" if _device.name == "cpu" else __version__}
+    if _device.is_host:
+        return {"needle": f"{__version__}, {_device.kernels.level()} kernels"}
+    return {"GPU": _device.kernels.backend.device_names()[_device.index]}
 
 
 def threads() -> int:
     return ndl.get_num_threads()
+
+
+def synchronize() -> None:
+    if not _device.is_host:
+        _device.kernels.synchronize()
+
+
+def begin_peak_memory() -> None:
+    if not _device.is_host:
+        ndl.reset_peak_memory(_device)
+
+
+def peak_memory() -> int | None:
+    """None for the host, whose processes the system watches."""
+    return None if _device.is_host else ndl.memory_stats(_device)["peak"]
 
 
 def _tensor(values: np.ndarray, requires_grad: bool = False) -> Tensor:

@@ -17,9 +17,10 @@ Work = Callable[[], Any]
 _memory_format = torch.contiguous_format
 
 
-def configure(channels_last: bool) -> None:
-    """Chooses the order in memory of images, and of the weights of convolutions."""
+def configure(channels_last: bool, device: str = "cpu") -> None:
+    """Chooses the order in memory of images, and of the weights of convolutions, and the device."""
     global _memory_format
+    torch.set_default_device(device)
     _memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
 
@@ -31,8 +32,26 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
+def _is_cuda() -> bool:
+    return torch.get_default_device().type == "cuda"
+
+
+def synchronize() -> None:
+    if _is_cuda():
+        torch.cuda.synchronize()
+
+
+def begin_peak_memory() -> None:
+    if _is_cuda():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory() -> int | None:
+    return torch.cuda.max_memory_allocated() if _is_cuda() else None
+
+
 def _tensor(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(values)
+    return torch.from_numpy(values).to(torch.get_default_device())
 
 
 def _images(*shape: int, seed: int = 0) -> torch.Tensor:

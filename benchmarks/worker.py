@@ -7,6 +7,9 @@
     {"request": "turn"}                                     {"seconds": 0.01}, of one call
     {"request": "peak_memory"}                              {"bytes": 1234}, of the work and its inputs
 
+A module whose work a device does beside the program has `synchronize()`, which waits for it, and `begin_peak_memory()` and
+`peak_memory()`, the most bytes that were in use on the device since.
+
 Anything that goes wrong is answered with {"error": ...}. See contest.py for why there are processes.
 """
 
@@ -51,6 +54,7 @@ class Worker:
         self._work = build(**sizes)
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")  # the peak, VmHWM, begins anew: making inputs is not the work
+        self._of_device("begin_peak_memory")
         seconds = min(self._seconds(1) for _ in range(3))
         self._calls = max(1, round(_SHORTEST_TURN / seconds))
         self._seconds(self._calls)
@@ -65,14 +69,20 @@ class Worker:
         return {"seconds": seconds}
 
     def peak_memory(self) -> dict:
-        return {"bytes": max(0, _memory("VmHWM") - self._memory_before)}
+        on_device = self._of_device("peak_memory")
+        return {"bytes": max(0, _memory("VmHWM") - self._memory_before) if on_device is None else on_device}
 
     def _seconds(self, calls: int) -> float:
         work, repetitions = self._work, range(calls)
+        self._of_device("synchronize")
         start = time.perf_counter()
         for _ in repetitions:
             work()
+        self._of_device("synchronize")
         return time.perf_counter() - start
+
+    def _of_device(self, function: str) -> Any:
+        return getattr(self._module, function)() if hasattr(self._module, function) else None
 
 
 def _memory(what: str) -> int:
