@@ -44,6 +44,32 @@ dnnl_cpu_isa_t instructions_of(Level wanted) {
   }
 }
 
+using NumThreads = decltype(&omp_get_max_threads);
+
+// The OpenMP that all libraries of the process take before their own, if there is one: the program's, or what a package
+// showed to everybody. PyTorch does so with its libgomp, and a wheel of Needle has another.
+NumThreads visible_openmp() {
+  NumThreads visible = nullptr;
+  find(dlopen(nullptr, RTLD_LAZY), "omp_get_max_threads", visible);
+  return visible;
+}
+
+// Loads a library so that it takes the OpenMP that our kernels took when they were loaded, if both need the same file.
+void* load(const std::string& path) {
+  const NumThreads visible = visible_openmp();
+  const bool came_later = visible && visible != &omp_get_max_threads;
+  return dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | (came_later ? RTLD_DEEPBIND : 0));
+}
+
+// Whether its threads are ours: two teams would fight for the cores.
+bool shares_threads(void* handle) {
+  void* of_llvm;
+  if (find(handle, "__kmpc_fork_call", of_llvm)) return false;
+  if (visible_openmp() == &omp_get_max_threads) return true;
+  NumThreads of_library;  // looked up among the library and what it needs
+  return find(handle, "omp_get_max_threads", of_library) && of_library == &omp_get_max_threads;
+}
+
 // Why the library behind `handle` cannot be used, or nothing; then `found` is complete.
 std::string take_library(void* handle, Library& found) {
 #define NEEDLE_DNNL_FIND(name) \
@@ -53,10 +79,7 @@ std::string take_library(void* handle, Library& found) {
   const dnnl_version_t& version = *found.version();
   if (version.major != 3 || version.minor < 2)
     return message("is oneDNN ", version.major, ".", version.minor, ", expected 3.2 or a later 3");
-  // Two teams of threads would fight for the cores. The name is looked up among the library and what it needs.
-  decltype(&omp_get_max_threads) its_threads;
-  if (version.cpu_runtime != DNNL_RUNTIME_OMP || !find(handle, "omp_get_max_threads", its_threads) ||
-      its_threads != &omp_get_max_threads)
+  if (version.cpu_runtime != DNNL_RUNTIME_OMP || !shares_threads(handle))
     return "has threads of its own, expected those of GNU OpenMP";
   if (level < highest_level()) found.set_max_cpu_isa(instructions_of(level));
   found.set_primitive_cache_capacity(0);  // primitive.cc has a cache, whose bound shall hold
@@ -76,7 +99,7 @@ std::unique_ptr<Outcome> look_for_library() {
   auto outcome = std::make_unique<Outcome>();
   std::string failures;
   for (const std::string& path : paths()) {
-    void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    void* handle = load(path);
     std::string failure;
     if (!handle) {
       failure = dlerror();  // begins with the path
