@@ -25,3 +25,18 @@ from needle.ops import (
     undilate, where,
 )  # fmt: skip
 from needle.progress import ProgressBar, tqdm, trange
+
+__all__ = [
+    "__version__", "abs", "add", "add_relu", "add_scalar", "all_devices", "amp", "autocast", "autograd", "avg_pool2d",
+    "backend_ndarray", "batch_norm", "bfloat16", "bool_", "broadcast_to", "checkpoint", "CheckpointError",
+    "concatenate", "conv", "cos", "cpu", "cpu_numpy", "cuda", "data", "DataError", "default_device", "Device",
+    "DeviceError", "dilate", "divide", "divide_scalar", "dropout", "DType", "DTypeError", "embedding", "erf", "errors",
+    "ewise_pow", "exp", "flip", "float16", "float32", "float64", "gather", "gelu", "get_float32_matmul_precision",
+    "get_num_threads", "gpu", "GradientError", "gradients", "init", "int32", "int64", "int8", "layer_norm", "log",
+    "logsoftmax", "logsumexp", "manual_seed", "matmul", "max", "max_pool2d", "maximum", "mean", "memory_stats", "min",
+    "minimum", "mul_scalar", "multiply", "NDArray", "NeedleError", "negate", "nn", "no_grad", "Op", "ops", "optim",
+    "OutOfMemoryError", "pad", "Parameter", "permute", "power", "power_scalar", "ProgressBar", "promote_types", "relu",
+    "reset_peak_memory", "reshape", "set_float32_matmul_precision", "set_num_threads", "ShapeError", "show_config",
+    "sigmoid", "sin", "softmax", "softmax_cross_entropy", "split", "sqrt", "stack", "subtract", "summation", "tanh",
+    "Tensor", "TensorTuple", "tqdm", "trange", "transpose", "uint8", "undilate", "where",
+]  # fmt: skip

@@ -330,55 +330,55 @@ class Tensor(Value):
     def __getitem__(self, index) -> Tensor:
         return ops.getitem(self, index)
 
-    def __add__(self, other):
+    def __add__(self, other) -> Tensor:
         return ops.add(self, other)
 
-    def __sub__(self, other):
+    def __sub__(self, other) -> Tensor:
         return ops.subtract(self, other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other) -> Tensor:
         return ops.subtract(other, self)
 
-    def __mul__(self, other):
+    def __mul__(self, other) -> Tensor:
         return ops.multiply(self, other)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other) -> Tensor:
         return ops.divide(self, other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other) -> Tensor:
         return ops.divide(other, self)
 
-    def __pow__(self, other):
+    def __pow__(self, other) -> Tensor:
         return ops.power(self, other)
 
-    def __rpow__(self, other):
+    def __rpow__(self, other) -> Tensor:
         return ops.power(other, self)
 
-    def __matmul__(self, other):
+    def __matmul__(self, other) -> Tensor:
         return ops.matmul(self, other)
 
-    def __neg__(self):
+    def __neg__(self) -> Tensor:
         return ops.negate(self)
 
-    def __abs__(self):
+    def __abs__(self) -> Tensor:
         return ops.abs(self)
 
-    def __eq__(self, other):
+    def __eq__(self, other) -> Tensor:
         return ops.equal(self, other)
 
-    def __ne__(self, other):
+    def __ne__(self, other) -> Tensor:
         return ops.not_equal(self, other)
 
-    def __lt__(self, other):
+    def __lt__(self, other) -> Tensor:
         return ops.less(self, other)
 
-    def __le__(self, other):
+    def __le__(self, other) -> Tensor:
         return ops.less_equal(self, other)
 
-    def __gt__(self, other):
+    def __gt__(self, other) -> Tensor:
         return ops.greater(self, other)
 
-    def __ge__(self, other):
+    def __ge__(self, other) -> Tensor:
         return ops.greater_equal(self, other)
 
     __radd__ = __add__

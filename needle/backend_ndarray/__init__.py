@@ -21,3 +21,8 @@ from needle.backend_ndarray.elementwise import (
     tanh,
 )
 from needle.backend_ndarray.ndarray import NDArray, array, empty, from_dlpack, full, ones, zeros
+
+__all__ = [
+    "all_devices", "array", "cpu", "cpu_numpy", "cuda", "default_device", "Device", "DType", "empty", "exp",
+    "from_dlpack", "full", "gpu", "log", "maximum", "NDArray", "ones", "promote_types", "tanh", "zeros",
+]  # fmt: skip

@@ -59,7 +59,7 @@ class CIFAR10Dataset(ImageDataset):
         Raises DataError for files that are missing, truncated, altered or malformed.
         """
         base_folder = Path(base_folder)
-        folder = _find_in(base_folder)
+        folder = find_cifar10(base_folder)
         if folder is None and download:
             folder = download_cifar10(base_folder.parent if base_folder.name == FOLDER else base_folder)
         if folder is None:
@@ -84,7 +84,7 @@ def load_cifar10(
     but damaged, are a DataError and never replaced by something else.
     """
     folders = data_dirs(data_dir)
-    folder = next((found for found in map(_find_in, folders) if found is not None), None)
+    folder = next((found for found in map(find_cifar10, folders) if found is not None), None)
     with_archive = [folder for folder in folders if os.path.exists(folder / ARCHIVE)]
     if folder is None and with_archive:
         folder = download_cifar10(with_archive[0])
@@ -106,7 +106,7 @@ def download_cifar10(folder: str | os.PathLike) -> Path:
     """
     folder = Path(folder)
     with locked(folder):
-        if (found := _find_in(folder)) is not None:
+        if (found := find_cifar10(folder)) is not None:
             return found  # another process was fetching it
         was_there = os.path.exists(folder / ARCHIVE)
         archive = download(URL, folder / ARCHIVE, md5=MD5)
@@ -117,7 +117,7 @@ def download_cifar10(folder: str | os.PathLike) -> Path:
     return unpacked
 
 
-def _find_in(folder: Path) -> Path | None:
+def find_cifar10(folder: Path) -> Path | None:
     """The folder of CIFAR-10's files that `folder` holds, or is."""
     if os.path.isdir(folder / FOLDER):
         return folder / FOLDER

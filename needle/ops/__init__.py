@@ -29,3 +29,19 @@ from needle.ops.softmax import (
 from needle.ops.gather import Gather, embedding, gather
 from needle.ops.rnn import LSTM, RNN, lstm, lstm_cell, rnn, rnn_cell
 from needle.ops.dropout import dropout
+
+__all__ = [
+    "abs", "add", "add_relu", "add_scalar", "AddReLU", "AddScalar", "avg_pool2d", "AvgPool2d", "batch_norm",
+    "batch_norm_inference", "BatchNorm", "broadcast_to", "BroadcastTo", "Cast", "cast", "Concatenate", "concatenate",
+    "Conv", "conv", "cos", "Dilate", "dilate", "divide", "divide_scalar", "DivScalar", "dropout", "embedding", "equal",
+    "Erf", "erf", "ewise_pow", "EWiseAdd", "EWiseDiv", "EWiseMul", "EWisePow", "EWiseSub", "Exp", "exp", "Flip", "flip",
+    "Gather", "gather", "gelu", "GetItem", "getitem", "greater", "greater_equal", "layer_norm", "LayerNorm", "less",
+    "less_equal", "Linear", "linear", "Log", "log", "LogSoftmax", "logsoftmax", "LogSumExp", "logsumexp", "LSTM",
+    "lstm", "lstm_cell", "MatMul", "matmul", "Max", "max", "max_pool2d", "Maximum", "maximum", "MaxPool2d", "mean",
+    "Min", "min", "Minimum", "minimum", "mul_scalar", "MulScalar", "multiply", "Negate", "negate", "not_equal",
+    "ones_like", "Pad", "pad", "Permute", "permute", "power", "power_scalar", "PowerScalar", "ReLU", "relu", "Reshape",
+    "reshape", "RNN", "rnn", "rnn_cell", "Sigmoid", "sigmoid", "sign", "sin", "Softmax", "softmax",
+    "softmax_cross_entropy", "SoftmaxCrossEntropy", "Split", "split", "Sqrt", "sqrt", "Stack", "stack", "subtract",
+    "Summation", "summation", "Tanh", "tanh", "Transpose", "transpose", "UnDilate", "undilate", "Where", "where",
+    "zeros_like",
+]  # fmt: skip

@@ -1,0 +1,7 @@
+"""`python -m needle` is the command `needle`."""
+
+import sys
+
+from needle.command_line import main
+
+sys.exit(main())
