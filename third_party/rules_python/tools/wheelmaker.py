@@ -40,6 +40,14 @@ def pair(text):
     return name, pathlib.Path(path)
 
 
+def entry_points(pairs):
+    """Returns the contents of entry_points.txt."""
+    groups = {}
+    for group, _, entry in (pair.partition(":") for pair in pairs):
+        groups.setdefault(group, []).append(entry)
+    return "\n".join("\n".join([f"[{group}]", *sorted(groups[group]), ""]) for group in sorted(groups))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, fromfile_prefix_chars="@")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="the wheel; its name holds the tags")
@@ -47,6 +55,7 @@ def main():
     parser.add_argument("--description", type=pathlib.Path, help="Markdown text that follows them")
     parser.add_argument("--member", type=pair, action="append", default=[], help="NAME=FILE to package")
     parser.add_argument("--distinfo", type=pair, action="append", default=[], help="NAME=FILE for .dist-info")
+    parser.add_argument("--entry_point", action="append", default=[], help="GROUP:ENTRY, as console_scripts:name = ...")
     args = parser.parse_args()
 
     distribution, version, python_tag, abi, platform = args.out.stem.split("-")
@@ -67,6 +76,8 @@ def main():
         f"Root-Is-Purelib: {str(abi == 'none').lower()}\n"
         f"Tag: {python_tag}-{abi}-{platform}\n".encode(),
     )
+    if args.entry_point:
+        wheel.add(f"{distinfo}/entry_points.txt", entry_points(args.entry_point).encode())
     for name, path in sorted(args.distinfo):
         wheel.add(f"{distinfo}/{name}", path.read_bytes())
     wheel.close()

@@ -14,6 +14,7 @@ def _py_wheel_impl(ctx):
 
     metadata = ctx.actions.declare_file(attr.name + ".metadata.txt")
     lines = ["Metadata-Version: 2.1", "Name: " + attr.distribution, "Version: " + attr.version]
+    lines += ["Author: " + attr.author] if attr.author else []
     lines += ["License: " + attr.license] if attr.license else []
     lines += ["Classifier: " + classifier for classifier in attr.classifiers]
     lines += ["Requires-Python: " + attr.python_requires] if attr.python_requires else []
@@ -35,6 +36,9 @@ def _py_wheel_impl(ctx):
     arguments.add_all(["%s=%s" % (path, file.path) for path, file in members.items()], format_each = "--member=%s")
     arguments.add_all(["%s=%s" % (path, file.path) for path, file in distinfo.items()], format_each = "--distinfo=%s")
 
+    for group, entries in attr.entry_points.items():
+        arguments.add_all(entries, format_each = "--entry_point=%s:%%s" % group)
+
     ctx.actions.run(
         outputs = [wheel],
         inputs = inputs,
@@ -53,6 +57,9 @@ py_wheel = rule(
             default = "none",
             doc = "ABI tag; none for pure Python.",
         ),
+        "author": attr.string(
+            doc = "Name of the author.",
+        ),
         "classifiers": attr.string_list(
             doc = "Trove classifiers.",
         ),
@@ -66,6 +73,9 @@ py_wheel = rule(
         "distribution": attr.string(
             mandatory = True,
             doc = "Name of the distribution, as one would pip install it.",
+        ),
+        "entry_points": attr.string_list_dict(
+            doc = "From a group such as console_scripts to entries such as `name = package.module:function`.",
         ),
         "extra_distinfo_files": attr.label_keyed_string_dict(
             allow_files = True,
