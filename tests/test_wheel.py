@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ from packaging.metadata import Metadata
 import needle as ndl
 
 RUNFILES = Path(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
-LIBRARIES = r"needle/backend_ndarray/(backend_\w+\.so|libdnnl\.so\.3)|needle_dl\.libs/.*"
+LIBRARIES = r"needle/backend_ndarray/(backend_\w+\.so|libdnnl\.so\.3)|needle_dl\.libs/libgomp-[0-9a-f]+\.so[.\d]+"
 
 
 @pytest.fixture(scope="module")
@@ -88,26 +89,21 @@ def test_the_metadata_says_what_a_user_wants_to_know(metadata):
     assert str(metadata.version) == ndl.__version__
     assert metadata.summary and metadata.author and metadata.keywords and metadata.description
     assert str(metadata.requires_python) == ">=3.10"
-    required = {requirement.name for requirement in metadata.requires_dist}
-    assert {"matplotlib", "ml_dtypes", "numpy", "safetensors", "tqdm"} <= required
+    required = {requirement.name for requirement in metadata.requires_dist if "nvidia" not in requirement.name}
+    assert required == {"matplotlib", "ml_dtypes", "numpy", "safetensors", "tqdm"}
     assert "Typing :: Typed" in metadata.classifiers
 
 
 def test_it_holds_the_licence_of_everything_in_it(files, metadata):
     texts = {name: in_distinfo(files, f"licenses/{name}").decode() for name in metadata.license_files}
     assert "Apache License" in texts["LICENSE"] and "Apache License" in texts["onednn/LICENSE"]
-    assert "Xbyak" in texts["onednn/THIRD-PARTY-PROGRAMS"] or "XByak" in texts["onednn/THIRD-PARTY-PROGRAMS"]
+    assert "XByak" in texts["onednn/THIRD-PARTY-PROGRAMS"]
     assert "Wenzel Jakob" in texts["pybind11/LICENSE"]
     assert "GNU GENERAL PUBLIC LICENSE" in texts["libgomp/COPYING3"]
     assert "GCC RUNTIME LIBRARY EXCEPTION" in texts["libgomp/COPYING.RUNTIME"]
-    has_cuda = "needle/backend_ndarray/backend_cuda.so" in files
-    assert has_cuda == ("cuda_runtime/License.txt" in texts)
+    assert ("needle/backend_ndarray/backend_cuda.so" in files) == ("cuda_runtime/License.txt" in texts)
     # Nothing has come in that this test does not know of.
-    libraries = {name for name in files if re.search(r"\.so(\.|$)", name)}
-    assert all(re.fullmatch(LIBRARIES, name) for name in libraries)
-    assert {name.partition("-")[0] for name in libraries if name.startswith("needle_dl.libs/")} == {
-        "needle_dl.libs/libgomp"
-    }
+    assert all(re.fullmatch(LIBRARIES, name) for name in files if re.search(r"\.so(\.|$)", name))
 
 
 def test_types_are_in_it(files):
@@ -128,15 +124,18 @@ def test_what_is_imported_to_be_public_is_declared_so(module):
 # Where it runs
 
 
-def test_the_tag_is_this_pythons_and_what_auditwheel_says(wheel):
+def test_the_tag_is_this_pythons_and_what_auditwheel_says(wheel, files):
     path = Path(wheel.filename)
     version = f"cp{sys.version_info.major}{sys.version_info.minor}"
     *_, python, abi, platform = path.stem.split("-")
     assert (python, abi) == (version, version)
-    result = subprocess.run([sys.executable, "-m", "auditwheel", "show", path], capture_output=True, text=True)
-    verdict = " ".join(result.stdout.split())
-    assert f'consistent with the following platform tag: "{platform}"' in verdict, result.stdout + result.stderr
     assert re.fullmatch(r"manylinux_2_\d+_x86_64", platform)
+    assert in_distinfo(files, "WHEEL").decode().count(f"Tag: {python}-{abi}-{platform}\n") == 1
+    show = [sys.executable, "-m", "auditwheel", "show", "--json", path]
+    verdict = json.loads(subprocess.run(show, capture_output=True, check=True).stdout)
+    assert verdict["sym_tag"] == platform and not verdict["unsupported_isa"]
+    if "needle/backend_ndarray/backend_cuda.so" not in files:  # it needs libraries of other wheels on purpose
+        assert verdict["overall_tag"] == platform
 
 
 def test_another_python_is_told_so(wheel, tmp_path):
@@ -189,7 +188,7 @@ def somebody_else_shows_an_openmp():
     ],
 )
 def test_kernels_and_onednn_share_their_threads(installed, program):
-    """Also beside a package that shows its own OpenMP to the whole process, before Needle's or after, as PyTorch does."""
+    """Also beside a package that shows an OpenMP to the whole process, as PyTorch does, before Needle's or after."""
     program = f"{OPENMP}\n{program}\nprint(first, multiply('onednn'), multiply('native'))"
     program += "\nprint(ndl.cpu().kernels.onednn_calls()['matmul'], ndl.cpu().kernels.onednn_status())"
     result = run(installed, sys.executable, "-c", program, OMP_NUM_THREADS="3", OPENBLAS_NUM_THREADS="1")

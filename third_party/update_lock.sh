@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Writes a lock file anew: third_party/update_lock.sh requirements|benchmarks|cuda [OPTION...]
+# Writes a lock file anew: third_party/update_lock.sh requirements|benchmarks|cuda|wheel [OPTION...]
 #
 # NAME_lock.txt gets the newest versions for Python 3.10 that NAME.in allows, with the hashes of all their files, those
-# for newer Pythons among them. With --upgrade-package PACKAGE, only that package changes. The other two take the
+# for newer Pythons among them. With --upgrade-package PACKAGE, only that package changes. The others take the
 # versions of requirements_lock.txt where it has a package, too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-name=${1:?expected requirements, benchmarks or cuda}
+name=${1:?expected requirements, benchmarks, cuda or wheel}
 constraint=()
 [[ $name == requirements ]] || constraint=(--constraint requirements_lock.txt)
 upgrade=("${@:2}")

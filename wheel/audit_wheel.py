@@ -36,7 +36,8 @@ def audit(wheel: Path, destination: Path, patchelf: Path, exclude: list[str]) ->
     result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wheels = list(destination.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
-        sys.exit(f"audit_wheel: auditwheel made no wheel of {wheel.name}:\n{result.stdout}")
+        reason = result.stdout.strip().rpartition("\n")[2]
+        sys.exit(f"audit_wheel: {wheel.name}: {reason}")
 
 
 def main() -> None:
@@ -49,10 +50,13 @@ def main() -> None:
     args = parser.parse_args()
 
     os.umask(0o022)  # the permissions of new files are part of the wheel
-    with tempfile.TemporaryDirectory() as scratch:
-        wheel = Path(scratch, args.wheel.name)
-        add_headers(args.wheel, wheel, args.header)
-        audit(wheel, args.out, args.patchelf.absolute(), args.exclude)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            wheel = Path(scratch, args.wheel.name)
+            add_headers(args.wheel, wheel, args.header)
+            audit(wheel, args.out, args.patchelf.absolute(), args.exclude)
+    except OSError as error:
+        sys.exit(f"audit_wheel: {error}")
 
 
 if __name__ == "__main__":
