@@ -112,6 +112,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{arguments.prog}: error: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\n{arguments.prog}: interrupted", file=sys.stderr)
+        print(f"{arguments.prog}: interrupted", file=sys.stderr)
         return 130
     return 0
