@@ -29,7 +29,8 @@ void crop_typed(const Array& images, const Array& windows, const Array& values, 
   image_numbers.ndim = 1;
   const Scratch<int64_t> picked(number);
   read_indices("crop_images", "image", image_numbers, images.shape[0], picked.data());
-  const auto *image_data = images.data<uint8_t>(), *value_data = values.data<Word>();
+  const auto* image_data = images.data<uint8_t>();
+  const auto* value_data = values.data<Word>();
   const auto* window_data = windows.data<int32_t>();
   auto* out_data = out.data<Word>();
   const Scratch<Word> table(channels * kByteValues);
