@@ -9,15 +9,8 @@ from tests.devices import devices  # first: it may put a module in place
 from needle.backend_ndarray import random
 
 # Tests of what Bazel has built for them: plain pytest (docs/for-students.md) has nothing to give them.
-collect_ignore = (
-    []
-    if "TEST_SRCDIR" in os.environ
-    else [
-        "kernels/test_backend_cuda.py",
-        "test_wheel.py",
-        "tools/test_develop.py",
-    ]
-)
+_BUILT = ["kernels/test_backend_cuda.py", "test_wheel.py", "tools/test_develop.py"]
+collect_ignore = [] if "TEST_SRCDIR" in os.environ else _BUILT
 
 
 @pytest.fixture(params=devices(), ids=repr)

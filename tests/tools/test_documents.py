@@ -79,9 +79,10 @@ def test_changes_in_documents_apply():
 def test_containers_name_what_is_there(container):
     lines = [line for line in container.read_text().splitlines() if not line.lstrip().startswith("//")]
     settings = json.loads("\n".join(lines))
-    build = settings["build"]
-    assert (container.parent / build["dockerfile"]).is_file()
-    assert (container.parent / build["context"]).resolve() == CHECKOUT
+    assert (container.parent / settings["build"]["dockerfile"]).is_file()
+    images = dict(re.findall(r"docker build -f (\S+) -t (\S+) \.", settings["initializeCommand"]))
+    assert all((CHECKOUT / dockerfile).is_file() for dockerfile in images)
+    assert list(images.values())[-1] == settings["build"]["args"]["IMAGE"]
     labels = _LABEL.findall(settings["postCreateCommand"])
     assert labels == ["//tools:develop", "//tools:compile_commands"] and all(map(exists, labels))
 
