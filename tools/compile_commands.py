@@ -106,8 +106,12 @@ def main() -> None:
 
     target = checkout / "compile_commands.json"
     partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_text(json.dumps(commands, indent=1) + "\n")
-    partial.replace(target)
+    try:
+        partial.write_text(json.dumps(commands, indent=1) + "\n")
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        sys.exit(f"compile_commands: {target}: {error.strerror}")
     print(f"{target}: {len(commands)} files")
 
 

@@ -19,7 +19,13 @@ import sys
 from pathlib import Path
 
 MODULES = ("needle/backend_ndarray/backend_cpu.so", "needle/backend_ndarray/backend_cuda.so")
+PATHS = "needle_checkout.pth"
 LIBDNNL = "onednn_onednn_cpu_gomp/data/lib/libdnnl.so.3"
+# Where backend_cuda.so looks for NVIDIA's libraries, as in an environment: beside the package. There are links to these.
+NVIDIA = {
+    "nvidia/cu13": "cuda_pip_nvidia_cublas/site-packages/nvidia/cu13",
+    "nvidia/cudnn": "cuda_pip_nvidia_cudnn_cu13/site-packages/nvidia/cudnn",
+}
 
 
 def replace(target: Path, make) -> None:
@@ -45,12 +51,23 @@ def copy_modules(runfiles: Path, checkout: Path) -> list[str]:
     return built
 
 
+def link_libraries(wheels: Path, checkout: Path) -> None:
+    for name, source in NVIDIA.items():
+        target, library = checkout / name, (wheels / source).resolve()
+        if library.exists():
+            replace(target, lambda partial, library=library: partial.symlink_to(library))
+        else:
+            target.unlink(missing_ok=True)
+
+
 def make_environment(folder: Path, paths: list[Path], libdnnl: Path) -> Path:
     """A virtual environment whose Python sees `paths`, and oneDNN's library where a wheel would put it: its Python."""
     python = folder / "bin" / "python"
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = folder / "lib" / version / "site-packages"
-    if not packages.is_dir() or not os.access(python, os.X_OK):  # none yet, half of one, or one of another Python
+    if not packages.is_dir() or not os.access(python, os.X_OK):
+        if folder.is_dir() and any(folder.iterdir()) and not any(folder.glob(f"lib/*/site-packages/{PATHS}")):
+            sys.exit(f"develop: {folder} is half of an environment, or one of another Python: delete it")
         # Without pip, as Debian's Python makes no environment with one.
         command = [sys.executable, "-m", "venv", "--without-pip", "--clear", str(folder)]
         made = subprocess.run(command, capture_output=True, text=True)
@@ -58,7 +75,7 @@ def make_environment(folder: Path, paths: list[Path], libdnnl: Path) -> Path:
             lines = (made.stderr or made.stdout).strip().splitlines()
             sys.exit(f"develop: {folder} cannot be made: {lines[-1] if lines else 'python3 -m venv said nothing'}")
     text = "".join(f"{path}\n" for path in paths)
-    replace(packages / "needle_checkout.pth", lambda partial: partial.write_text(text))
+    replace(packages / PATHS, lambda partial: partial.write_text(text))
     replace(folder / "lib" / libdnnl.name, lambda partial: partial.symlink_to(libdnnl))
     return python
 
@@ -67,11 +84,12 @@ def develop(runfiles: Path, checkout: Path) -> None:
     """`runfiles` is the folder of this project in the runfiles of //tools:develop."""
     try:
         modules = copy_modules(runfiles, checkout)
+        link_libraries(runfiles.parent, checkout)
         wheels = [Path(path) for path in sys.path if path.endswith("/site-packages") and "runfiles" in path]
         libdnnl = (runfiles.parent / LIBDNNL).resolve()
         python = make_environment(checkout / ".venv", [checkout, *(wheel.resolve() for wheel in wheels)], libdnnl)
     except OSError as error:
-        sys.exit(f"develop: {error.filename or checkout}: {error.strerror}")
+        sys.exit(f"develop: {error.filename2 or error.filename or checkout}: {error.strerror}")
     print(*modules, python.relative_to(checkout), sep="\n")
 
 

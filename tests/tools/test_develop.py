@@ -54,11 +54,28 @@ def test_again_it_replaces_what_has_changed(checkout):
     assert [path.name for path in module.parent.iterdir() if path.name.startswith(".")] == []
 
 
+def test_nvidias_libraries_lie_beside_the_package(tmp_path, checkout):
+    wheels = tmp_path / "wheels"
+    (wheels / develop.NVIDIA["nvidia/cu13"]).mkdir(parents=True)
+    develop.link_libraries(wheels, checkout)
+    assert (checkout / "nvidia/cu13").samefile(wheels / develop.NVIDIA["nvidia/cu13"])
+    develop.link_libraries(tmp_path, checkout)  # of a build without CUDA
+    assert list((checkout / "nvidia").iterdir()) == []
+
+
 def test_half_an_environment_is_made_anew(checkout):
     develop.develop(RUNFILES, checkout)
     (checkout / ".venv/bin/python").unlink()
     develop.develop(RUNFILES, checkout)
     assert run(checkout, "-c", "import needle; print(needle.__version__)").strip() == needle.__version__
+
+
+def test_an_environment_of_somebody_elses_stays(checkout):
+    packages = checkout / ".venv/lib/python2.7/site-packages"
+    packages.mkdir(parents=True)
+    with pytest.raises(SystemExit, match=r"develop: .*\.venv is half of an environment, or one of another Python"):
+        develop.develop(RUNFILES, checkout)
+    assert packages.is_dir()
 
 
 @pytest.mark.parametrize(
