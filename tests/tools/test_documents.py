@@ -17,14 +17,16 @@ CONTAINERS = sorted(CHECKOUT.glob(".devcontainer/**/devcontainer.json"))
 _LABEL = re.compile(r"(?<![\w:@/])//[\w/.-]*(?::[\w.*/-]+)?")
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)#\s]+)|^\[\w+\]: (\S+)", re.MULTILINE)
-_FOLDERS = {path.name for path in CHECKOUT.iterdir() if path.is_dir()} - {".git", ".venv", ".cache"}
+_FOLDERS = set(
+    ".ci .devcontainer .vscode bazel benchmarks docker docs experiments kernels needle tests third_party tools".split()
+)
 
 
 def named_files(text: str):
-    """Words in code that begin with a folder of the checkout and end like the name of a file."""
+    """Words in code that begin with a folder of the checkout and end like the name of a file that nobody builds."""
     for code in _CODE.findall(text):
         for word in code.split():
-            if word.split("/")[0] in _FOLDERS and re.fullmatch(r"[\w./-]+\.\w+", word):
+            if word.split("/")[0] in _FOLDERS and re.fullmatch(r"[\w./-]+\.(?!so\b|\d)\w+", word):
                 yield word
 
 
