@@ -94,7 +94,7 @@ def main() -> None:
     bazel = Bazel(checkout)
 
     # Makes the headers that are the build's own, such as links to those of wheels, and compiles nothing.
-    quiet = ["--noshow_progress", "--ui_event_filters=-info", "--keep_going"]
+    quiet = ["--noshow_progress", "--ui_event_filters=-info"]
     bazel("build", *quiet, "--output_groups=compilation_prerequisites_INTERNAL_", *options, *TARGETS.split(" + "))
     query = f'mnemonic("CppCompile|CudaCompile", {TARGETS})'
     actions = json.loads(bazel("aquery", *quiet, "--output=jsonproto", *options, query))["actions"]

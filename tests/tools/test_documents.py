@@ -85,7 +85,7 @@ def test_containers_name_what_is_there(container):
     images = dict(re.findall(r"docker build -f (\S+) -t (\S+) \.", settings["initializeCommand"]))
     assert all((CHECKOUT / dockerfile).is_file() for dockerfile in images)
     assert list(images.values())[-1] == settings["build"]["args"]["IMAGE"]
-    labels = _LABEL.findall(settings["postCreateCommand"])
+    labels = _LABEL.findall(settings["onCreateCommand"] + " " + settings["postCreateCommand"])
     assert labels == ["//tools:develop", "//tools:compile_commands"] and all(map(exists, labels))
 
 
