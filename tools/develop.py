@@ -18,10 +18,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from needle.backend_ndarray import onednn
+
 MODULES = ("needle/backend_ndarray/backend_cpu.so", "needle/backend_ndarray/backend_cuda.so")
 PATHS = "needle_checkout.pth"
-LIBDNNL = "onednn_onednn_cpu_gomp/data/lib/libdnnl.so.3"
-# Where backend_cuda.so looks for NVIDIA's libraries, as in an environment: beside the package. There are links to these.
+# backend_cuda.so looks for NVIDIA's libraries beside the package, where pip would put them: links, and to what.
 NVIDIA = {
     "nvidia/cu13": "cuda_pip_nvidia_cublas/site-packages/nvidia/cu13",
     "nvidia/cudnn": "cuda_pip_nvidia_cudnn_cu13/site-packages/nvidia/cudnn",
@@ -86,7 +87,7 @@ def develop(runfiles: Path, checkout: Path) -> None:
         modules = copy_modules(runfiles, checkout)
         link_libraries(runfiles.parent, checkout)
         wheels = [Path(path) for path in sys.path if path.endswith("/site-packages") and "runfiles" in path]
-        libdnnl = (runfiles.parent / LIBDNNL).resolve()
+        libdnnl = Path(onednn.library_paths()[0]).resolve()  # that of the build
         python = make_environment(checkout / ".venv", [checkout, *(wheel.resolve() for wheel in wheels)], libdnnl)
     except OSError as error:
         sys.exit(f"develop: {error.filename2 or error.filename or checkout}: {error.strerror}")

@@ -46,8 +46,9 @@ def test_of_several_instruction_levels_avx512_is_taken(folders):
     ((file, command),) = commands(actions, folders).items()
     checkout, root = folders
     assert file == "kernels/cpu/matmul.cc"
-    assert command == ["g++", "-Wall", "-DNDEBUG", "-std=c++0x", "-std=c++17", "-fopenmp", "-DNEEDLE_LEVEL=avx512",
-                       "-iquote", str(checkout), "-iquote", str(root / OUT), "-idirafter", "/gcc", "-c", file]  # fmt: skip
+    flags = ["-Wall", "-DNDEBUG", "-std=c++0x", "-std=c++17", "-fopenmp", "-DNEEDLE_LEVEL=avx512"]
+    folders_of_headers = ["-iquote", str(checkout), "-iquote", str(root / OUT), "-idirafter", "/gcc"]
+    assert command == ["g++", *flags, *folders_of_headers, "-c", file]
 
 
 def test_headers_from_outside_are_where_they_exist(folders):
@@ -62,11 +63,20 @@ def test_headers_from_outside_are_where_they_exist(folders):
 
 def test_cuda_files_as_gcc_compiles_them_and_else_as_nvcc_does(folders):
     include = folders[1] / "external/python/include"
+    flags = [
+        "-o",
+        "x.o",
+        "-ccbin",
+        "/usr/bin/gcc",
+        "-gencode=arch=compute_80,code=sm_80",
+        f"-isystem={include}",
+        "-DX=1",
+    ]
+    flags += ["-std=c++17", "-Xcompiler=-Wall"]
     nvcc = [
-        {"mnemonic": "CudaCompile", "arguments": ["nvcc", "-x", "cu", "-c", source, "-o", "x.o", "-ccbin", "/usr/bin/gcc",
-         "-gencode=arch=compute_80,code=sm_80", f"-isystem={include}", "-DX=1", "-std=c++17", "-Xcompiler=-Wall"]}
+        {"mnemonic": "CudaCompile", "arguments": ["nvcc", "-x", "cu", "-c", source, *flags]}
         for source in ("kernels/cuda/copy.cu", "kernels/cuda/cublas.cc")
-    ]  # fmt: skip
+    ]
     emulated = compilation(f"{OUT}/kernels/cuda/copy.emulated.cc", "copy", "-isystem", "kernels/emulation")
     found = commands([*nvcc, emulated], folders)
     checkout = folders[0]

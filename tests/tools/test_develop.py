@@ -19,12 +19,12 @@ MODULE = "needle/backend_ndarray/backend_cpu.so"
 def checkout(tmp_path) -> Path:
     """One with the package's sources."""
     folder = tmp_path / "check out"
-    shutil.copytree(RUNFILES / "needle", folder / "needle", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copytree(RUNFILES / "needle", folder / "needle", ignore=shutil.ignore_patterns("*.so*", "__pycache__"))
     return folder
 
 
 def run(checkout: Path, *arguments: str) -> str:
-    """What the environment's Python prints, started elsewhere and without what this test's own has in its environment."""
+    """What the environment's Python prints, started elsewhere and without the variables of this test's own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [str(checkout / ".venv/bin/python"), *arguments]
     return subprocess.run(command, cwd="/", env=environment, check=True, capture_output=True, text=True).stdout

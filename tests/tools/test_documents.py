@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(os.path.realpath(Path(__file__).parent.parent.parent / "README.md")).parent
+CHECKOUT = Path(os.path.realpath(Path(__file__).parent.parent.parent / "docs" / "mixed-precision.md")).parent.parent
 DOCUMENTS = sorted(CHECKOUT.glob("*.md")) + sorted(CHECKOUT.glob("docs/*.md"))
 CONTAINERS = sorted(CHECKOUT.glob(".devcontainer/**/devcontainer.json"))
 
