@@ -166,7 +166,8 @@ Recipe& recipe_for(DType dtype, const Matrix& a, const Matrix& b, const Matrix& 
   return *recipe;
 }
 
-bool product(const Array& a, const Array& b, const Array* bias, const Array& out, bool relu) {
+bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, const Array& out, bool relu) {
+  if (!is_chosen(kernel, out.size() * a.shape[a.ndim - 1])) return false;
   if (!is_floating_dtype(out.dtype) || a.dtype != out.dtype || b.dtype != out.dtype) return false;
   if (a.size() == 0 || b.size() == 0 || out.size() == 0) return false;
   // out^T = b^T a^T: what stands first is b.
@@ -206,13 +207,13 @@ bool fits(const Array& a, const Array& b, const Array& out) {
 }  // namespace
 
 bool matmul(const Array& a, const Array& b, const Array& out) {
-  return fits(a, b, out) && product(a, b, nullptr, out, false);
+  return fits(a, b, out) && product(Kernel::matmul, a, b, nullptr, out, false);
 }
 
 bool linear(const Array& x, const Array& weight, const Array& bias, const Array& out, bool relu) {
   if (x.ndim != 2 || !fits(x, weight, out) || bias.dtype != out.dtype || !bias.has_shape({out.shape[1]})) return false;
   if (bias.shape[0] > 1 && bias.strides[0] != 1) return false;
-  return product(x, weight, &bias, out, relu);
+  return product(Kernel::linear, x, weight, &bias, out, relu);
 }
 
 }  // namespace needle::cuda::libraries

@@ -1,6 +1,7 @@
 #include "kernels/cuda/libraries/provider.h"
 
 #include <atomic>
+#include <limits>
 
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/libraries/kernels.h"
@@ -15,6 +16,17 @@ std::atomic<bool> tf32{false};
 constexpr int kNumKernels = 0 NEEDLE_CUDA_LIBRARY_KERNELS(NEEDLE_ONE);
 #undef NEEDLE_ONE
 std::atomic<int64_t> calls[kNumKernels];
+
+struct Choice {
+  Kernel kernel;
+  double from, to;
+};
+constexpr double kAnyWork = std::numeric_limits<double>::infinity();
+constexpr Choice kChoices[] = {
+#define NEEDLE_CHOICE(kernel, from, to) {Kernel::kernel, from, to},
+#include "kernels/cuda/libraries/choice_table.inc"
+#undef NEEDLE_CHOICE
+};
 
 template <Kernel kernel, auto ours, auto library, class... Parameters>
 void run(Parameters... parameters) {
@@ -38,6 +50,13 @@ void allow_tf32(bool allowed) { tf32 = allowed; }
 bool allows_tf32() { return tf32.load(std::memory_order_relaxed); }
 
 int64_t num_calls(Kernel kernel) { return calls[static_cast<int>(kernel)].load(std::memory_order_relaxed); }
+
+bool is_chosen(Kernel kernel, int64_t work) {
+  if (provider() != Provider::automatic) return provider() == Provider::library;
+  for (const Choice& choice : kChoices)
+    if (choice.kernel == kernel) return work >= choice.from && work < choice.to;
+  return false;
+}
 
 const Kernels& kernels() {
   static const Kernels table = [] {

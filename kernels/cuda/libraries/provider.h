@@ -8,12 +8,19 @@
 // KERNEL(name) for every kernel that a library has, too.
 #define NEEDLE_CUDA_LIBRARY_KERNELS(KERNEL)  \
   KERNEL(matmul)                             \
-  KERNEL(linear)
+  KERNEL(linear)                             \
+  KERNEL(conv2d)                             \
+  KERNEL(conv2d_bias)                        \
+  KERNEL(conv2d_backward_data)               \
+  KERNEL(conv2d_backward_weight)             \
+  KERNEL(max_pool2d)                         \
+  KERNEL(avg_pool2d)                         \
+  KERNEL(avg_pool2d_backward)
 
 namespace needle::cuda::libraries {
 
-// One setting for all threads; `automatic` takes the libraries for every call that they can do, until it has been
-// measured where ours are faster.
+// One setting for all threads. `library` takes the libraries for every call that they can do, `automatic` for those that
+// choice_table.inc names.
 enum class Provider { native, library, automatic };
 void set_provider(Provider provider);
 Provider provider();
@@ -29,6 +36,9 @@ enum class Kernel {
 #undef NEEDLE_CUDA_LIBRARY_NAME
 };
 int64_t num_calls(Kernel kernel);
+
+// Whether a call is a library's. `work` counts multiply-adds, or elements of images where there are none.
+bool is_chosen(Kernel kernel, int64_t work);
 
 // Our kernel table, with the libraries' kernels where they are chosen.
 const Kernels& kernels();

@@ -236,6 +236,8 @@ struct cudaLaunchConfig_t {
   unsigned numAttrs;
 };
 namespace cuda_emulation {
+// Work that a stream does when its turn comes.
+cudaError_t submit(cudaStream_t stream, std::function<void()> work);
 cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> thread);
 }
 template <class... Parameters, class... Arguments>

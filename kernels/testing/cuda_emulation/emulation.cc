@@ -250,20 +250,20 @@ void finish(const CUevent_st& event) {
   while (!event.done) do_next(*event.stream);
 }
 
-cudaError_t submit(cudaStream_t stream, std::function<void()> work) {
-  const Lock lock(mutex);
-  CUstream_st& queue = resolve(stream);
-  queue.work.push_back(std::move(work));
-  if (queue.work.size() > kMostWork) do_next(queue);
-  return cudaSuccess;
-}
-
 int read_setting(const char* variable, int otherwise) {
   const char* value = std::getenv(variable);
   return value && *value ? std::atoi(value) : otherwise;
 }
 
 }  // namespace
+
+cudaError_t cuda_emulation::submit(cudaStream_t stream, std::function<void()> work) {
+  const Lock lock(mutex);
+  CUstream_st& queue = resolve(stream);
+  queue.work.push_back(std::move(work));
+  if (queue.work.size() > kMostWork) do_next(queue);
+  return cudaSuccess;
+}
 
 cudaError_t cuda_emulation::launch(const cudaLaunchConfig_t& config, std::function<void()> thread) {
   const dim3& block = config.blockDim;
@@ -313,7 +313,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   finish(*event);
   event->stream = &resolve(stream);
   event->done = false;
-  return submit(stream, [event] { event->done = true; });
+  return cuda_emulation::submit(stream, [event] { event->done = true; });
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
@@ -333,17 +333,17 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   CUstream_st* other = event->stream;
   const auto reached = std::make_shared<bool>(false);  // the event may be recorded again before this stream comes to it
   other->work.push_back([reached] { *reached = true; });
-  return submit(stream, [other, reached] {
+  return cuda_emulation::submit(stream, [other, reached] {
     while (!*reached) do_next(*other);
   });
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t nbytes, cudaMemcpyKind, cudaStream_t stream) {
-  return submit(stream, [=] { std::memcpy(to, from, nbytes); });
+  return cuda_emulation::submit(stream, [=] { std::memcpy(to, from, nbytes); });
 }
 
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t nbytes, cudaStream_t stream) {
-  return submit(stream, [=] { std::memset(memory, value, nbytes); });
+  return cuda_emulation::submit(stream, [=] { std::memset(memory, value, nbytes); });
 }
 
 // Devices and their memory

@@ -1,0 +1,67 @@
+// Pooling by cuDNN: averages, their gradient, and maxima, of images that lie anyhow.
+//
+// The gradient of maxima stays ours. cuDNN wants the maxima as an operand, which the kernel table does not hand in and
+// which would have to be computed again, and does not say which of several equal elements its gradient goes to.
+#include "kernels/common/pooling.h"
+#include "kernels/common/plan.h"
+#include "kernels/cuda/libraries/cudnn_descriptors.h"
+#include "kernels/cuda/libraries/cudnn_images.h"
+#include "kernels/cuda/libraries/kernels.h"
+#include "kernels/cuda/libraries/provider.h"
+
+namespace needle::cuda::libraries {
+namespace {
+
+// Whether the call is for cuDNN, which has no windows that lie in the padding alone.
+bool takes(Kernel which, const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
+  return is_within_reach(x) && is_within_reach(out) && kernel <= INT32_MAX && stride <= INT32_MAX && padding < kernel &&
+         is_plainly_strided(x) && is_plainly_strided(out) && is_chosen(which, x.size() + out.size());
+}
+
+// Whether cuDNN did a call, which gave `status`.
+bool has_done(cudnnStatus_t status, const char* call) {
+  if (is_not_supported(status)) return false;
+  check(status, call);
+  return true;
+}
+
+bool pool(Kernel which, cudnnPoolingMode_t mode, const Array& x, const Array& out, int64_t kernel, int64_t stride,
+          int64_t padding) {
+  if (!takes(which, x, out, kernel, stride, padding)) return false;
+  const std::lock_guard<std::mutex> lock(cudnn_mutex());
+  const auto pooling = describe_pooling(mode, kernel, stride, padding);
+  const auto from = describe_images(with_plain_strides(x)), to = describe_images(with_plain_strides(out));
+  const Factor one(x.dtype, 1), zero(x.dtype, 0);
+  return has_done(cudnnPoolingForward(cudnn_handle(), pooling.get(), one.data(), from.get(), first_byte(x), zero.data(),
+                                      to.get(), first_byte(out)),
+                  "cudnnPoolingForward");
+}
+
+}  // namespace
+
+bool max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
+  const PoolingGeometry checked("max_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
+  return pool(Kernel::max_pool2d, CUDNN_POOLING_MAX, x, out, kernel, stride, padding);
+}
+
+bool avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
+  const PoolingGeometry checked("avg_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
+  return pool(Kernel::avg_pool2d, CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING, x, out, kernel, stride, padding);
+}
+
+// cuDNN takes x and out here, too, of which the gradient of an average does not depend: it is given the gradients twice.
+bool avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding) {
+  const PoolingGeometry checked("avg_pool2d_backward", {"grad_x", grad_x}, {"grad_out", grad_out}, kernel, stride,
+                                padding);
+  if (!takes(Kernel::avg_pool2d_backward, grad_x, grad_out, kernel, stride, padding)) return false;
+  const std::lock_guard<std::mutex> lock(cudnn_mutex());
+  const auto pooling = describe_pooling(CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING, kernel, stride, padding);
+  const auto out = describe_images(with_plain_strides(grad_out)), image = describe_images(with_plain_strides(grad_x));
+  const Factor one(grad_x.dtype, 1), zero(grad_x.dtype, 0);
+  return has_done(cudnnPoolingBackward(cudnn_handle(), pooling.get(), one.data(), out.get(), first_byte(grad_out),
+                                       out.get(), first_byte(grad_out), image.get(), first_byte(grad_x), zero.data(),
+                                       image.get(), first_byte(grad_x)),
+                  "cudnnPoolingBackward");
+}
+
+}  // namespace needle::cuda::libraries
