@@ -46,7 +46,7 @@ def _host_python_impl(rctx):
     python3 = rctx.os.environ.get("PYTHON_BIN_PATH") or rctx.which("python3")
     if not python3:
         fail("Python %s or newer is needed and there is no python3 (on Debian: apt-get install python3)" % wanted)
-    result = rctx.execute([python3, "-c", _PROBE])
+    result = rctx.execute([python3, "-E", "-c", _PROBE])
     if result.return_code:
         fail("%s does not run: %s" % (python3, result.stderr.strip()))
     found = json.decode(result.stdout)

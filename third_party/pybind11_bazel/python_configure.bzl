@@ -11,7 +11,7 @@ cc_library(
 
 def _python_configure_impl(rctx):
     python = rctx.path(rctx.attr.python_interpreter_target)
-    result = rctx.execute([python, "-c", "import sysconfig; print(sysconfig.get_path('include'))"])
+    result = rctx.execute([python, "-E", "-c", "import sysconfig; print(sysconfig.get_path('include'))"])
     if result.return_code:
         fail("%s cannot say where its headers are: %s" % (python, result.stderr.strip()))
     include = rctx.path(result.stdout.strip())

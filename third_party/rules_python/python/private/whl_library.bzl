@@ -23,6 +23,7 @@ filegroup(
 _CAUSES = [
     ("No module named pip", "python3 has no pip (on Debian: apt-get install python3-pip)"),
     ("DO NOT MATCH THE HASHES", "the downloaded file does not have the locked hash"),
+    ("No space left on device", "the disk is full"),
     ("Retrying (", "no package index can be reached"),
     ("No matching distribution", "the package index has no such wheel for this Python and machine"),
 ]
@@ -40,7 +41,8 @@ def _whl_library_impl(rctx):
     rctx.file("requirement.txt", rctx.attr.requirement)
 
     download = rctx.execute(
-        [python, "-m", "pip"] + (["--isolated"] if rctx.attr.isolated else []) + [
+        # -E: a PYTHONPATH or PYTHONHOME of the user's is not for pip.
+        [python, "-E", "-m", "pip"] + (["--isolated"] if rctx.attr.isolated else []) + [
             "--disable-pip-version-check",
             "--no-input",
             "download",
@@ -57,7 +59,7 @@ def _whl_library_impl(rctx):
         package = rctx.attr.requirement.partition(" ")[0]
         fail("cannot fetch %s: %s" % (package, _cause(download.stdout + download.stderr)))
 
-    unpacked = rctx.execute([python, unpack, "wheel"])
+    unpacked = rctx.execute([python, "-E", unpack, "wheel"])
     if unpacked.return_code:
         fail("cannot unpack %s: %s" % (rctx.name, unpacked.stderr))
     rctx.delete("wheel")
