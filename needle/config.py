@@ -30,6 +30,7 @@ def show_config() -> str:
         backend = cuda().kernels.backend
         lines.append(f"cuda devices: {', '.join(backend.device_names())}")
         lines.append(f"cuda provider: {backend.provider()} ({_setting('NEEDLE_CUDA_KERNELS')})")
+        lines.append(f"  {_CUDA_PROVIDERS[backend.provider()]}")
         calls = ", ".join(f"{name} {count}" for name, count in backend.library_calls().items() if count)
         lines.append(f"  calls that NVIDIA's libraries have done so far: {calls or 'none'}")
     return "\n".join(lines)
@@ -40,6 +41,12 @@ _PROVIDERS = {
     "onednn": "matrix products, convolutions, average pooling and batch norm are oneDNN's wherever it can do the call",
     "auto": "of the kernels that oneDNN has, too, it does those calls that it was measured to be faster at, by "
     "instruction level, kernel and amount of work",
+}
+
+_CUDA_PROVIDERS = {
+    "native": "every kernel is Needle's own",
+    "library": "matrix products, convolutions and pooling are cuBLAS's and cuDNN's wherever they can do the call",
+    "auto": "matrix products are cuBLAS's and convolutions cuDNN's from an amount of work on",
 }
 
 

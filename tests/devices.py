@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 _CUDA = os.environ.get("NEEDLE_TEST_CUDA", "")
+EMULATED = _CUDA == "emulated"
 CUDA_ALONE = _CUDA in ("only", "emulated")
 
 
@@ -22,7 +23,7 @@ def _emulate_cuda() -> None:
     spec.loader.exec_module(sys.modules[name])
 
 
-if _CUDA == "emulated":
+if EMULATED:
     _emulate_cuda()
 
 from needle.backend_ndarray import Device, all_devices, cuda  # noqa: E402  (which look for the module)

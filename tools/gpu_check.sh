@@ -23,7 +23,7 @@ mkdir -p "$out"
 
 python=${PYTHON:-python3}
 if [[ ! -e needle/backend_ndarray/backend_cuda.so ]]; then
-  ./bazelw build --config=cuda //needle/backend_ndarray:backend_cuda //needle/backend_ndarray:backend_cpu || exit 1
+  ./bazelw build --config=cuda //needle/backend_ndarray:backend_cuda.so //needle/backend_ndarray:backend_cpu.so || exit 1
   trap 'rm -f needle/backend_ndarray/backend_{cpu,cuda}.so' EXIT
   cp -f bazel-bin/needle/backend_ndarray/backend_{cpu,cuda}.so needle/backend_ndarray/
 fi
@@ -49,7 +49,7 @@ on_gpu() { NEEDLE_TEST_CUDA=only "$python" -m pytest -q -p no:cacheprovider "$@"
 for step in "${steps[@]}"; do
   case $step in
     tests)
-      for provider in native auto; do
+      for provider in native library auto; do
         run "conformance_$provider" env NEEDLE_CUDA_KERNELS=$provider NEEDLE_TEST_CUDA=only \
           "$python" -m pytest -q -p no:cacheprovider tests/backend_ndarray/test_conformance.py
       done

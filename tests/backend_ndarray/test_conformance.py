@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from needle.backend_ndarray import Device, cpu, cpu_numpy
+from needle.backend_ndarray import Device, cpu, cpu_numpy, cuda
 from needle.backend_ndarray.kernel_table import KERNELS
 from tests.devices import CUDA_ALONE, devices
 from tests.backend_ndarray.kernel_cases import CASES, Case, Draw, Operand
@@ -61,6 +61,23 @@ def calls_of_onednn(request):
         assert done == 0
 
 
+@pytest.fixture
+def calls_of_cuda_libraries(request):
+    """The same of cuDNN's convolutions, or their stand-in's, which do all floating dtypes and strides, under
+    NEEDLE_CUDA_KERNELS=library. Products and pooling are theirs for few of the strides that are tried here.
+    """
+    kernel, dtype = (request.node.callspec.params[name] for name in ("kernel", "dtype"))
+    if not CUDA_ALONE or cuda().kernels.backend.provider() != "library":
+        yield
+        return
+    before = cuda().kernels.backend.library_calls().get(kernel, 0)
+    yield
+    done = cuda().kernels.backend.library_calls().get(kernel, 0) - before
+    print(f"{kernel} {dtype}: the libraries did {done} of {EXAMPLES} calls")
+    if kernel.startswith("conv2d"):
+        assert done >= 3
+
+
 def test_there_is_a_compiled_backend():
     assert cpu().enabled(), cpu().reason
 
@@ -77,7 +94,7 @@ def test_every_backend_has_every_kernel(device):
     assert [name for name in KERNELS if not callable(getattr(device.kernels, name, None))] == []
 
 
-@pytest.mark.usefixtures("calls_of_onednn")
+@pytest.mark.usefixtures("calls_of_onednn", "calls_of_cuda_libraries")
 @pytest.mark.parametrize("kernel, dtype", [(kernel, dtype) for kernel, (dtypes, _) in CASES.items() for dtype in dtypes])
 @settings(
     max_examples=EXAMPLES,

@@ -8,12 +8,15 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <tuple>
 #include <vector>
 
 #include "kernels/common/check.h"
+#include "kernels/common/error.h"
 #include "kernels/common/plan.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/libraries/bounded_cache.h"
 #include "kernels/cuda/libraries/error.h"
 #include "kernels/cuda/libraries/kernels.h"
 #include "kernels/cuda/libraries/provider.h"
@@ -156,14 +159,11 @@ struct Recipe {
   }
 };
 
-// The recipe for a product of this form, made when there is none. All are forgotten when there are too many.
+// The recipe for a product of this form.
 Recipe& recipe_for(DType dtype, const Matrix& a, const Matrix& b, const Matrix& out, int64_t batch, bool bias, bool relu) {
   const auto key = std::make_tuple(device().index, dtype, compute_type(dtype), a.key(), b.key(), out.key(), batch, bias, relu);
-  static auto* recipes = new std::map<std::decay_t<decltype(key)>, std::unique_ptr<Recipe>>;
-  if (recipes->size() > kMostRecipes) recipes->clear();
-  auto& recipe = (*recipes)[key];
-  if (!recipe) recipe = std::make_unique<Recipe>(dtype, a, b, out, batch, bias, relu);
-  return *recipe;
+  static auto* recipes = new BoundedCache<std::decay_t<decltype(key)>, Recipe>(kMostRecipes);
+  return recipes->find(key, [&] { return std::make_unique<Recipe>(dtype, a, b, out, batch, bias, relu); });
 }
 
 bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, const Array& out, bool relu) {
@@ -184,14 +184,19 @@ bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, c
   Recipe& recipe = recipe_for(out.dtype, first, second, result, batch, bias != nullptr, relu);
   if (!recipe.exists) return false;
   if (bias) recipe.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(first_byte(*bias)));
-  const Buffer workspace(static_cast<int64_t>(recipe.workspace), *device().pool);
+  std::optional<Buffer> workspace;
+  try {
+    workspace.emplace(static_cast<int64_t>(recipe.workspace), *device().pool);
+  } catch (const OutOfMemoryError&) {  // ours needs none
+    return false;
+  }
   const double one = 1, zero = 0;
   const float one_float = 1, zero_float = 0;
   const bool is_double = out.dtype == DType::float64;
   NEEDLE_CUDA(cublasLtMatmul(handle(), recipe.operation, is_double ? static_cast<const void*>(&one) : &one_float,
                                first.data, recipe.a, second.data, recipe.b,
                                is_double ? static_cast<const void*>(&zero) : &zero_float, result.data, recipe.out,
-                               result.data, recipe.out, &recipe.algorithm, workspace.data(), recipe.workspace,
+                               result.data, recipe.out, &recipe.algorithm, workspace->data(), recipe.workspace,
                                device().stream));
   return true;
 }

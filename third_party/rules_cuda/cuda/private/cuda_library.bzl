@@ -5,7 +5,7 @@ load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
 load(":archs.bzl", "CudaArchsInfo", "gencode_flags")
 
 _SOURCES = [".cu", ".cc", ".cpp"]
-_HEADERS = [".cuh", ".h", ".hpp", ".hh", ".inl"]
+_HEADERS = [".cuh", ".h", ".hpp", ".hh", ".inc", ".inl"]
 
 def _host_flags(ctx, cc_toolchain, features):
     """The flags that a cc_library would be compiled with: of --compilation_mode, --copt, --cxxopt and the toolchain."""
