@@ -55,6 +55,7 @@ for step in "${steps[@]}"; do
       done
       run cuda on_gpu tests/kernels/test_cuda*.py
       run operations on_gpu tests/ops tests/nn tests/optim tests/init tests/test_autograd.py
+      NEEDLE_CUDA_KERNELS=library run operations_library on_gpu tests/ops
       ;;
     sanitizers)
       for tool in memcheck racecheck; do

@@ -1,4 +1,4 @@
-"""cuBLAS and cuDNN behind the kernel table. Where there is no GPU, stand-ins check what is asked of them and compute it."""
+"""cuBLAS and cuDNN behind the kernel table. Without a GPU stand-ins check what is asked of them, and compute it."""
 
 import ctypes
 import os

@@ -69,7 +69,8 @@ bool convolve(Kernel kernel, const char* op, const Array& x, const Array& weight
                                    way.workspace, beta.data(), made.out.get(), outs.data());
   };
   const auto with_bias = [&](const Way& way, const Buffer& workspace) {
-    if (made.activation && way.algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM && is_plain_vector(*bias)) {
+    const bool adds_bias = way.algorithm == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+    if (made.activation && adds_bias && is_plain_vector(*bias)) {
       const cudnnStatus_t status = cudnnConvolutionBiasActivationForward(
           cudnn_handle(), one.data(), made.image.get(), images.data(), made.filter.get(), filter.data(),
           made.convolution.get(), static_cast<cudnnConvolutionFwdAlgo_t>(way.algorithm), workspace.data(),

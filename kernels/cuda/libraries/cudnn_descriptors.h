@@ -1,8 +1,8 @@
 // What cuDNN's calls are made of: its handle, and its descriptors with their C handles owned.
 //
-// These are the functions that cuDNN had before its graph API. They are marked as deprecated since 9.0, and are all there
-// in every 9.x. One call says what a graph of a dozen objects says in the other, for the same convolution kernels, and
-// float64 is among the dtypes, which the graph's engines for convolution do not promise.
+// These are the functions that cuDNN had before its graph API: marked as deprecated, and all there in 9.15, the version that
+// is locked. One call says what takes a dozen objects there, which is made for longer chains of operations than any kernel
+// of the table.
 #pragma once
 
 #include <cudnn.h>
@@ -60,6 +60,8 @@ class Factor {
 };
 
 // Whether cuDNN has nothing for a call, for one of several reasons that it gives.
-inline bool is_not_supported(cudnnStatus_t status) { return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED; }
+inline bool is_not_supported(cudnnStatus_t status) {
+  return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;
+}
 
 }  // namespace needle::cuda::libraries

@@ -49,7 +49,7 @@ bool avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
   return pool(Kernel::avg_pool2d, CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING, x, out, kernel, stride, padding);
 }
 
-// cuDNN takes x and out here, too, of which the gradient of an average does not depend: it is given the gradients twice.
+// cuDNN takes x and out here, too, on which the gradient of an average does not depend: the gradients go in twice.
 bool avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding) {
   const PoolingGeometry checked("avg_pool2d_backward", {"grad_x", grad_x}, {"grad_out", grad_out}, kernel, stride,
                                 padding);

@@ -1,4 +1,4 @@
-// The stand-in for cublasLt: plain loops, after checks of what NVIDIA's documentation asks of the arguments.
+// The stand-in for cublasLt: plain loops, after checks of what NVIDIA's header asks of the arguments.
 #include <cublasLt.h>
 
 #include <algorithm>

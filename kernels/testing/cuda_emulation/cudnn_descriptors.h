@@ -34,8 +34,8 @@ Number number(cudnnDataType_t type);
 // What cudnnGetLastErrorString says of this thread; returns `status`.
 cudnnStatus_t refuse(cudnnStatus_t status, const char* why);
 
-// Statuses for operands that the documentation excludes: strides that are not positive, elements of an output that share
-// a place, null pointers, and, which it does not ask for but fast kernels do, pointers that are not at 16 bytes.
+// Statuses for operands that cuDNN does not take: strides that are not positive, elements of an output that share
+// a place, null pointers, and, since nothing says that all kernels take them, pointers that are not at 16 bytes.
 cudnnStatus_t check_operand(const cudnnTensorStruct& desc, const void* data, bool is_output);
 
 // Elements as row-major doubles, n, c, h, w.
