@@ -40,21 +40,24 @@ def _whl_library_impl(rctx):
     unpack = rctx.path(Label("//python/private:unpack_wheel.py"))
     rctx.file("requirement.txt", rctx.attr.requirement)
 
-    download = rctx.execute(
-        # -E: a PYTHONPATH or PYTHONHOME of the user's is not for pip.
-        [python, "-E", "-m", "pip"] + (["--isolated"] if rctx.attr.isolated else []) + [
-            "--disable-pip-version-check",
-            "--no-input",
-            "download",
-            "--dest=wheel",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--progress-bar=off",
-            "--require-hashes",
-            "--requirement=requirement.txt",
-        ],
-        timeout = 1200,
-    )
+    # -E: a PYTHONPATH or PYTHONHOME of the user's is not for pip.
+    pip_download = [python, "-E", "-m", "pip"] + (["--isolated"] if rctx.attr.isolated else []) + [
+        "--disable-pip-version-check",
+        "--no-input",
+        "download",
+        "--dest=wheel",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--progress-bar=off",
+        "--require-hashes",
+        "--requirement=requirement.txt",
+    ]
+
+    # A folder of wheels, as container images have it, needs no index. What it lacks is downloaded as usual.
+    wheels = rctx.os.environ.get("NEEDLE_WHEELS")
+    download = rctx.execute(pip_download + ["--no-index", "--find-links=" + wheels]) if wheels else None
+    if not download or download.return_code:
+        download = rctx.execute(pip_download, timeout = 1200)
     if download.return_code:
         package = rctx.attr.requirement.partition(" ")[0]
         fail("cannot fetch %s: %s" % (package, _cause(download.stdout + download.stderr)))
