@@ -11,6 +11,7 @@ import pytest
 import needle as ndl
 from needle import backend_ndarray as nd
 from needle.backend_ndarray import conv, matmul, pool
+from needle.backend_ndarray.dispatch import call
 from needle.errors import ShapeError
 from tests.devices import EMULATED
 
@@ -97,6 +98,23 @@ def test_convolutions_of_any_layout(dtype, layout, kernel, stride, padding):
     for actual, expected in zip(there, here):
         largest = np.abs(expected).max()
         np.testing.assert_allclose(actual, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * largest / 4)
+
+
+def test_results_of_any_layout_are_written_where_they_belong():
+    x, weight = random(2, 6, 6, 8), random(3, 3, 8, 5)
+    x_there, weight_there = as_it_is(x, "float32"), as_it_is(weight, "float32")
+    grad_out = as_it_is(random(2, 6, 6, 5), "float32")
+    for kernel, operands, shape in [
+        ("conv2d", (x_there, weight_there), (2, 5, 6, 6)),
+        ("conv2d_backward_data", (grad_out, weight_there), (2, 8, 6, 6)),
+        ("conv2d_backward_weight", (x_there, grad_out), (3, 5, 3, 8)),
+    ]:
+        strided = nd.empty(shape, "float32", ndl.cuda()).permute(0, 2, 3, 1)
+        compact = nd.empty(strided.shape, "float32", ndl.cuda())
+        call(ndl.cuda(), kernel, *operands, strided, 1, 1)
+        call(ndl.cuda(), kernel, *operands, compact, 1, 1)
+        np.testing.assert_array_equal(strided.numpy(), compact.numpy())
+        assert np.abs(compact.numpy()).max() > 0.1
 
 
 @pytest.mark.parametrize("dtype", FLOATING)

@@ -1,7 +1,7 @@
 // Pooling by cuDNN: averages, their gradient, and maxima, of images that lie anyhow.
 //
 // The gradient of maxima stays ours. cuDNN wants the maxima as an operand, which the kernel table does not hand in and
-// which would have to be computed again, and does not say which of several equal elements its gradient goes to.
+// which would have to be computed again, and nothing says which of several equal elements its gradient goes to.
 #include "kernels/common/pooling.h"
 #include "kernels/common/plan.h"
 #include "kernels/cuda/libraries/cudnn_descriptors.h"
