@@ -308,5 +308,6 @@ def test_without_memory_for_a_workspace_another_algorithm_does_it_and_else_we():
         "NEEDLE_CUDA_KERNELS": "library",
         "NEEDLE_EMULATED_MIB": "6",
     }
-    run = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-c", WITHOUT_MEMORY]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert run.stdout.split() == ["3", "0", "0", "3", "0"], run.stdout + run.stderr
