@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "kernels/common/plan.h"
 
@@ -56,15 +58,14 @@ bool is_within_reach(const Array& a) {
 }
 
 bool is_plainly_strided(const Array& images) {
-  int axes[4], count = 0;
+  std::vector<std::pair<int64_t, int64_t>> axes;  // stride and extent
   for (int d = 0; d < 4; ++d)
-    if (images.shape[d] != 1) axes[count++] = d;
-  std::sort(axes, axes + count, [&](int a, int b) { return images.strides[a] < images.strides[b]; });
+    if (images.shape[d] != 1) axes.emplace_back(images.strides[d], images.shape[d]);
+  std::sort(axes.begin(), axes.end());
   int64_t reach = 0;  // of what the axes so far step through
-  for (int i = 0; i < count; ++i) {
-    const int64_t stride = images.strides[axes[i]];
+  for (const auto& [stride, extent] : axes) {
     if (stride <= reach) return false;
-    reach += (images.shape[axes[i]] - 1) * stride;
+    reach += (extent - 1) * stride;
   }
   return is_aligned(images);
 }
