@@ -63,6 +63,7 @@ step() {
   echo "fresh_machine: $current"
   "${@:2}" >"$work/log" 2>&1 </dev/null
   table+=("$(printf '%-44s %5d s   %s' "$current" $((SECONDS - start)) "$result")")
+  echo "fresh_machine: $current: done in $((SECONDS - start)) s"
   current=
 }
 
@@ -71,9 +72,9 @@ explain_failure() {
   local unreachable='Failed getting release file|Could not resolve|Temporary failure|Unable to connect|Failed to fetch'
   unreachable+='|Retrying \(|no package index can be reached|Couldn.t download'
   local line
-  if line=$(grep -aE 'No space left on device' "$work/log" | tail -n 1); then
+  if line=$(tail -n 60 "$work/log" | grep -a 'No space left on device' | tail -n 1); then
     echo "fresh_machine: $current: the disk is full: $line"
-  elif line=$(grep -aE "$unreachable" "$work/log" | tail -n 1); then
+  elif line=$(tail -n 60 "$work/log" | grep -aE "$unreachable|cannot be reached" | tail -n 1); then
     echo "fresh_machine: $current: a package registry cannot be reached: $line"
   else
     tail -n 40 "$work/log"
@@ -233,7 +234,7 @@ test_wheel() {
 }
 
 main() {
-  local needed_gb=8 argument
+  local needed_gb=4 argument
   for argument; do
     case $argument in
       --quick=?*) wheel=$(realpath "${argument#--quick=}") needed_gb=3 ;;
