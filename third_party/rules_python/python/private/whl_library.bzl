@@ -19,21 +19,22 @@ filegroup(
 )
 """
 
-# What pip prints, from the most telling on, and what it means to a user.
+# What pip or unpack_wheel.py prints, from the most telling on, and what it means to a user.
 _CAUSES = [
     ("No module named pip", "python3 has no pip (on Debian: apt-get install python3-pip)"),
     ("DO NOT MATCH THE HASHES", "the downloaded file does not have the locked hash"),
-    ("No space left on device", "the disk is full"),
-    ("Retrying (", "no package index can be reached"),
-    ("No matching distribution", "the package index has no such wheel for this Python and machine"),
+    ("No space left on device", "the disk is full (another one can be named with --output_user_root, and in $TMPDIR)"),
+    ("Retrying (", "no package index can be reached (check network, proxy and `python3 -m pip config list`)"),
+    ("No matching distribution", "no index offers it for this Python and machine (check `python3 -m pip config list`)"),
 ]
 
-def _cause(output):
+def _cause(result):
+    output = result.stdout + result.stderr
     for text, cause in _CAUSES:
         if text in output:
             return cause
     lines = output.strip().splitlines()
-    return lines[-1] if lines else "pip said nothing"
+    return lines[-1] if lines else "nothing was printed"
 
 def _whl_library_impl(rctx):
     python = rctx.path(rctx.attr.python_interpreter_target)
@@ -58,14 +59,18 @@ def _whl_library_impl(rctx):
     download = rctx.execute(pip_download + ["--no-index", "--find-links=" + wheels]) if wheels else None
     if not download or download.return_code:
         download = rctx.execute(pip_download, timeout = 1200)
+
+    package = rctx.attr.requirement.partition(" ")[0]
     if download.return_code:
-        package = rctx.attr.requirement.partition(" ")[0]
-        fail("cannot fetch %s: %s" % (package, _cause(download.stdout + download.stderr)))
+        rctx.delete("wheel")
+        fail("cannot fetch %s: %s" % (package, _cause(download)))
 
     unpacked = rctx.execute([python, "-E", unpack, "wheel"])
-    if unpacked.return_code:
-        fail("cannot unpack %s: %s" % (rctx.name, unpacked.stderr))
     rctx.delete("wheel")
+    if unpacked.return_code:
+        for folder in ["bin", "data", "include", "site-packages"]:
+            rctx.delete(folder)
+        fail("cannot unpack %s: %s" % (package, _cause(unpacked)))
 
     deps = ["@%s%s//:pkg" % (rctx.attr.repo_prefix, name) for name in json.decode(unpacked.stdout)]
     rctx.file("BUILD.bazel", _BUILD.format(deps = repr(deps)) + rctx.attr.additive_build_content)
