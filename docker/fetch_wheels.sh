@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 case ${1-} in
-  cpu) mapfile -t locks < <(ls ./*_lock.txt | grep -v -e benchmarks -e cuda) ;;
+  cpu) locks=(onednn_lock.txt requirements_lock.txt wheel_lock.txt) ;;
   cuda) locks=(cuda_lock.txt) ;;
   *) echo "fetch_wheels: '${1-}', expected cpu or cuda" >&2; exit 1 ;;
 esac
@@ -15,5 +15,5 @@ esac
 for lock in "${locks[@]}"; do
   python3 -m pip --disable-pip-version-check --no-cache-dir --no-input download --quiet --progress-bar=off \
     --dest="$NEEDLE_WHEELS" --no-deps --only-binary=:all: --require-hashes --requirement="$lock" \
-    || { echo "fetch_wheels: pip cannot download what ${lock#./} pins" >&2; exit 1; }
+    || { echo "fetch_wheels: pip cannot download what $lock pins" >&2; exit 1; }
 done

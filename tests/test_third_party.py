@@ -1,7 +1,7 @@
 """What comes from outside is pinned, and third_party/README.md lists it.
 
-It looks into the checkout itself, since folders with a WORKSPACE of their own have no labels here, and so runs each time
-(the tag `external`).
+It looks into the checkout itself, since folders with a WORKSPACE of their own have no labels here, and so runs each
+time (the tag `external`).
 """
 
 import os
@@ -30,6 +30,8 @@ def section(heading: str) -> str:
 def test_each_in_file_has_a_lock_file_that_the_workspace_uses():
     assert [f"{name}_lock.txt" for name in sorted(update_locks.NAMES)] == LOCKS
     assert sorted(re.findall(r'"//third_party:(\w+_lock\.txt)"', (ROOT / "WORKSPACE").read_text())) == LOCKS
+    fetched = re.findall(r"\w+_lock\.txt", (ROOT / "docker/fetch_wheels.sh").read_text())
+    assert sorted([*fetched, "benchmarks_lock.txt"]) == LOCKS
 
 
 @pytest.mark.parametrize("name", LOCKS)

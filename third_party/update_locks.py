@@ -4,12 +4,13 @@
     third_party/update_locks.py [NAME ...] [--upgrade-package PACKAGE]
     third_party/update_locks.py --check [NAME ...]
 
-NAME_lock.txt gets the newest versions for Python 3.10 that NAME.in allows, with the hashes of all their files, those for
-newer Pythons among them; README.md gets the versions, too. With --upgrade-package, only that package changes. Without
+NAME_lock.txt gets the newest versions for Python 3.10 that NAME.in allows, with the hashes of all their files, those
+for newer Pythons among them; README.md gets the versions, too. With --upgrade-package, only that package changes. Without
 names all are written, requirements first: the others take its versions of what it has.
 
 --check writes nothing. It says whether each file has just what its NAME.in asks for, and whether each hash is one that
-the package index gives for that version. Nothing but metadata is downloaded.
+the package index gives for that version. Nothing but metadata is downloaded. The index is the one that pip is configured
+for; further ones, and folders of wheels, are not looked at.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ import re
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 NAMES = sorted((path.stem for path in FOLDER.glob("*.in")), key=lambda name: (name != "requirements", name))
-UV = "uv==0.13.9"
+UV = "uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19"  # Linux, x86-64
 
-# The hashes are those of PyPI, whose PyTorch for Linux is built for CUDA and needs NVIDIA's libraries (3 GB). The project
-# also publishes the same release built for the processor alone ("+cpu", 190 MB, no further libraries); where pip has an
-# index that lists it with its hash, it is what pip takes, so its hashes are added (Linux, x86-64, Python 3.11 to 3.13).
+# The hashes are those of PyPI, whose PyTorch for Linux is built for CUDA and needs NVIDIA's libraries (3 GB). The
+# project also publishes the same release built for the processor alone ("+cpu", 190 MB, no further libraries); where pip
+# has an index that lists it with its hash, it is what pip takes, so its hashes are added (Linux, x86-64, Python 3.11 to
+# 3.13).
 CPU_BUILDS = {
     "torch==2.13.0": [
         "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
@@ -127,16 +128,21 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("--upgrade-package", metavar="PACKAGE", action="append", default=[])
     arguments = parser.parse_args()
+    if arguments.check and arguments.upgrade_package:
+        parser.error("--check writes nothing: expected it without --upgrade-package")
     for name in arguments.names:
         if name not in NAMES:
             parser.error(f"'{name}', expected {', '.join(NAMES)}")
     names = arguments.names or NAMES
 
     with tempfile.TemporaryDirectory() as tools:
-        venv.create(tools, with_pip=True)
-        install = [Path(tools, "bin/pip"), "install", "--quiet", UV]
-        if subprocess.run(install, capture_output=True).returncode:
-            sys.exit(f"update_locks: pip cannot install {UV}: is there a network?")
+        requirement = Path(tools, "uv.txt")
+        requirement.write_text(UV)
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+        result = subprocess.run([*install, "--target", tools, "-r", requirement], capture_output=True, text=True)
+        if result.returncode:
+            reason = result.stderr.strip().rpartition("\n")[2]
+            sys.exit(f"update_locks: pip cannot install {UV.split()[0]}: {reason}")
         uv = Path(tools, "bin/uv")
         if arguments.check:
             wrong = [sentence for name in names for sentence in check(uv, name)]

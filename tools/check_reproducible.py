@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Builds twice and compares the bytes: tools/check_reproducible.py [--config=cuda]
 
-First here, as the output folder has it or as it becomes; then a clone of the same commit, at another path, with an empty
-output folder and no cache, another umask, another sandbox, and an environment full of traps. Prints what both made.
-Needs a checkout without changes. docs/reproducible-builds.md.
+First here, as the output folder has it or as it becomes; then a clone of the same commit, at another path, with an
+empty output folder and no cache, another umask, another sandbox, and an environment full of traps. Prints what both made.
+Needs a checkout without changes. Ends with 77 where there is too little room. docs/reproducible-builds.md.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def build(checkout: Path, modules: list[str], startup: list[str], options: list[
 
 
 def full_of_traps(folder: Path) -> dict[str, str]:
-    """An environment of which no action may see anything: with it, compilers, headers and modules are not the right ones."""
+    """An environment of which no action may see anything: its compilers, headers and modules are the wrong ones."""
     folder.mkdir()
     for header in ("vector", "stdint.h", "omp.h"):
         (folder / header).write_text("#error taken from the environment\n")
@@ -52,7 +52,7 @@ def full_of_traps(folder: Path) -> dict[str, str]:
         (folder / f"{module}.py").write_text("raise SystemExit('taken from the environment')\n")
     wrong = dict.fromkeys(("CC", "CXX", "AR", "LD", "NM", "OBJCOPY"), "/bin/false")
     wrong |= dict.fromkeys(
-        ("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "BAZEL_CXXOPTS", "BAZEL_LINKOPTS"), "-DWRONG=1"
+        ("CFLAGS", "CXXFLAGS", "LDFLAGS", "BAZEL_CXXOPTS", "BAZEL_LINKOPTS", "BAZEL_LINKLIBS"), "-DWRONG=1"
     )
     wrong |= dict.fromkeys(("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "PYTHONPATH"), str(folder))
     wrong |= {"PYTHONHASHSEED": "1", "PYTHONHOME": str(folder), "SOURCE_DATE_EPOCH": "1000000000"}
@@ -105,7 +105,9 @@ def main() -> None:
         sys.exit("check_reproducible: there are changes that are not committed; what is compared is a commit")
     free = shutil.disk_usage(tempfile.gettempdir()).free / 1e9
     if free < NEEDED_GB:
-        sys.exit(f"check_reproducible: needs {NEEDED_GB} GB in {tempfile.gettempdir()}, which has {free:.1f} GB")
+        folder = tempfile.gettempdir()
+        print(f"check_reproducible: needs {NEEDED_GB} GB in {folder}, which has {free:.1f} GB", file=sys.stderr)
+        sys.exit(77)
 
     with tempfile.TemporaryDirectory(prefix="check_reproducible.") as scratch:
         clone, output_root = Path(scratch, "a", "clone"), Path(scratch, "output")

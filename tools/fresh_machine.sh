@@ -40,7 +40,7 @@ check_machine() {
 
   free_gb=$(($(df --output=avail -B1M "${TMPDIR:-/tmp}" | tail -n 1) / 1024))
   ((free_gb >= needed_gb)) ||
-    fail "needs $needed_gb GB in ${TMPDIR:-/tmp}, which has $free_gb GB; TMPDIR names another folder"
+    unfit "needs $needed_gb GB in ${TMPDIR:-/tmp}, which has $free_gb GB; TMPDIR names another folder"
 
   for package in buildah debootstrap git iproute2; do
     [[ -e /var/lib/dpkg/info/$package.list ]] || missing+=("$package")
@@ -103,6 +103,7 @@ finish() {
     echo "fresh_machine: interrupted, cleaning up" >&3
   elif ((status)) && [[ -n $current ]]; then
     explain_failure
+    status=1
   fi
   [[ -z $work ]] || remove_work
   exit "$status"
@@ -125,7 +126,10 @@ inside() {
   mapfile -t volumes < <(folders_of_wheels)
   "${apart[@]}" bash -c '
     ip link set lo up
-    [[ $0 == online || $(grep -c : /proc/net/dev) == 1 ]] || exit 1 # no interface but lo
+    if [[ $0 == offline && -n $(ip -oneline link show up | grep -v ": lo:") ]]; then
+      echo "the network is not cut off"
+      exit 1
+    fi
     exec "$@"' "$1" \
     buildah --root "$work/storage" --runroot "$work/run" run --isolation=chroot --volume="$work/exchange:/exchange" \
     "${volumes[@]}" "$2" -- bash -euxo pipefail -c "$3"
@@ -136,8 +140,10 @@ size_of_image() {
 }
 
 make_base_image() {
-  local root=$work/root container name
-  http_proxy=$(host_proxy_of_apt) debootstrap --variant=minbase bookworm "$root" "$(host_debian_mirror)"
+  local root=$work/root container name mirror
+  mirror=$(host_debian_mirror)
+  [[ -n $mirror ]] || { echo "apt's lists name no Debian 12: run apt-get update"; return 1; }
+  http_proxy=$(host_proxy_of_apt) debootstrap --variant=minbase bookworm "$root" "$mirror"
   rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
   configure_root "$root"
   container=$(images from scratch)
@@ -151,25 +157,30 @@ make_base_image() {
   result=$(size_of_image "$base_image")
 }
 
-# Debian replaces versions in time. That is to be seen, and no reason to prove nothing.
-versions_of_packages() {
-  local container
-  container=$(images from "$base_image")
+# Sets $versions. Debian replaces versions in time: that is to be seen, and no reason to prove nothing.
+find_versions_of_packages() {
+  versions=pinned
+  images from --name versions "$base_image"
   cp docker/debian_packages.txt "$work/exchange"
-  inside online "$container" "apt-get update -qq; grep -v '^#' /exchange/debian_packages.txt |
-    xargs apt-get install --simulate --no-install-recommends --allow-downgrades" >&2 || echo current
-  images rm "$container" >/dev/null
+  if ! inside online versions "apt-get update -qq; grep -v '^#' /exchange/debian_packages.txt |
+    xargs apt-get install --simulate --no-install-recommends --allow-downgrades" >"$work/versions" 2>&1; then
+    cat "$work/versions"
+    grep -qE "^E: Version '.*' for '.*' was not found" "$work/versions" || return 1
+    echo "fresh_machine: Debian has replaced versions: docker/update_debian_packages.sh" >&3
+    versions=current
+  fi
+  images rm versions
 }
 
 build_cpu_image() {
   local volumes versions
   mapfile -t volumes < <(folders_of_wheels)
-  versions=$(versions_of_packages)
+  find_versions_of_packages
   images bud --isolation=chroot --network=host "${volumes[@]}" --build-arg "BASE_IMAGE=$base_image" \
-    --build-arg "DEBIAN_VERSIONS=${versions:-pinned}" --build-arg "REVISION=$(git rev-parse HEAD)" \
+    --build-arg "DEBIAN_VERSIONS=$versions" --build-arg "REVISION=$(git rev-parse HEAD)" \
     --file docker/cpu.Dockerfile --tag "$cpu_image" .
   images from --name needle "$cpu_image"
-  result="$(size_of_image "$cpu_image"), Debian's packages: ${versions:-pinned}"
+  result="$(size_of_image "$cpu_image"), Debian's packages: $versions"
 }
 
 # ---- in the image, as its user -------------------------------------------------------------------------------------
@@ -177,7 +188,7 @@ build_cpu_image() {
 clone='git -c advice.detachedHead=false clone --quiet /exchange/needle.bundle'
 
 tests_of_last_step() {
-  grep -aoE '[0-9]+ tests? pass.*|Executed .*' "$work/log" | tail -n 1
+  grep -m1 -aoE '[0-9]+ tests? pass.*|Executed .*' "$work/log" | tail -n 1
 }
 
 run_tests() {
@@ -248,7 +259,7 @@ main() {
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
   work=$(mktemp -d --tmpdir fresh_machine.XXXXXX)
-  chmod 755 "$work"
+  chmod 711 "$work"
   mkdir -m 1777 "$work/exchange"
   git bundle create --quiet "$work/exchange/needle.bundle" HEAD
 
@@ -271,6 +282,7 @@ main() {
 
 # Mounts in a namespace of its own are gone when it ends, however it ends.
 if [[ -z ${FRESH_MACHINE_APART-} ]] && ((EUID == 0)); then
+  unshare --mount --pid --net --fork true 2>/dev/null || unfit "needs the right to make namespaces and mounts"
   FRESH_MACHINE_APART=1 exec unshare --mount -- "$tools/fresh_machine.sh" "$@"
 fi
 main "$@"

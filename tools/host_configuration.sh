@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # How this machine reaches package registries, for a Debian root that shall reach them in the same way. Sourced.
 #
 # Mirrors, proxies, certificates and folders of wheels are passed on as they are found, so no address stands in the
@@ -8,7 +9,7 @@
 # Names of the variables that are passed on, as far as they are set.
 host_variables() {
   local proxies='(http|https|ftp|all|no)_proxy|(HTTP|HTTPS|FTP|ALL|NO)_PROXY'
-  local certificates='SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|GIT_SSL_CAINFO'
+  local certificates='SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|GIT_SSL_CAINFO'
   compgen -e | grep -xE "PIP_.*|$proxies|$certificates" || true
 }
 
@@ -33,8 +34,8 @@ copy_into() {
 
 # The archive of Debian 12 in apt's sources: the mirror that debootstrap shall take.
 host_debian_mirror() {
-  apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Identifier: Packages' 2>/dev/null |
-    awk '$1 == "bookworm" { print $2; exit }'
+  apt-get indextargets --format '$(CODENAME) $(LABEL) $(REPO_URI)' 'Identifier: Packages' 2>/dev/null |
+    awk '$1 == "bookworm" && $2 == "Debian" && !found { print $3; found = 1 }'
 }
 
 # debootstrap knows proxies from the environment alone.
@@ -68,13 +69,12 @@ configure_root() {
   copy_into "$root" /etc/xdg/pip/pip.conf
   for part in root etc/skel; do # root's home, and what useradd puts into a new one
     if [[ -n $(user_pip_file) ]]; then
-      mkdir -p "$root/$part/.config/pip"
-      cp -L "$(user_pip_file)" "$root/$part/.config/pip/pip.conf"
+      install -D -m 600 "$(user_pip_file)" "$root/$part/.config/pip/pip.conf" # it may hold a password
     fi
   done
 
   for name in $(host_variables); do
-    copy_into "$root" "${!name}"
+    [[ ${!name} != /* ]] || copy_into "$root" "${!name}"
   done
 }
 
@@ -82,7 +82,7 @@ configure_root() {
 host_wheel_folders() {
   local path
   {
-    host_variables | grep '^PIP_' | while read -r path; do echo "${!path}"; done
+    host_variables | while read -r path; do [[ $path != PIP_* ]] || echo "${!path}"; done
     cat /etc/pip.conf /etc/xdg/pip/pip.conf "$(user_pip_file)" "${PIP_CONFIG_FILE-}" 2>/dev/null || true
   } | tr ' =,' '\n' | sed -n 's#^file://##; /^\//p' | while read -r path; do
     if [[ -d $path ]]; then

@@ -18,7 +18,7 @@ _LABEL = re.compile(r"(?<![\w:@/])//[\w/.-]*(?::[\w.*/-]+)?")
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)#\s]+)|^\[\w+\]: (\S+)", re.MULTILINE)
 _FOLDERS = set(
-    ".ci .devcontainer .vscode bazel benchmarks docker docs experiments kernels needle tests third_party tools".split()
+    ".ci .devcontainer .vscode bazel benchmarks docker docs experiments kernels needle tests third_party tools wheel".split()
 )
 
 

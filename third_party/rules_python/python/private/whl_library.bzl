@@ -56,6 +56,8 @@ def _whl_library_impl(rctx):
 
     # A folder of wheels, as container images have it, needs no index. What it lacks is downloaded as usual.
     wheels = rctx.os.environ.get("NEEDLE_WHEELS")
+    if wheels and not wheels.startswith("/"):
+        fail("NEEDLE_WHEELS is '%s', expected an absolute path" % wheels)
     download = rctx.execute(pip_download + ["--no-index", "--find-links=" + wheels]) if wheels else None
     if not download or download.return_code:
         download = rctx.execute(pip_download, timeout = 1200)
