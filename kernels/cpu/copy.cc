@@ -1,32 +1,11 @@
 // out = a: makes strided arrays compact, fills, broadcasts, and converts dtypes.
 #include <cmath>
-#include <limits>
-#include <type_traits>
 
+#include "kernels/common/convert.h"
 #include "kernels/cpu/elementwise.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
-
-template <class To>
-struct Convert {
-  template <class From>
-  static To apply(From a) {
-    if constexpr (std::is_same_v<To, bool>) {
-      return a != From{0};
-    } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
-      // C++ leaves the conversion of what does not fit undefined; 2^k at either end of To's range is exact in From.
-      constexpr From low = static_cast<From>(std::numeric_limits<To>::min());
-      constexpr From high =
-          -low + (std::is_signed_v<To> ? From{0} : static_cast<From>(std::numeric_limits<To>::max()) + 1);
-      const From inside = (a > low) & (a < high) ? a : From{0};
-      const To converted = static_cast<To>(inside);
-      return a >= high ? std::numeric_limits<To>::max() : a <= low ? std::numeric_limits<To>::min() : converted;
-    } else {
-      return static_cast<To>(a);
-    }
-  }
-};
 
 // To the next float32 towards zero, with the last bit set if that was not exact. Rounding the result to float16 then
 // gives what rounding the float64 itself would ("round to odd", Boldo and Melquiond 2008).

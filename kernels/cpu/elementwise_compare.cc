@@ -1,19 +1,11 @@
 // Comparisons, logic on bool, and selection.
-#include <type_traits>
-
+#include "kernels/common/binary_operations.h"
 #include "kernels/cpu/elementwise.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
 // clang-format off
-struct Equal { template <class T> static bool apply(T a, T b) { return a == b; } };
-struct NotEqual { template <class T> static bool apply(T a, T b) { return a != b; } };
-struct Less { template <class T> static bool apply(T a, T b) { return a < b; } };
-struct LessEqual { template <class T> static bool apply(T a, T b) { return a <= b; } };
-struct And { static bool apply(bool a, bool b) { return a & b; } };
-struct Or { static bool apply(bool a, bool b) { return a | b; } };
-struct Xor { static bool apply(bool a, bool b) { return a ^ b; } };
 struct Not { static bool apply(bool a) { return !a; } };
 // clang-format on
 

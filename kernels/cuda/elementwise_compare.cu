@@ -1,19 +1,10 @@
 // Comparisons, logic on bool, and selection.
+#include "kernels/common/binary_operations.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/kernels.h"
 
 namespace needle::cuda {
 namespace {
-
-// clang-format off
-struct Equal { template <class T> static __device__ bool apply(T a, T b) { return a == b; } };
-struct NotEqual { template <class T> static __device__ bool apply(T a, T b) { return a != b; } };
-struct Less { template <class T> static __device__ bool apply(T a, T b) { return a < b; } };
-struct LessEqual { template <class T> static __device__ bool apply(T a, T b) { return a <= b; } };
-struct And { static __device__ bool apply(bool a, bool b) { return a & b; } };
-struct Or { static __device__ bool apply(bool a, bool b) { return a | b; } };
-struct Xor { static __device__ bool apply(bool a, bool b) { return a ^ b; } };
-// clang-format on
 
 struct Where { template <class T> static __device__ T apply(bool condition, T a, T b) { return condition ? a : b; } };
 
