@@ -5,25 +5,16 @@
 
 #include <algorithm>
 #include <cstring>
-#include <list>
 #include <mutex>
-#include <unordered_map>
 #include <utility>
 
+#include "kernels/common/bounded_cache.h"
 #include "kernels/common/parallel.h"
 
 namespace needle::dnnl {
 namespace {
 
-struct Hash {
-  size_t operator()(const Key& key) const {  // FNV-1a, number by number
-    uint64_t hash = 14695981039346656037u;
-    for (int64_t number : key.numbers) hash = (hash ^ static_cast<uint64_t>(number)) * 1099511628211u;
-    return hash ^ (hash >> 32);
-  }
-};
-
-// Recipes, the one used last in front.
+// Recipes, for all threads.
 class Cache {
  public:
   // One for the process, never destroyed: primitives must not outlive the library, whatever is destroyed first.
@@ -39,21 +30,13 @@ class Cache {
 
   std::shared_ptr<const Recipe> find(const Key& key) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = positions_.find(key);
-    if (found == positions_.end()) return nullptr;
-    recipes_.splice(recipes_.begin(), recipes_, found->second);
-    return found->second->second;
+    const auto* found = recipes_.find(key);
+    return found ? *found : nullptr;
   }
 
   void keep(const Key& key, std::shared_ptr<const Recipe> recipe) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (positions_.count(key)) return;  // another thread made the same meanwhile
-    recipes_.emplace_front(key, std::move(recipe));
-    positions_[key] = recipes_.begin();
-    if (static_cast<int64_t>(recipes_.size()) > kMaxRecipes) {
-      positions_.erase(recipes_.back().first);
-      recipes_.pop_back();
-    }
+    if (!recipes_.find(key)) recipes_.keep(key, std::move(recipe));  // else another thread made the same meanwhile
   }
 
   int64_t size() {
@@ -62,10 +45,8 @@ class Cache {
   }
 
  private:
-  using Entry = std::pair<Key, std::shared_ptr<const Recipe>>;
   std::mutex mutex_;
-  std::list<Entry> recipes_;
-  std::unordered_map<Key, std::list<Entry>::iterator, Hash> positions_;
+  BoundedCache<Key, std::shared_ptr<const Recipe>> recipes_{kMaxRecipes};
 };
 
 }  // namespace
@@ -74,7 +55,7 @@ Key::Key(std::initializer_list<int64_t> values) {
   std::copy_n(values.begin(), std::min<size_t>(values.size(), kMaxNumbers - 1), numbers);
 }
 
-bool Key::operator==(const Key& other) const { return std::memcmp(numbers, other.numbers, sizeof numbers) == 0; }
+bool Key::operator<(const Key& other) const { return std::memcmp(numbers, other.numbers, sizeof numbers) < 0; }
 
 std::shared_ptr<const Recipe> find_recipe(const Key& key, const std::function<void(Recipe&)>& make) {
   Key with_threads = key;

@@ -27,7 +27,7 @@ struct Key {
   int64_t numbers[kMaxNumbers] = {};
 
   Key(std::initializer_list<int64_t> values);
-  bool operator==(const Key& other) const;
+  bool operator<(const Key& other) const;  // any order
 };
 
 // The recipe kept for the key and the present number of threads; else the one that `make` completes, kept from now on

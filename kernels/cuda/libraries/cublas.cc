@@ -10,13 +10,12 @@
 #include <mutex>
 #include <optional>
 #include <tuple>
-#include <vector>
 
+#include "kernels/common/bounded_cache.h"
 #include "kernels/common/check.h"
 #include "kernels/common/error.h"
 #include "kernels/common/plan.h"
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/libraries/bounded_cache.h"
 #include "kernels/cuda/libraries/error.h"
 #include "kernels/cuda/libraries/kernels.h"
 #include "kernels/cuda/libraries/provider.h"
@@ -162,8 +161,9 @@ struct Recipe {
 // The recipe for a product of this form.
 Recipe& recipe_for(DType dtype, const Matrix& a, const Matrix& b, const Matrix& out, int64_t batch, bool bias, bool relu) {
   const auto key = std::make_tuple(device().index, dtype, compute_type(dtype), a.key(), b.key(), out.key(), batch, bias, relu);
-  static auto* recipes = new BoundedCache<std::decay_t<decltype(key)>, Recipe>(kMostRecipes);
-  return recipes->find(key, [&] { return std::make_unique<Recipe>(dtype, a, b, out, batch, bias, relu); });
+  static auto* kept = new BoundedCache<std::decay_t<decltype(key)>, std::unique_ptr<Recipe>>(kMostRecipes);
+  if (const auto* found = kept->find(key)) return **found;
+  return *kept->keep(key, std::make_unique<Recipe>(dtype, a, b, out, batch, bias, relu));
 }
 
 bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, const Array& out, bool relu) {

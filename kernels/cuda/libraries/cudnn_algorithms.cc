@@ -2,9 +2,9 @@
 
 #include <memory>
 
+#include "kernels/common/bounded_cache.h"
 #include "kernels/common/check.h"
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/libraries/bounded_cache.h"
 #include "kernels/cuda/libraries/provider.h"
 
 namespace needle::cuda::libraries {
@@ -124,10 +124,10 @@ ConvolutionKey key_of(Direction direction, const Array& images, const Array& wei
 
 Convolution& convolution_for(Direction direction, const Array& images, const Array& weight, const Array& outs,
                              int64_t stride, int64_t padding, bool has_bias) {
-  static auto* kept = new BoundedCache<ConvolutionKey, Convolution>(kMostConvolutions);
-  return kept->find(key_of(direction, images, weight, outs, stride, padding, has_bias), [&] {
-    return std::make_unique<Convolution>(direction, images, weight, outs, stride, padding, has_bias);
-  });
+  static auto* kept = new BoundedCache<ConvolutionKey, std::unique_ptr<Convolution>>(kMostConvolutions);
+  const ConvolutionKey key = key_of(direction, images, weight, outs, stride, padding, has_bias);
+  if (const auto* found = kept->find(key)) return **found;
+  return *kept->keep(key, std::make_unique<Convolution>(direction, images, weight, outs, stride, padding, has_bias));
 }
 
 }  // namespace needle::cuda::libraries
