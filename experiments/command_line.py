@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from absl import app, flags
 
 from needle.amp import GradScaler, autocast
-from needle.backend_ndarray import Device, all_devices, default_device
+from needle.backend_ndarray import Device, all_devices, cpu
 from needle.errors import CheckpointError, DeviceError, NeedleError
 
 FLAGS = flags.FLAGS
@@ -41,7 +41,7 @@ class _PrecisionParser(flags.ArgumentParser):
 def define_common_flags() -> None:
     """Defines the flags that every program has."""
     names = [device.name for device in all_devices()]
-    flags.DEFINE_enum("device", default_device().name, names, "Where to compute.")
+    flags.DEFINE_enum("device", cpu().name, names, "Where to compute.")
     flags.DEFINE_integer("seed", 0, "Seed of all random numbers.", lower_bound=0, upper_bound=2**32 - 1)
 
 

@@ -146,6 +146,7 @@ PYBIND11_MODULE(backend_cpu, m) {
   set_error_classes();
   set_first_level();
   set_first_provider();
+  host_pool();  // refuses a wrong NEEDLE_MEMORY_POOL here, where it is told
   add_array_types(m, /*host=*/true);
   add_kernels(m);
 

@@ -221,6 +221,7 @@ PYBIND11_MODULE(backend_cuda, m) {
   m.doc() = "Needle's CUDA kernels, for needle.backend_ndarray; kernel_table.py there says what each does.";
   set_error_classes();
   set_first_provider();
+  host_pool();  // as in cpu.cc
   add_array_types(m, /*host=*/false);
   py::class_<cuda::PendingRead>(m, "PendingRead", "Bytes on their way to the host.")
       .def("ready", &cuda::PendingRead::ready, "Whether they have come. Does not wait.")

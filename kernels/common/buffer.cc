@@ -39,8 +39,10 @@ int64_t machine_memory() {
 class HostMemory : public MemorySource {
  public:
   std::byte* allocate(int64_t nbytes) override {
-    if (nbytes < kMapped) return static_cast<std::byte*>(std::aligned_alloc(kAlignment, nbytes));
-    void* block = mmap(nullptr, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* block = nullptr;
+    if (nbytes < kMapped)
+      return posix_memalign(&block, kAlignment, nbytes) == 0 ? static_cast<std::byte*>(block) : nullptr;
+    block = mmap(nullptr, nbytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (block == MAP_FAILED) return nullptr;
     if (nbytes >= kHuge) madvise(block, nbytes, MADV_HUGEPAGE);
     return static_cast<std::byte*>(block);

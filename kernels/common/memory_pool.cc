@@ -1,7 +1,10 @@
 #include "kernels/common/memory_pool.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <new>
+#include <stdexcept>
+#include <string_view>
 
 #include "kernels/common/error.h"
 
@@ -12,11 +15,20 @@ constexpr int64_t kGranule = 64;
 constexpr int64_t kSmall = 1024;  // up to here a class for every granule
 constexpr int64_t kLargest = int64_t{1} << 46;
 constexpr int64_t kSlack = int64_t{64} << 20;
+
+// Whether blocks are kept: NEEDLE_MEMORY_POOL is "on" or "off"; without it, not under AddressSanitizer.
+bool keeps_blocks() {
+  const char* wanted = std::getenv("NEEDLE_MEMORY_POOL");
+  const std::string_view setting = wanted ? wanted : "";
+  if (setting == "on" || setting == "off") return setting == "on";
+  if (!setting.empty())
+    throw std::runtime_error(message("NEEDLE_MEMORY_POOL: '", setting, "', expected on or off"));
 #ifdef __SANITIZE_ADDRESS__
-constexpr bool kKeepBlocks = false;  // lets AddressSanitizer see a use after release
+  return false;
 #else
-constexpr bool kKeepBlocks = true;
+  return true;
 #endif
+}
 
 struct SizeClass {
   int index;
@@ -37,7 +49,8 @@ SizeClass size_class(int64_t nbytes) {
 
 }  // namespace
 
-MemoryPool::MemoryPool(MemorySource& source) : source_(source), capacity_(std::min(source.capacity(), kLargest)) {}
+MemoryPool::MemoryPool(MemorySource& source)
+    : source_(source), capacity_(std::min(source.capacity(), kLargest)), keeps_blocks_(keeps_blocks()) {}
 
 std::byte* MemoryPool::take(int64_t requested) {
   if (requested < 0) throw ShapeError(message("buffer: ", requested, " bytes, expected 0 or more"));
@@ -50,7 +63,7 @@ std::byte* MemoryPool::take(int64_t requested) {
     block = kept.blocks.back();
     kept.blocks.pop_back();
   } else {
-    block = new_block(requested, size.nbytes);
+    block = new_block(requested, keeps_blocks_ ? size.nbytes : std::max<int64_t>(requested, 1));
   }
   stats_.current += requested;
   stats_.peak = std::max(stats_.peak, stats_.current);
@@ -60,18 +73,19 @@ std::byte* MemoryPool::take(int64_t requested) {
 void MemoryPool::give(std::byte* block, int64_t requested) noexcept {
   const std::lock_guard<std::mutex> lock(mutex_);
   stats_.current -= requested;
-  const SizeClass size = size_class(std::max<int64_t>(requested, 1));
-  auto& kept = kept_[size.index];
-  kept.nbytes = size.nbytes;
-  if (kKeepBlocks) {
+  int64_t nbytes = std::max<int64_t>(requested, 1);
+  if (keeps_blocks_) {
+    const SizeClass size = size_class(nbytes);
+    auto& kept = kept_[size.index];
+    kept.nbytes = nbytes = size.nbytes;
     try {
       kept.blocks.push_back(block);
       return;
     } catch (const std::bad_alloc&) {  // no room for the pointer: give the block back to the source instead
     }
   }
-  source_.release(block, size.nbytes);
-  stats_.reserved -= size.nbytes;
+  source_.release(block, nbytes);
+  stats_.reserved -= nbytes;
 }
 
 void MemoryPool::trim() {

@@ -8,6 +8,9 @@
 // What is kept is bounded: taking a new block from the source first gives kept ones back, largest first, until
 //   reserved <= 1.25 * (highest number of bytes ever in arrays) + 64 MiB.
 // A training loop therefore runs without asking the source for anything, and needs little more than its own peak.
+//
+// With NEEDLE_MEMORY_POOL=off nothing is kept and nothing rounded up, so that tools which watch memory see each array's
+// bounds and end.
 #pragma once
 
 #include <array>
@@ -65,6 +68,7 @@ class MemoryPool {
   std::mutex mutex_;
   MemorySource& source_;
   const int64_t capacity_;
+  const bool keeps_blocks_;
   std::array<Kept, kNumClasses> kept_;
   MemoryStats stats_{0, 0, 0};
 };

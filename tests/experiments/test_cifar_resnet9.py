@@ -161,6 +161,13 @@ def test_a_device_that_is_not_there(tmp_path):
     assert "cuda() is not available" in PROGRAM.error(tmp_path, "--device=cuda", "--out=out", status=1)
 
 
+@pytest.mark.parametrize("variable", ["NEEDLE_CPU_LEVEL", "NEEDLE_CPU_KERNELS", "NEEDLE_MEMORY_POOL"])
+def test_a_setting_that_the_kernels_refuse(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, "loud")
+    message = PROGRAM.error(tmp_path, status=1)
+    assert f"{variable}: " in message and "'loud', expected " in message
+
+
 def test_an_out_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     assert "file" in PROGRAM.error(tmp_path, "--out=file/sub", *SMALL, status=1)

@@ -1,8 +1,11 @@
 // The pool of host memory: alignment, reuse, counters, its bound, and refusal.
 #include "kernels/common/buffer.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -20,6 +23,33 @@ TEST(blocks_are_aligned_and_writable) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer.data()) % kAlignment, 0u);
     std::memset(buffer.data(), 1, nbytes);
   }
+}
+
+// What a pool asks for and gives back.
+struct WatchedMemory : MemorySource {
+  int64_t given = 0, returned = 0;  // bytes
+  std::byte block[4096];
+  std::byte* allocate(int64_t nbytes) override { return given += nbytes, block; }
+  void release(std::byte*, int64_t nbytes) noexcept override { returned += nbytes; }
+  int64_t capacity() const override { return sizeof block; }
+};
+
+TEST(a_pool_may_keep_nothing) {
+  const char* before = std::getenv("NEEDLE_MEMORY_POOL");
+  const std::string setting = before ? before : "";
+  for (const bool keeps : {true, false}) {
+    setenv("NEEDLE_MEMORY_POOL", keeps ? "on" : "off", 1);
+    WatchedMemory memory;
+    MemoryPool pool(memory);
+    pool.give(pool.take(1001), 1001);
+    EXPECT_EQ(memory.given, keeps ? 1024 : 1001);
+    EXPECT_EQ(memory.returned, keeps ? 0 : 1001);
+    EXPECT_EQ(pool.stats().reserved, memory.given - memory.returned);
+  }
+  setenv("NEEDLE_MEMORY_POOL", "of", 1);
+  WatchedMemory memory;
+  EXPECT_THROW(std::runtime_error, "NEEDLE_MEMORY_POOL: 'of', expected on or off", MemoryPool{memory});
+  setenv("NEEDLE_MEMORY_POOL", setting.c_str(), 1);
 }
 
 #ifndef __SANITIZE_ADDRESS__  // under which nothing is kept

@@ -1,5 +1,7 @@
 """The GPU as a device: memory, transfers, and what goes wrong. Where there is none, all of it runs emulated."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,7 @@ def test_a_number_can_be_read_later():
         x.begin_read()
 
 
+@pytest.mark.skipif(os.environ.get("NEEDLE_MEMORY_POOL") == "off", reason="NEEDLE_MEMORY_POOL=off: nothing is kept")
 def test_memory_is_counted_and_used_again():
     device = ndl.cuda()
     device.kernels.trim_memory()
