@@ -12,9 +12,12 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+
+#include "kernels/testing/cuda_emulation/checks.h"
 
 #define __global__
 #define __device__
@@ -49,8 +52,10 @@ inline double2 make_double2(double x, double y) { return {x, y}; }
 
 // Where the running thread stands
 
-extern uint3 threadIdx, blockIdx;
-extern dim3 blockDim, gridDim;
+// Who checks accesses tells them from memory by their section.
+#define NEEDLE_CUDA_REGISTERS __attribute__((section("cuda_registers")))
+extern NEEDLE_CUDA_REGISTERS uint3 threadIdx, blockIdx;
+extern NEEDLE_CUDA_REGISTERS dim3 blockDim, gridDim;
 inline constexpr int warpSize = 32;
 
 // What threads of a block do together
@@ -107,7 +112,8 @@ int __syncthreads_or(int value);
 // No two threads run at once, so a plain read and write is atomic.
 namespace cuda_emulation {
 template <class T, class Change>
-T exchange_memory(T* address, const Change& change) {
+__attribute__((noinline, no_sanitize("thread"))) T exchange_memory(T* address, const Change& change) {
+  checks::atomic_access(address, sizeof(T), __builtin_return_address(0));
   const T old = *address;
   *address = change(old);
   return old;
@@ -130,11 +136,14 @@ T atomicMin(T* address, cuda_emulation::SameAs<T> value) {
 }
 template <class T>
 T atomicExch(T* address, cuda_emulation::SameAs<T> value) {
+  cuda_emulation::checks::lock_given_back(address);
   return cuda_emulation::exchange_memory(address, [&](T) { return value; });
 }
 template <class T>
 T atomicCAS(T* address, cuda_emulation::SameAs<T> expected, cuda_emulation::SameAs<T> value) {
-  return cuda_emulation::exchange_memory(address, [&](T old) { return old == expected ? value : old; });
+  const T old = cuda_emulation::exchange_memory(address, [&](T old) { return old == expected ? value : old; });
+  if (old == expected && value != old) cuda_emulation::checks::lock_taken(address);
+  return old;
 }
 
 // Arithmetic
@@ -176,6 +185,7 @@ enum cudaError_t {
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorNotReady = 600,
+  cudaErrorLaunchFailure = 719,
 };
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
@@ -236,15 +246,26 @@ struct cudaLaunchConfig_t {
   unsigned numAttrs;
 };
 namespace cuda_emulation {
+// A kernel and its arguments, as one piece of memory, and how to run it for the present thread.
+struct Call {
+  std::shared_ptr<const void> arguments;
+  size_t nbytes;
+  void (*run)(const void* arguments);
+};
+
 // Work that a stream does when its turn comes.
 cudaError_t submit(cudaStream_t stream, std::function<void()> work);
-cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> thread);
-}
+cudaError_t launch(const cudaLaunchConfig_t& config, const Call& call);
+}  // namespace cuda_emulation
+
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
+  using Values = std::tuple<void (*)(Parameters...), std::decay_t<Parameters>...>;
   return cuda_emulation::launch(
-      *config, [kernel, values = std::tuple<std::decay_t<Parameters>...>(std::forward<Arguments>(arguments)...)] {
-        std::apply(kernel, values);
-      });
+      *config, {std::make_shared<Values>(kernel, std::forward<Arguments>(arguments)...), sizeof(Values),
+                [](const void* values) {
+                  const auto call = [](auto called, const auto&... with) { called(with...); };
+                  std::apply(call, *static_cast<const Values*>(values));
+                }});
 }

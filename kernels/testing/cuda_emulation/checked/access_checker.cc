@@ -1,0 +1,285 @@
+#include "kernels/testing/cuda_emulation/checked/access_checker.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+#include <map>
+#include <sstream>
+#include <vector>
+
+#include "kernels/testing/cuda_emulation/blocks.h"
+#include "kernels/testing/cuda_emulation/checks.h"
+
+// What the linker makes of the section that threadIdx and the like are in.
+extern const char __start_cuda_registers[], __stop_cuda_registers[];
+
+namespace cuda_emulation::checks {
+namespace {
+
+// Who made an access and when: how often all threads of the block had met before it, and this one others of its warp.
+struct Access {
+  uint64_t exists : 1, is_atomic : 1, thread : 10, warp_epoch : 14, block_epoch : 14, block : 24;
+};
+constexpr unsigned kMostEpochs = 1 << 14, kMostBlocks = 1 << 24;
+
+// What is known of a byte since the kernel was started. Of two reads by different threads one conflicts with any write
+// that a third read would conflict with.
+struct Byte {
+  Access write, reads[2];
+};
+constexpr size_t kPage = 4096;
+
+// A piece of memory. Its bytes' history is in pages that come into being when they are touched.
+struct Region {
+  uintptr_t begin = 0, end = 0;
+  bool is_shared = false;  // each block has its own, in the same place
+  Byte* bytes = nullptr;
+  std::vector<size_t> touched;  // pages
+  std::vector<bool> is_touched;
+
+  Region(uintptr_t begin, size_t nbytes, bool is_shared)
+      : begin(begin), end(begin + nbytes), is_shared(is_shared), is_touched(nbytes / kPage + 1) {
+    bytes = static_cast<Byte*>(mmap(nullptr, history_size(), PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (bytes == MAP_FAILED) report("no address space left for the history of memory", nullptr);
+  }
+  Region(const Region&) = delete;
+  ~Region() { munmap(bytes, history_size()); }
+
+  size_t history_size() const { return (end - begin) * sizeof(Byte); }
+
+  Byte* history(uintptr_t address, size_t nbytes) {
+    for (size_t page = (address - begin) / kPage; page <= (address + nbytes - 1 - begin) / kPage; ++page)
+      if (!is_touched[page]) {
+        is_touched[page] = true;
+        touched.push_back(page);
+      }
+    return bytes + (address - begin);
+  }
+
+  void forget() {
+    for (size_t page : touched) {
+      const size_t first = page * kPage, last = std::min(first + kPage, static_cast<size_t>(end - begin));
+      std::fill(bytes + first, bytes + last, Byte{});
+      is_touched[page] = false;
+    }
+    touched.clear();
+  }
+};
+
+struct Range {
+  uintptr_t begin, end;
+  bool contains(uintptr_t address, size_t nbytes) const { return address >= begin && address + nbytes <= end; }
+};
+
+uintptr_t number(const void* address) { return reinterpret_cast<uintptr_t>(address); }
+
+// What there is
+
+std::map<uintptr_t, Region>& regions() {
+  static auto* all = new std::map<uintptr_t, Region>;
+  return *all;
+}
+Region* last_found = nullptr;
+std::vector<Range> constants;  // of the program or module that this file is in
+
+// Its variables, as which shared memory is emulated, and its constants.
+void find_segments() {
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void*) {
+        std::vector<Range> readable, writable;
+        bool is_this = false;
+        for (int i = 0; i < info->dlpi_phnum; ++i) {
+          const auto& segment = info->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD) continue;
+          const uintptr_t begin = info->dlpi_addr + segment.p_vaddr;
+          const Range range{begin, begin + segment.p_memsz};
+          (segment.p_flags & PF_W ? writable : readable).push_back(range);
+          is_this |= range.contains(number(__start_cuda_registers), 1);
+        }
+        if (!is_this) return 0;
+        constants = readable;
+        for (const Range& range : writable)
+          regions().try_emplace(range.begin, range.begin, range.end - range.begin, true);
+        return 1;
+      },
+      nullptr);
+}
+
+// What runs
+
+bool is_running = false;
+Range arguments, local_memory;
+unsigned block, thread, block_epoch;
+unsigned warp_epochs[kMaxThreads];     // how often a thread has met others of its warp
+unsigned seen[kMaxThreads][32];        // the warp epoch up to which a thread has seen what each lane of its warp did
+const void* lock;                      // that the running thread holds
+
+Region* find_region(uintptr_t address) {
+  if (last_found && address >= last_found->begin && address < last_found->end) return last_found;
+  auto after = regions().upper_bound(address);
+  if (after == regions().begin()) return nullptr;
+  Region& region = std::prev(after)->second;
+  if (address >= region.end) return nullptr;
+  return last_found = &region;
+}
+
+const char* text(Kind kind) { return kind == Kind::read ? "read" : kind == Kind::write ? "write" : "atomic access"; }
+
+// Whether `before` is no matter for the running thread: of another block's memory, its own, or beyond a barrier.
+bool is_ordered(const Access& before, const Region& region, bool is_atomic) {
+  if (!before.exists || (before.is_atomic && is_atomic)) return true;
+  if (before.block != block) return region.is_shared;
+  if (before.thread == thread || before.block_epoch < block_epoch) return true;
+  return before.thread / 32 == thread / 32 && before.warp_epoch < seen[thread][before.thread % 32];
+}
+
+void check_order(const Access& before, const Region& region, bool is_atomic, Kind kind, Kind other, const void* where) {
+  if (is_ordered(before, region, is_atomic)) return;
+  std::ostringstream message;
+  message << text(kind) << " by thread " << thread << " of block " << block << ", in "
+          << (region.is_shared ? "shared" : "global") << " memory: no barrier orders it after the "
+          << text(before.is_atomic ? Kind::atomic : other) << " by thread " << before.thread << " of block "
+          << before.block;
+  report(message.str(), where);
+}
+
+// "FILE:LINE: " of the instruction before this one: of the innermost function that was inlined there, this folder's not
+// counted.
+std::string source_of(const void* where) {
+  Dl_info info;
+  if (!dladdr(where, &info)) return "";
+  std::ostringstream command;
+  command << "addr2line -i -e '" << info.dli_fname << "' 0x" << std::hex << number(where) - number(info.dli_fbase) - 1;
+  std::string found;
+  if (FILE* pipe = popen(command.str().c_str(), "r")) {
+    char line[4096];
+    while (std::fgets(line, sizeof line, pipe))
+      if (found.empty() || found.find("/cuda_emulation/") != std::string::npos)
+        found = std::string(line, std::strcspn(line, " \n"));  // after a space comes which of a line's parts it is
+    pclose(pipe);
+  }
+  return (found.empty() || found[0] == '?' ? command.str() : found) + ": ";
+}
+
+}  // namespace
+
+void report(const std::string& text, const void* where) {
+  const std::string place = where ? source_of(where) : "";
+  if (is_running) fail(place + text);
+  std::fprintf(stderr, "CUDA emulation: %s%s\n", place.c_str(), text.c_str());  // the host's code, in the same files
+  std::abort();
+}
+
+void access(const void* pointer, size_t nbytes, Kind kind, const void* where) {
+  const uintptr_t address = number(pointer);
+  if (!is_running || nbytes == 0 || local_memory.contains(address, nbytes)) return;
+  if (kind == Kind::read) {
+    if (Range{number(__start_cuda_registers), number(__stop_cuda_registers)}.contains(address, nbytes)) return;
+    if (arguments.contains(address, nbytes)) return;
+    for (const Range& range : constants)
+      if (range.contains(address, nbytes)) return;
+  }
+  Region* region = find_region(address);
+  if (!region || address + nbytes > region->end) {
+    std::ostringstream message;
+    message << text(kind) << " of " << nbytes << " bytes by thread " << thread << " of block " << block << ": ";
+    if (region)
+      message << "they begin at byte " << address - region->begin << " of " << region->end - region->begin;
+    else
+      message << "no kernel can reach " << pointer;
+    report(message.str(), where);
+  }
+  const bool is_atomic = kind == Kind::atomic || lock;
+  const Access now{1, is_atomic, thread, warp_epochs[thread], block_epoch, block};
+  Byte* history = region->history(address, nbytes);
+  for (size_t i = 0; i < nbytes; ++i) {
+    Byte& byte = history[i];
+    check_order(byte.write, *region, is_atomic, kind, Kind::write, where);
+    if (kind == Kind::read) {
+      const bool replaces_first = is_ordered(byte.reads[0], *region, false) || byte.reads[0].thread == thread;
+      byte.reads[replaces_first ? 0 : 1] = now;
+    } else {
+      for (const Access& read : byte.reads) check_order(read, *region, is_atomic, kind, Kind::read, where);
+      byte.write = now;
+    }
+  }
+}
+
+void aligned_access(const void* address, size_t nbytes, Kind kind, const void* where) {
+  if (is_running && number(address) % nbytes != 0)
+    report(std::string(text(kind)) + " of " + std::to_string(nbytes) + " bytes at no multiple of that", where);
+  access(address, nbytes, kind, where);
+}
+
+void grid_begins(const void* begin, size_t nbytes) {
+  if (constants.empty()) find_segments();
+  arguments = {number(begin), number(begin) + nbytes};
+  for (auto& [address, region] : regions()) region.forget();
+}
+
+void block_begins(unsigned index) {
+  if (index >= kMostBlocks) report("more blocks than can be told apart", nullptr);
+  block = index;
+  block_epoch = 0;
+  std::fill(std::begin(warp_epochs), std::end(warp_epochs), 0);
+  std::fill(&seen[0][0], &seen[0][0] + kMaxThreads * 32, 0);
+}
+
+void turn_begins(unsigned index, const void* stack, size_t nbytes) {
+  thread = index;
+  local_memory = {number(stack), number(stack) + nbytes};
+  is_running = true;
+}
+
+void turn_ends() {
+  is_running = false;
+  if (lock && last_failure().empty()) report("a thread waits, or is done, while it holds a lock", nullptr);
+  lock = nullptr;
+}
+
+void block_meets() {
+  if (++block_epoch == kMostEpochs) report("more barriers than can be told apart", nullptr);
+}
+
+// Each of the lanes has now seen what any of them had seen, and what they did until now.
+void lanes_meet(unsigned index, unsigned mask) {
+  const unsigned first = index / 32 * 32;
+  unsigned joined[32] = {};
+  for (unsigned lane = 0; lane < 32; ++lane)
+    if (mask >> lane & 1) {
+      for (unsigned other = 0; other < 32; ++other) joined[other] = std::max(joined[other], seen[first + lane][other]);
+      joined[lane] = std::max(joined[lane], ++warp_epochs[first + lane]);
+      if (warp_epochs[first + lane] == kMostEpochs) report("more barriers than can be told apart", nullptr);
+    }
+  for (unsigned lane = 0; lane < 32; ++lane)
+    if (mask >> lane & 1) std::copy(std::begin(joined), std::end(joined), seen[first + lane]);
+}
+
+void atomic_access(const void* address, size_t nbytes, const void* where) {
+  access(address, nbytes, Kind::atomic, where);
+}
+
+// Accesses under a lock are taken for atomic ones: there is one lock in the kernels.
+void lock_taken(const void* address) { lock = address; }
+void lock_given_back(const void* address) {
+  if (lock == address) lock = nullptr;
+}
+
+void memory_begins(const void* memory, size_t nbytes) {
+  regions().try_emplace(number(memory), number(memory), std::max<size_t>(nbytes, 1), false);
+}
+
+void memory_ends(const void* memory) {
+  regions().erase(number(memory));
+  last_found = nullptr;
+}
+
+}  // namespace cuda_emulation::checks
