@@ -24,7 +24,7 @@
 
 namespace needle::cuda {
 
-// Where the numbers of an axis of a matrix lie: number i at i * stride.
+// Where the numbers of an axis of a matrix lie: number i at i * stride. (To extend i by its sign takes a register.)
 struct PlainAxis {
   struct Place {
     int64_t offset;
@@ -34,7 +34,7 @@ struct PlainAxis {
   int count;
   int64_t stride;
 
-  __device__ Place place(int i) const { return {i * stride}; }
+  __device__ Place place(int i) const { return {static_cast<uint32_t>(i) * stride}; }
 };
 
 // Their bounds: none.
@@ -54,7 +54,7 @@ struct Operand {
   bool along_line;  // which axis neighbouring threads follow, and the four numbers that a thread fetches
   bool packs;       // whether such four lie side by side, aligned, wherever they begin at a multiple of 4
 
-  // The four from (i, p) on; 0 from `lines` and from `end` on. at_line is line.place(i).
+  // The four from (i, p) on; 0 from line.count and from `end` on. at_line is line.place(i).
   template <class Sum>
   __device__ void fetch(int i, const Place& at_line, int p, int end, Sum (&values)[4]) const {
     const bool whole = along_line ? i + 4 <= line.count && p < end : i < line.count && p + 4 <= end;
@@ -69,6 +69,7 @@ struct Operand {
       for (int q = 0; q < 4; ++q) values[q] = static_cast<Sum>(pack.values[q]);
       return;
     }
+    asm volatile("" : "+r"(i));  // else what follows from i is computed before the loop over p, and kept in registers
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
       const int next_i = along_line ? i + q : i, next_p = along_line ? p : p + q;
@@ -110,6 +111,8 @@ struct Tile {
 };
 using LargeTile = Tile<128, 8>;
 using SmallTile = Tile<64, 16>;
+// How many blocks share a multiprocessor: 128 registers a thread, or 80 where that keeps 16 sums of float32.
+template <class Tile, class Sum> inline constexpr int kResident = Tile::kEach * sizeof(Sum) == 16 ? 3 : 2;
 
 // Which four numbers of a step a thread fetches, as (line, p) within the tile: along the line's axis tile/4
 // neighbouring threads share a p; along the depth two share a line, 32 bytes for float32.
@@ -135,7 +138,7 @@ __device__ void store(bool along_line, int2 at, const Sum (&values)[4], Sum (&ti
 
 // Bound by multiply-adds for square matrices: expected at 60 to 75% of the float32 peak with the large tile.
 template <class Tile, class Sum, class A, class B, class C>
-__global__ void __launch_bounds__(kThreads, 2)
+__global__ void __launch_bounds__(kThreads, kResident<Tile, Sum>)
 gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
   constexpr int kTile = Tile::kTile, kDepth = Tile::kDepth, kEach = Tile::kEach, kGroups = kEach / 4;
   alignas(32) __shared__ Sum a_tile[2][kDepth][Tile::kPitch];
@@ -167,15 +170,18 @@ gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
   };
 
   // The rows of a thread are four from 4 * row on in each half of the tile, and so for columns.
+  // Of a lane's number bits 4 and 1 say which row of its warp, bits 3, 2 and 0 which column: lanes that differ in bit 0
+  // read the same of A, those that differ in bit 1 the same of B. Two that do are served at once, in half of the time.
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int row = (warp / 2 * 4 + lane / 8) * 4, column = (warp % 2 * 8 + lane % 8) * 4;
+  const int row = (warp / 2 * 4 + lane / 16 * 2 + lane / 2 % 2) * 4;
+  const int column = (warp % 2 * 8 + lane / 4 % 4 * 2 + lane % 2) * 4;
   Sum sums[kEach][kEach] = {};
   fetch(first);
   keep(0);
-  __syncthreads();
   for (int p = first, half = 0; p < end; p += kDepth, half ^= 1) {
     const bool more = p + kDepth < end;
     if (more) fetch(p + kDepth);
+    __syncthreads();  // behind the reads: the compiler could else move them behind the products that are to hide them
 #pragma unroll
     for (int q = 0; q < kDepth; ++q) {
       Pack<Sum, 4> left[kGroups], right[kGroups];
@@ -190,7 +196,6 @@ gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
         for (int j = 0; j < kEach; ++j) sums[i][j] += left[i / 4].values[i % 4] * right[j / 4].values[j % 4];
     }
     if (more) keep(half ^ 1);
-    __syncthreads();
   }
 
   if (extents.slices > 1)
