@@ -35,7 +35,7 @@ namespace {
 constexpr int kRows = 32, kUnits = 8;
 
 template <class T, int gates, bool transposed, class Finish>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
 step_kernel(const T* a, int depth, const T* W, int rows, int units, const Finish finish) {
   constexpr int kDepth = 512 / sizeof(T), kColumns = kUnits * gates, kQuads = kColumns / 4;
   constexpr int kGroup = kRows / 2 * kQuads, kGroups = kThreads / kGroup;
@@ -47,19 +47,24 @@ step_kernel(const T* a, int depth, const T* W, int rows, int units, const Finish
   const int thread = static_cast<int>(threadIdx.x);
   const int first_unit = static_cast<int>(blockIdx.x) * kUnits, first_row = static_cast<int>(blockIdx.y) * kRows;
   T next_a[kFromA], next_W[kFromW];
+  // A thread brings numbers of one p of `a`, of every kThreads / kDepth-th row, and so of a transposed W, of every such
+  // unit; else those of one unit and gate, of every kThreads / kColumns-th p. Neighbours read neighbours.
   const auto fetch = [&](int first) {
+    constexpr int kRowStep = kThreads / kDepth, kWStep = kThreads / (transposed ? kDepth : kColumns);
+    static_assert(kThreads % kDepth == 0 && kThreads % kColumns == 0);
+    int row = first_row + thread / kDepth, p = first + thread % kDepth;
+    const T* from = a + int64_t{row} * depth + p;
 #pragma unroll
-    for (int k = 0; k < kFromA; ++k) {
-      const int i = thread + k * kThreads, row = first_row + i / kDepth, p = first + i % kDepth;
-      next_a[k] = row < rows && p < depth ? a[int64_t{row} * depth + p] : T{0};
-    }
+    for (int k = 0; k < kFromA; ++k, row += kRowStep, from += int64_t{kRowStep} * depth)
+      next_a[k] = row < rows && p < depth ? *from : T{0};
+    int unit = first_unit + (transposed ? thread / kDepth : thread % kUnits);
+    if (!transposed) p = first + thread / kColumns;
+    const int gate = thread / kUnits % gates;
+    from = W + (transposed ? int64_t{unit} * depth + p : (int64_t{p} * gates + gate) * units + unit);
 #pragma unroll
-    for (int k = 0; k < kFromW; ++k) {  // neighbours read neighbours
-      const int i = thread + k * kThreads;
-      const int unit = first_unit + (transposed ? i / kDepth : i % kUnits), gate = i / kUnits % gates;
-      const int p = first + (transposed ? i % kDepth : i / kColumns);
-      const int64_t at = transposed ? int64_t{unit} * depth + p : (int64_t{p} * gates + gate) * units + unit;
-      next_W[k] = unit < units && p < depth ? W[at] : T{0};
+    for (int k = 0; k < kFromW; ++k, from += int64_t{kWStep} * (transposed ? depth : gates * units)) {
+      next_W[k] = unit < units && p < depth ? *from : T{0};
+      (transposed ? unit : p) += kWStep;
     }
   };
   const auto put = [&] {
