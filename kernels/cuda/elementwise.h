@@ -62,7 +62,7 @@ dense_kernel(Operation operation, int64_t n, Out* out, Input<In>... in) {
   for (int64_t pack = first; pack < packs; pack += stride)
     reinterpret_cast<Pack<Out, width>*>(out)[pack] =
         apply_to_packs<width, Operation, Out>(operation, in.template read<width>(pack)...);
-  for (int64_t i = packs * width + first; i < n; i += stride)
+  if (const int64_t i = packs * width + first; i < n)  // the last few elements are fewer than a block's threads
     out[i] = apply<Operation, Out>(operation, in.template read<1>(i).values[0]...);
 }
 

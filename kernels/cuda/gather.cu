@@ -33,6 +33,7 @@ gather_kernel(const Word* a, int64_t stride, const Index* indices, int64_t count
     const int64_t index = indices[i];
     const bool is_valid = limit.contains(index);
     if (!is_valid && lane == 0) limit.allows(index, i);  // reports it
+#pragma unroll 1  // else the number of rounds is found by a division, in every row
     for (int64_t c = lane; c < width; c += 1 << row_bits)
       out[i * width + c] = is_valid ? a[index * stride + c] : Word{};
   }

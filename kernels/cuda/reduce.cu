@@ -146,10 +146,10 @@ __device__ void store(const Kind& kind, const Job& job, uint32_t result, int64_t
 constexpr int kAtOnce = 4;  // loads that a thread has on the way
 
 // The pack at a position of the reduced plan. Packs of more than one value are read where that has one dimension.
-template <class T, int width>
+template <class T, int width, bool one_dimension = (width > 1)>
 __device__ Pack<T, width> read_pack(const Positions<1>& reduced, const std::byte* from, int64_t position) {
   int64_t offset[1];
-  if (width > 1) reduced.step(position, offset);
+  if (one_dimension) reduced.step(position, offset);
   else reduced.locate(position, offset);
   return *reinterpret_cast<const Pack<T, width>*>(from + offset[0]);
 }
@@ -165,6 +165,7 @@ __device__ void for_each_pack(const Positions<1>& reduced, const std::byte* from
     for (int i = 0; i < kAtOnce; ++i) packs[i] = read_pack<T, width>(reduced, from, p + i * step);
     body(packs, p, kAtOnce);
   }
+#pragma unroll 1
   for (; p < end; p += step) {
     packs[0] = read_pack<T, width>(reduced, from, p);
     body(packs, p, 1);
@@ -194,8 +195,9 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Kind kind, Job job, int 
       Kind::join(partial, run);
     });
     typename Kind::Run run = Kind::begin_run();
+#pragma unroll 1
     for (int64_t p = whole + lane; p < end; p += lanes)
-      kind.add(run, read_pack<T, 1>(job.reduced, from, p).values[0], p);
+      kind.add(run, read_pack<T, 1, (width > 1)>(job.reduced, from, p).values[0], p);
     Kind::join(partial, run);
   }
   partial = join_lanes(partial, lanes, Kind::join);
