@@ -27,6 +27,35 @@ struct Images {
   }
 };
 
+struct Span {
+  int begin, end;
+};
+
+// A PoolingAxis for kernels: in 32 bits, and with a divisor, since a division of 64 bits takes some 25 instructions.
+struct Axis {
+  int extent, windows, kernel, padding;
+  Divisor stride;
+
+  explicit Axis(const PoolingAxis& axis)
+      : extent(static_cast<int>(axis.extent)), windows(static_cast<int>(axis.windows)),
+        kernel(static_cast<int>(axis.kernel)), padding(static_cast<int>(axis.padding)),
+        stride(static_cast<uint32_t>(std::min(axis.stride, kMostPositions))) {
+    if (axis.extent + 2 * axis.padding > kMostPositions)
+      throw_shape_error("pooling: %ld pixels with padding %ld on either side, expected less than 2^31 on a GPU",
+                        axis.extent, axis.padding);
+  }
+
+  __device__ Span pixels(int i) const {
+    const int begin = i * static_cast<int>(stride.extent) - padding;
+    return {begin > 0 ? begin : 0, begin + kernel < extent ? begin + kernel : extent};
+  }
+  // The windows that cover a pixel.
+  __device__ Span windows_over(int pixel) const {
+    const int last = stride.divide(pixel + padding), reach = pixel + padding - kernel;
+    return {reach < 0 ? 0 : static_cast<int>(stride.divide(reach)) + 1, last + 1 < windows ? last + 1 : windows};
+  }
+};
+
 // Calls body(n, y, x, c) for each number of some images, one thread for each.
 struct Places {
   uint32_t size;
@@ -38,7 +67,8 @@ struct Places {
     const uint32_t stride = gridDim.x * blockDim.x;
     for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < size; i += stride) {
       const uint32_t pixel = channels.divide(i), row = width.divide(pixel), image = height.divide(row);
-      body(first_image + image, row - image * height.extent, pixel - row * width.extent, i - pixel * channels.extent);
+      body(first_image + image, static_cast<int>(row - image * height.extent),
+           static_cast<int>(pixel - row * width.extent), static_cast<int>(i - pixel * channels.extent));
     }
   }
 };
@@ -61,13 +91,13 @@ void for_each_place(const Array& images, const Launch& start) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-max_kernel(Places places, PoolingAxis rows, PoolingAxis columns, Images<const T> x, Images<T> out) {
-  places.for_each([&](int64_t n, int64_t i, int64_t j, int64_t c) {
+max_kernel(Places places, Axis rows, Axis columns, Images<const T> x, Images<T> out) {
+  places.for_each([&](int64_t n, int i, int j, int c) {
     using Value = Compute<T>;
-    const Range ys = rows.pixels(i), xs = columns.pixels(j);
+    const Span ys = rows.pixels(i), xs = columns.pixels(j);
     Value largest = -static_cast<Value>(INFINITY);
-    for (int64_t row = ys.begin; row < ys.end; ++row)
-      for (int64_t column = xs.begin; column < xs.end; ++column) {
+    for (int row = ys.begin; row < ys.end; ++row)
+      for (int column = xs.begin; column < xs.end; ++column) {
         const Value value = static_cast<Value>(x.at(n, row, column, c));
         if ((value > largest) | (value != value)) largest = value;
       }
@@ -77,12 +107,12 @@ max_kernel(Places places, PoolingAxis rows, PoolingAxis columns, Images<const T>
 
 // Whether x at (row, column) is the first of the largest numbers, or of the NaNs, of a window.
 template <class T>
-__device__ bool is_largest(const Images<const T>& x, int64_t n, int64_t row, int64_t column, int64_t c, Range ys, Range xs) {
+__device__ bool is_largest(const Images<const T>& x, int64_t n, int row, int column, int c, Span ys, Span xs) {
   using Value = Compute<T>;
   const Value mine = static_cast<Value>(x.at(n, row, column, c));
   bool earlier = true;
-  for (int64_t i = ys.begin; i < ys.end; ++i)
-    for (int64_t j = xs.begin; j < xs.end; ++j) {
+  for (int i = ys.begin; i < ys.end; ++i)
+    for (int j = xs.begin; j < xs.end; ++j) {
       if (i == row && j == column) {
         earlier = false;
         continue;
@@ -96,13 +126,13 @@ __device__ bool is_largest(const Images<const T>& x, int64_t n, int64_t row, int
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-max_backward_kernel(Places places, PoolingAxis rows, PoolingAxis columns, Images<const T> x,
-                    Images<const T> grad_out, Images<T> grad_x) {
-  places.for_each([&](int64_t n, int64_t row, int64_t column, int64_t c) {
-    const Range is = rows.windows_over(row), js = columns.windows_over(column);
+max_backward_kernel(Places places, Axis rows, Axis columns, Images<const T> x, Images<const T> grad_out,
+                    Images<T> grad_x) {
+  places.for_each([&](int64_t n, int row, int column, int c) {
+    const Span is = rows.windows_over(row), js = columns.windows_over(column);
     Compute<T> sum = 0;
-    for (int64_t i = is.begin; i < is.end; ++i)
-      for (int64_t j = js.begin; j < js.end; ++j)
+    for (int i = is.begin; i < is.end; ++i)
+      for (int j = js.begin; j < js.end; ++j)
         if (is_largest(x, n, row, column, c, rows.pixels(i), columns.pixels(j)))
           sum += static_cast<Compute<T>>(grad_out.at(n, i, j, c));
     grad_x.at(n, row, column, c) = static_cast<T>(sum);
@@ -112,14 +142,13 @@ max_backward_kernel(Places places, PoolingAxis rows, PoolingAxis columns, Images
 // The sum of what is met, pixels of a window or windows of a pixel, divided by the area of a window.
 template <class T, bool backward>
 __global__ void __launch_bounds__(kThreads)
-average_kernel(Places places, PoolingAxis rows, PoolingAxis columns, Compute<T> area, Images<const T> from,
-               Images<T> to) {
-  places.for_each([&](int64_t n, int64_t y, int64_t x, int64_t c) {
-    const Range ys = backward ? rows.windows_over(y) : rows.pixels(y);
-    const Range xs = backward ? columns.windows_over(x) : columns.pixels(x);
+average_kernel(Places places, Axis rows, Axis columns, Compute<T> area, Images<const T> from, Images<T> to) {
+  places.for_each([&](int64_t n, int y, int x, int c) {
+    const Span ys = backward ? rows.windows_over(y) : rows.pixels(y);
+    const Span xs = backward ? columns.windows_over(x) : columns.pixels(x);
     Compute<T> sum = 0;
-    for (int64_t i = ys.begin; i < ys.end; ++i)
-      for (int64_t j = xs.begin; j < xs.end; ++j) sum += static_cast<Compute<T>>(from.at(n, i, j, c));
+    for (int i = ys.begin; i < ys.end; ++i)
+      for (int j = xs.begin; j < xs.end; ++j) sum += static_cast<Compute<T>>(from.at(n, i, j, c));
     to.at(n, y, x, c) = static_cast<T>(sum / area);
   });
 }
@@ -130,8 +159,8 @@ void average(const char* op, const PoolingGeometry& geometry, const Array& from,
     using T = decltype(zero);
     const auto kernel = static_cast<Compute<T>>(geometry.rows.kernel);
     for_each_place(to, [&](const Places& places, unsigned blocks) {
-      launch(average_kernel<T, backward>, blocks, kThreads, places, geometry.rows, geometry.columns, kernel * kernel,
-             Images<const T>(from), Images<T>(to));
+      launch(average_kernel<T, backward>, blocks, kThreads, places, Axis(geometry.rows), Axis(geometry.columns),
+             kernel * kernel, Images<const T>(from), Images<T>(to));
     });
   });
 }
@@ -143,7 +172,7 @@ void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
   dispatch_floating("max_pool2d", x.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_each_place(out, [&](const Places& places, unsigned blocks) {
-      launch(max_kernel<T>, blocks, kThreads, places, geometry.rows, geometry.columns, Images<const T>(x),
+      launch(max_kernel<T>, blocks, kThreads, places, Axis(geometry.rows), Axis(geometry.columns), Images<const T>(x),
              Images<T>(out));
     });
   });
@@ -157,8 +186,8 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
   dispatch_floating("max_pool2d_backward", x.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_each_place(grad_x, [&](const Places& places, unsigned blocks) {
-      launch(max_backward_kernel<T>, blocks, kThreads, places, geometry.rows, geometry.columns, Images<const T>(x),
-             Images<const T>(grad_out), Images<T>(grad_x));
+      launch(max_backward_kernel<T>, blocks, kThreads, places, Axis(geometry.rows), Axis(geometry.columns),
+             Images<const T>(x), Images<const T>(grad_out), Images<T>(grad_x));
     });
   });
 }
