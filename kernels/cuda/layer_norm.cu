@@ -74,7 +74,7 @@ constexpr int kGradientLanes = 512;  // threads hold two values for each element
 //     grad_x = (g - mean(g) - x_hat mean(g x_hat)) / sqrt(variance + eps)
 // rows: (x, grad_out, mean, variance, grad_x)
 template <class T, int width>
-__global__ void __launch_bounds__(kGradientLanes)
+__global__ void __launch_bounds__(kGradientLanes, width > 1 && sizeof(T) < 8 ? 2 : 1)  // 2: 64 registers a thread
 layer_norm_gradient_kernel(Rows<5> rows, Parameter<T> weight, Parameter<T> stored_mean, Parameter<T> stored_variance,
                            double eps) {
   using Value = Compute<T>;

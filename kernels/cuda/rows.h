@@ -53,9 +53,11 @@ struct Tile {
   template <class Body>
   static __device__ void for_each(int64_t first, int64_t channels, int lanes, int lane, const Body& body) {
 #pragma unroll
-    for (int i = 0; i < kHeld<T>; ++i) {
-      const int64_t c = first + (int64_t{i / width} * lanes + lane) * width + i % width;
-      if (c < channels) body(i, c);
+    for (int pack = 0; pack < kHeld<T> / width; ++pack) {
+      const int64_t c = first + (int64_t{pack} * lanes + lane) * width;
+      if (c >= channels) continue;
+#pragma unroll
+      for (int j = 0; j < width; ++j) body(pack * width + j, c + j);
     }
   }
 
