@@ -121,6 +121,8 @@ struct Recipe {
       NEEDLE_CUDA(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value));
     };
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kWorkspace));
+    // Parts of a long sum are added in the compute type: else those of half types are rounded to them before.
+    prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, a_matrix.alignment());
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, b_matrix.alignment());
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, out_matrix.alignment());

@@ -24,6 +24,7 @@ struct cublasLtMatrixLayoutOpaque {
 struct cublasLtMatmulPreferenceOpaque {
   uint64_t workspace = 0;
   uint32_t alignment[4] = {256, 256, 256, 256};  // of a, b, c, d
+  uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_MASK;  // how the parts of a sum may be added
 };
 
 namespace {
@@ -141,12 +142,14 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
                                                     cublasLtMatmulPreferenceAttributes_t attribute, const void* value,
                                                     size_t nbytes) {
   if (attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) return set(preference->workspace, value, nbytes);
+  if (attribute == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK) return set(preference->reduction, value, nbytes);
   const int operand = attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES;
   if (operand < 0 || operand > 3) return CUBLAS_STATUS_INVALID_VALUE;
   return set(preference->alignment[operand], value, nbytes);
 }
 
-// One way: its first four numbers are the alignments that it was found for, the fifth its workspace.
+// One way: its first four numbers are the alignments that it was found for, the fifth its workspace, the sixth whether the
+// two halves of a sum are rounded to the result's dtype before they are added.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d,
@@ -159,6 +162,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   results[0] = {};
   for (int i = 0; i < 4; ++i) results[0].algo.data[i] = preference->alignment[i];
   results[0].algo.data[4] = results[0].workspaceSize = preference->workspace >= kWorkspace ? kWorkspace : 0;
+  results[0].algo.data[5] = (preference->reduction & ~CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE) != 0;
   results[0].state = CUBLAS_STATUS_SUCCESS;
   *count = 1;
   return CUBLAS_STATUS_SUCCESS;
@@ -181,6 +185,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
   if (desc->epilogue != CUBLASLT_EPILOGUE_DEFAULT && !desc->bias) return CUBLAS_STATUS_INVALID_VALUE;
   const Number type = number(d_layout->type);
   const double scale = cuda_emulation::factor(type, alpha), kept = cuda_emulation::factor(type, beta);
+  const bool rounds_parts = algorithm->data[5] != 0;
   cuda_emulation::submit(stream, [=, desc = *desc, x = *a_layout, y = *b_layout, out = *d_layout] {
     if (workspace_bytes) std::memset(workspace, 0xcd, workspace_bytes);
     const bool tf32 = desc.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
@@ -194,11 +199,19 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     for (int64_t batch = 0; batch < out.batch; ++batch)
       for (int64_t j = 0; j < out.columns; ++j)
         for (int64_t i = 0; i < out.rows; ++i) {
-          double sum = 0;
-          for (int64_t k = 0; k < length; ++k)
-            sum += read(a, batch * x.stride + i * x_row + k * x_step) *
-                   read(b, batch * y.stride + k * y_step + j * y_column);
           const int64_t place = batch * out.stride + i + j * out.leading;
+          double sum = 0, part = 0;
+          for (int64_t k = 0; k < length; ++k) {
+            part += read(a, batch * x.stride + i * x_row + k * x_step) *
+                    read(b, batch * y.stride + k * y_step + j * y_column);
+            if (k != length / 2 && k != length - 1) continue;
+            if (rounds_parts && kept == 0) {
+              cuda_emulation::store(type, d, place, part);
+              part = cuda_emulation::load(type, d, place);
+            }
+            sum += part;
+            part = 0;
+          }
           sum *= scale;
           if (kept != 0) sum += kept * cuda_emulation::load(type, c, place);
           if (desc.epilogue != CUBLASLT_EPILOGUE_DEFAULT) sum += cuda_emulation::load(type, desc.bias, i);
