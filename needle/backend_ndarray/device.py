@@ -10,7 +10,7 @@ import types
 import numpy as np
 
 from needle.backend_ndarray.dtype import DType, as_dtype
-from needle.errors import DeviceError
+from needle.errors import DeviceError, OutOfMemoryError
 
 
 class Device:
@@ -29,7 +29,7 @@ class Device:
         try:
             kernels = importlib.import_module(f"needle.backend_ndarray.{module}")
             self._kernels = kernels if self.is_host else kernels.device(index)
-        except DeviceError as error:
+        except (DeviceError, OutOfMemoryError) as error:  # the latter where other programs have a GPU's memory
             self.reason = f"{self!r} is not available: {error}"
         except ModuleNotFoundError as error:
             self.reason = f"{self!r} is not available: its kernels are not in this build of Needle ({error})"

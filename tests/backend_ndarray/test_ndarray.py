@@ -1,5 +1,8 @@
 """NDArray's views, copies and conversions against NumPy's, on every device."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -187,6 +190,15 @@ def test_devices_do_not_mix():
     with pytest.raises(DeviceError, match=f"{enabled[0]!r} and {enabled[1]!r}".replace("(", r"\(").replace(")", r"\)")):
         a + b
     np.testing.assert_array_equal((a + b.to(a.device)).numpy(), [0, 0])
+
+
+def test_a_device_whose_memory_others_have_taken_says_so(monkeypatch):
+    def device(index):
+        raise OutOfMemoryError("cudaSetDevice: out of memory (cudaErrorMemoryAllocation)")
+
+    monkeypatch.setitem(sys.modules, "needle.backend_ndarray.backend_full", types.SimpleNamespace(device=device))
+    full = nd.Device("cuda", "backend_full", 1)
+    assert not full.enabled() and full.reason.startswith("cuda(1) is not available: cudaSetDevice: out of memory")
 
 
 def test_a_missing_device_says_why():
