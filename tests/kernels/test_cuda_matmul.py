@@ -35,8 +35,9 @@ def test_slices(dtype):
 
 
 @pytest.mark.parametrize("layout", [(False, False), (True, True)], ids=str)
-def test_large_tiles(layout):  # two of 128 x 128 for each of a batch of matrices, so that they fill the device
-    a, b = np.random.randn(132, 130, 9).astype(np.float32), np.random.randn(132, 9, 20).astype(np.float32)
+@pytest.mark.parametrize("m, k, n", [(130, 9, 20), (132, 20, 20)], ids=["one by one", "by packs"])
+def test_large_tiles(m, k, n, layout):  # two of 128 x 128 for each of a batch of matrices, so that they fill the device
+    a, b = np.random.randn(132, m, k).astype(np.float32), np.random.randn(132, k, n).astype(np.float32)
     arrays = [nd.array(np.swapaxes(v, 1, 2).copy() if t else v, "float32", ndl.cuda()) for v, t in zip((a, b), layout)]
     product = matmul(*(v.permute(0, 2, 1) if t else v for v, t in zip(arrays, layout))).numpy()
     np.testing.assert_allclose(product, a @ b, rtol=1e-5, atol=1e-5)
