@@ -25,15 +25,35 @@ def _nothing(**_: int) -> dict[str, float]:
     return {}
 
 
-def _lstm(hidden: int) -> Row:
-    sizes = {"vocabulary": 10000, "hidden": hidden, "layers": 2, "steps": 35, "batch": 20}
+def _product(size: int, dtype: str = "float32", gpu: bool = True) -> Row:
+    work = "matmul" if dtype == "float32" else f"matmul_{dtype}"
+    name = "_".join([work] + [str(size)] * (size > 2048))
+    title = f"matrix product {size} x {size}" + f", {dtype}" * gpu
+    return Row(name, title, work, dict.fromkeys("mkn", size), _matmul, gpu=gpu, dtype=dtype)
+
+
+def _resnet9(amp: str = "") -> Row:
+    title = "training step: course ResNet-9, batch 128, Adam"
+    if not amp:
+        return Row("resnet9", title, "resnet9_step", {"batch": 128}, _images, images=True, compiled=True)
     return Row(
-        f"lstm_{hidden}", f"training step: LSTM 2 x {hidden}, T 35, batch 20, SGD, clipping", "lstm_step", sizes, _words
-    )
+        f"resnet9_{amp}", f"{title}, AMP {amp}", f"resnet9_step_{amp}", {"batch": 128}, _images,
+        images=True, compiled=True, gpu=True, dtype=amp,
+    )  # fmt: skip
+
+
+def _lstm(hidden: int, amp: str = "", gpu: bool = False) -> Row:
+    sizes = {"vocabulary": 10000, "hidden": hidden, "layers": 2, "steps": 35, "batch": 20}
+    title = f"training step: LSTM 2 x {hidden}, T 35, batch 20, SGD, clipping"
+    if not amp:
+        return Row(f"lstm_{hidden}", title, "lstm_step", sizes, _words, gpu=gpu)
+    return Row(f"lstm_{hidden}_{amp}", f"{title}, AMP {amp}", f"lstm_step_{amp}", sizes, _words, gpu=True, dtype=amp)
 
 
 ROWS = [
-    Row("matmul", "matrix product 2048 x 2048", "matmul", {"m": 2048, "k": 2048, "n": 2048}, _matmul),
+    _product(2048, gpu=False),
+    _product(8192),
+    *(_product(size, dtype) for dtype in ("tf32", "bfloat16") for size in (2048, 8192)),
     Row(
         "conv",
         "convolution 32 x 224 x 224 x 3, 7 x 7, stride 2, 64 channels",
@@ -50,15 +70,12 @@ ROWS = [
         _nothing,
         images=True,
     ),
-    Row(
-        "resnet9",
-        "training step: course ResNet-9, batch 128, Adam",
-        "resnet9_step",
-        {"batch": 128},
-        _images,
-        images=True,
-    ),
+    _resnet9(),
+    _resnet9("bfloat16"),
+    _resnet9("float16"),
     _lstm(200),
     _lstm(512),
+    _lstm(650, gpu=True),
+    _lstm(650, "bfloat16"),
     Row("add", "one small operation: x + y of 16 numbers", "add", {"n": 16}, _nothing),
 ]

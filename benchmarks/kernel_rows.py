@@ -100,7 +100,7 @@ def _matmul_rows() -> list[Row]:
     # PyTorch 2.13 takes two seconds for a float16 product of that size, without AVX-512's instructions for them.
     for dtype, itemsize, size in (("float64", 8, 1024), ("float16", 2, 256), ("bfloat16", 2, 1024)):
         sizes, title = dict.fromkeys("mkn", size), f"matmul {size} x {size} x {size}, {dtype}"
-        rows.append(_row(f"matmul_{dtype}", title, sizes, _matmul_of(itemsize)))
+        rows.append(Row(f"matmul_{dtype}", title, f"matmul_{dtype}", sizes, _matmul_of(itemsize), dtype=dtype))
     return rows
 
 
@@ -136,6 +136,26 @@ def _reduction_rows() -> list[Row]:
             name = f"{function}_{title.removeprefix('of ')}"
             rows.append(_row(name, f"{function} {title}, 4096 x 4096", sizes, _moved(1), f"reduce_{function}"))
     return rows
+
+
+def _large_rows() -> list[Row]:
+    """What is bound by memory, beyond a GPU's caches of some 50 MB, too: 256 MiB and more."""
+    images, matrix = {"batch": 320, "channels": 64, "size": 56}, {"rows": 16384, "columns": 4096}
+    rows = [
+        ("add", "x + y of 64M", {"n": 2**26}, _moved(3), "add", False),
+        *(
+            (f"sum_{title}", f"sum of {title}, 16384 x 4096", {**matrix, "axis": axis}, _moved(1), "reduce_sum", False)
+            for axis, title in ((0, "columns"), (1, "rows"), (2, "all"))
+        ),
+        ("softmax", "softmax 16384 x 4096", matrix, _moved(2), "softmax", False),
+        ("layer_norm_training", "layer norm 16384 x 4096, f + b", matrix, _moved(5), "layer_norm_training", False),
+        ("batch_norm", "batch norm 320x64x56x56", images, _moved(3), "batch_norm", True),
+        ("batch_norm_training", "batch norm 320x64x56x56, f + b", images, _moved(8), "batch_norm_training", True),
+    ]
+    return [
+        Row(f"{name}_large", title, work, sizes, amounts, images=is_images, gpu=True)
+        for name, title, sizes, amounts, work, is_images in rows
+    ]
 
 
 _IMAGES = {"batch": 32, "channels": 64, "size": 56}
@@ -188,4 +208,5 @@ ROWS = [
     _row("sgd_step", "SGD, 40 x 160,000 numbers", _PARAMETERS, _moved(3)),
     _row("adam_step", "Adam, 40 x 160,000 numbers", _PARAMETERS, _moved(7)),
     _row("dropout_mask", "dropout mask of 16M", {"n": 2**24}, _moved(1)),
+    *_large_rows(),
 ]

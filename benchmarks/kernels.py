@@ -12,44 +12,46 @@ from __future__ import annotations
 from absl import flags
 
 from benchmarks import machine, plots, report
-from benchmarks.contest import compete, contenders, start
+from benchmarks.contest import compete, start
 from benchmarks.kernel_rows import ROWS
-from benchmarks.program import all_results, chosen_rows, define_flags, json_file
+from benchmarks.program import all_results, chosen_rows, define_flags, everybody, json_file, text_or_error
 from experiments.command_line import FLAGS, notice, run_program, user_path
 
 PROGRAM = "kernels"
 
 define_flags(ROWS, runs=10)
-flags.DEFINE_string("plots", None, "Folder for the plots, ratio.png and roofline.png.")
+flags.DEFINE_string("plots", None, "Folder for the plots, ratio_cpu.png, roofline_cpu.png and so on.")
 
 
 def main() -> str:
-    rows, path = chosen_rows(ROWS), json_file()
+    path, contenders = json_file(), everybody()
+    rows = chosen_rows(ROWS, contenders)
     folder = None if FLAGS.plots is None else user_path(FLAGS.plots)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    everybody = contenders()
     load = machine.OtherLoad()
     measured = []
-    with start(everybody, FLAGS.threads) as workers:
+    with start(contenders, FLAGS.threads) as workers:
         notice("peaks of this machine ...")
         peaks = machine.measure_peaks(workers, FLAGS.quick)
         for row in rows:
             notice(f"{row.title} ...")
             sizes = row.sizes_for(FLAGS.quick)
-            measured.append(report.as_json(row, sizes, compete(row, sizes, workers, FLAGS.runs)))
+            measured.append(report.as_json(row, sizes, *compete(row, sizes, workers, FLAGS.runs)))
             machine.add_share_of_bound(measured[-1], peaks)
-    results = all_results(PROGRAM, everybody, load, measured, peaks=peaks)
+    results = all_results(PROGRAM, contenders, load, measured, peaks=peaks)
     if path is not None:
         report.write_json(path, results)
-    if folder is not None:
-        plots.draw_ratios(results, folder / "ratio.png")
-        plots.draw_roofline(results, folder / "roofline.png")
+    for device in peaks if folder is not None else ():
+        plots.draw_ratios(results, device, folder / f"ratio_{device}.png")
+        plots.draw_roofline(results, device, folder / f"roofline_{device}.png")
     reached = [
-        f"peak      {report.number(peak['per_second'])} {unit}/s, {peak['by']}: {peak['how']}"
-        for unit, peak in peaks.items()
+        f"peak      {report.number(peak['per_second'])} {unit.split()[0]}/s, {peak['by']}: {peak['how']}"
+        for units in peaks.values()
+        for unit, peak in units.items()
     ]
-    return report.text(results, "share of bound", lambda result: f"{result['share_of_bound']:.0%}", reached)
+    text = report.text(results, "share of bound", lambda result: f"{result['share_of_bound']:.0%}", reached)
+    return text_or_error(text, results)
 
 
 if __name__ == "__main__":

@@ -36,26 +36,27 @@ def configure(device: str) -> None:
 def versions() -> dict[str, str]:
     if _device.is_host:
         return {"needle": f"{__version__}, {_device.kernels.level()} kernels"}
-    return {"GPU": _device.kernels.backend.device_names()[_device.index]}
+    return {"needle": __version__, "GPU": _device.kernels.backend.device_names()[_device.index]}
 
 
 def threads() -> int:
     return ndl.get_num_threads()
 
 
+def has_device() -> bool:
+    return not _device.is_host
+
+
 def synchronize() -> None:
-    if not _device.is_host:
-        _device.kernels.synchronize()
+    _device.kernels.synchronize()
 
 
 def begin_peak_memory() -> None:
-    if not _device.is_host:
-        ndl.reset_peak_memory(_device)
+    ndl.reset_peak_memory(_device)
 
 
-def peak_memory() -> int | None:
-    """None for the host, whose processes the system watches."""
-    return None if _device.is_host else ndl.memory_stats(_device)["peak"]
+def peak_memory() -> int:
+    return ndl.memory_stats(_device)["peak"]
 
 
 def _tensor(values: np.ndarray, requires_grad: bool = False) -> Tensor:
@@ -85,6 +86,18 @@ def matmul_batched(batch: int, m: int, k: int, n: int) -> Work:
 def _matmul_of(dtype: str, m: int, k: int, n: int) -> Work:
     a, b = (Tensor(values, device=_device, dtype=dtype) for values in (normal(m, k), normal(k, n, seed=1)))
     return lambda: a @ b
+
+
+def matmul_tf32(**sizes: int) -> Work:
+    product = matmul(**sizes)
+
+    def run() -> Tensor:
+        ndl.set_float32_matmul_precision("high")
+        out = product()
+        ndl.set_float32_matmul_precision("highest")
+        return out
+
+    return run
 
 
 def matmul_float64(**sizes: int) -> Work:
@@ -351,23 +364,34 @@ def adam_step(tensors: int, elements: int) -> Work:
 # Training steps of whole models
 
 
-def resnet9_step(batch: int) -> Work:
+def resnet9_step(batch: int, dtype: str | None = None) -> Work:
     model = ResNet9(num_classes=10, device=_device)
     optimizer = optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-3)
     loss_function = nn.SoftmaxLoss()
+    scaler = ndl.amp.GradScaler(enabled=dtype == "float16")
     x, labels = _tensor(normal(batch, 3, 32, 32)), _tensor(integers(batch, below=10))
 
     def run() -> Tensor:
-        loss = loss_function(model(x), labels)
+        with _autocast(dtype):
+            loss = loss_function(model(x), labels)
         optimizer.reset_grad()
-        loss.backward()
-        optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return loss
 
     return run
 
 
-def lstm_step(vocabulary: int, hidden: int, layers: int, steps: int, batch: int) -> Work:
+def resnet9_step_bfloat16(batch: int) -> Work:
+    return resnet9_step(batch, "bfloat16")
+
+
+def resnet9_step_float16(batch: int) -> Work:
+    return resnet9_step(batch, "float16")
+
+
+def lstm_step(vocabulary: int, hidden: int, layers: int, steps: int, batch: int, dtype: str | None = None) -> Work:
     model = LanguageModel(vocabulary, hidden, layers, device=_device)
     optimizer = optim.SGD(model.parameters(), lr=1.0)
     loss_function = nn.SoftmaxLoss()
@@ -376,9 +400,10 @@ def lstm_step(vocabulary: int, hidden: int, layers: int, steps: int, batch: int)
 
     def run() -> Tensor:
         nonlocal state
-        logits, after = model(x, state)
+        with _autocast(dtype):
+            logits, after = model(x, state)
+            loss = loss_function(logits, labels)
         state = tuple(part.detach() for part in after)
-        loss = loss_function(logits, labels)
         optimizer.reset_grad()
         loss.backward()
         optimizer.clip_grad_norm(5.0)
@@ -386,3 +411,12 @@ def lstm_step(vocabulary: int, hidden: int, layers: int, steps: int, batch: int)
         return loss
 
     return run
+
+
+def lstm_step_bfloat16(**sizes: int) -> Work:
+    return lstm_step(dtype="bfloat16", **sizes)
+
+
+def _autocast(dtype: str | None) -> ndl.autocast:
+    """Mixed precision, or none where `dtype` is None."""
+    return ndl.autocast(dtype or "bfloat16", enabled=dtype is not None)

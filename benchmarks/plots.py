@@ -21,12 +21,14 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 _INK = "#333333"
 
 
-def draw_ratios(results: dict[str, Any], path: Path) -> None:
+def draw_ratios(results: dict[str, Any], device: str, path: Path) -> None:
     """A line for each row: how many times as fast as the best peer each contender of ours is, on a logarithmic axis.
+
+    Both there, on this device.
 
     The number on the right is of the last contender, which is the default.
     """
-    rows = [row for row in results["rows"] if any(r["ratio_to_best_peer"] for r in row["results"])]
+    rows = [row for row in _rows_of_ours(results, device) if any(r["ratio_to_best_peer"] for r in row["results"])]
     names = _names_of_ours(rows)
     figure = Figure(figsize=(8.5, 1.5 + 0.17 * len(rows)), dpi=140, layout="constrained")
     axes = figure.subplots()
@@ -39,7 +41,7 @@ def draw_ratios(results: dict[str, Any], path: Path) -> None:
         ]
         axes.plot(*zip(*points), linestyle="none", markersize=5, alpha=0.8, label=name, **_point_style(index))
     for place, row in enumerate(rows):
-        ratios = [result["ratio_to_best_peer"] for result in row["results"] if result["ours"]]
+        ratios = [result["ratio_to_best_peer"] for result in row["results"]]
         axes.hlines(place, min(ratios), max(ratios), color=_INK, linewidth=0.5, zorder=1)
         axes.annotate(
             f"{ratios[-1]:.2f}", (1, place), (4, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
@@ -55,14 +57,15 @@ def draw_ratios(results: dict[str, Any], path: Path) -> None:
     _finish(figure, results, path)
 
 
-def draw_roofline(results: dict[str, Any], path: Path) -> None:
+def draw_roofline(results: dict[str, Any], device: str, path: Path) -> None:
     """A point for each row with arithmetic to count and each contender of ours, under the two bounds.
 
-    x: floating-point operations per byte that must be moved; y: operations per second. The bounds are the measured
-    peak (flat) and the measured bandwidth (sloped).
+    On this device, in float32. x: floating-point operations per byte that must be moved; y: operations per second. The
+    bounds are the measured peak (flat) and the measured bandwidth (sloped).
     """
-    rows = [row for row in results["rows"] if "GFLOP" in row["amounts"]]
-    peak, bandwidth = (results["peaks"][unit]["per_second"] for unit in ("GFLOP", "GB"))
+    rows = [row for row in _rows_of_ours(results, device) if "GFLOP" in row["amounts"] and row["dtype"] == "float32"]
+    peaks = results["peaks"][device]
+    peak, bandwidth = (peaks[unit]["per_second"] for unit in ("GFLOP", "GB"))
     figure = Figure(figsize=(8.5, 5.6), dpi=140, layout="constrained")
     axes = figure.subplots()
     for index, name in enumerate(_names_of_ours(rows)):
@@ -76,7 +79,7 @@ def draw_roofline(results: dict[str, Any], path: Path) -> None:
     intensities = [row["amounts"]["GFLOP"] / row["amounts"]["GB"] for row in rows] + [peak / bandwidth]
     ends = [min(intensities) / 2, peak / bandwidth, max(intensities) * 2]
     axes.plot(ends, [min(peak, bandwidth * end) for end in ends], color=_INK, linewidth=1.2)
-    bounds = f"bounds: {number(peak)} GFLOP/s ({results['peaks']['GFLOP']['how']}), {number(bandwidth)} GB/s (copy)"
+    bounds = f"bounds: {number(peak)} GFLOP/s ({peaks['GFLOP']['how']}), {number(bandwidth)} GB/s (copy)"
     axes.annotate(bounds, (0.02, 0.97), xycoords="axes fraction", va="top", fontsize=8, color=_INK)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -84,7 +87,7 @@ def draw_roofline(results: dict[str, Any], path: Path) -> None:
     axes.set_xlabel("FLOP per byte of operands and results")
     axes.set_ylabel("GFLOP/s")
     for row in rows:
-        best = max((r for r in row["results"] if r["ours"]), key=lambda r: r["per_second"]["GFLOP"])
+        best = max(row["results"], key=lambda r: r["per_second"]["GFLOP"])
         if best["share_of_bound"] < 0.4:  # the ones to work on
             place = (row["amounts"]["GFLOP"] / row["amounts"]["GB"], best["per_second"]["GFLOP"])
             label = row["row"].replace("_", " ")
@@ -93,9 +96,17 @@ def draw_roofline(results: dict[str, Any], path: Path) -> None:
     _finish(figure, results, path)
 
 
+def _rows_of_ours(results: dict[str, Any], device: str) -> list[dict[str, Any]]:
+    """The rows that our contenders on this device have results for, with these alone."""
+    rows = [
+        row | {"results": [r for r in row["results"] if r["ours"] and r["device"] == device]} for row in results["rows"]
+    ]
+    return [row for row in rows if row["results"]]
+
+
 def _names_of_ours(rows: list[dict[str, Any]]) -> list[str]:
     """Our contenders that have results, in their order."""
-    return list(dict.fromkeys(r["contender"] for row in rows for r in row["results"] if r["ours"]))
+    return list(dict.fromkeys(r["contender"] for row in rows for r in row["results"]))
 
 
 def _point_style(index: int) -> dict[str, str]:

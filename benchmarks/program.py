@@ -10,9 +10,10 @@ from typing import Any
 from absl import flags
 
 from benchmarks import machine
-from benchmarks.contest import Contender
+from benchmarks.contest import DEVICES, Contender, ContestError, contenders
 from benchmarks.row import Row
 from experiments.command_line import FLAGS, user_path
+from needle.errors import DeviceError
 
 flags.disclaim_key_flags()  # the flags defined here belong to the program that calls define_flags
 
@@ -32,13 +33,36 @@ def define_flags(rows: list[Row], runs: int) -> None:
     flags.register_validator("only", known)
     flags.DEFINE_integer("runs", runs, "Turns that each contender has, after warm-up.", lower_bound=1)
     flags.DEFINE_integer("threads", cores, "Threads of each contender; by default one per core.", lower_bound=1)
+    flags.DEFINE_enum("device", None, DEVICES, "The device to measure on; by default all that there are.")
+    flags.DEFINE_string("pytorch_python", None, "PyTorch's interpreter, where PyTorch is not installed for this one.")
     flags.DEFINE_string("json", None, "File for the same results as JSON.")
     flags.DEFINE_bool("quick", False, "Take tiny sizes, which say nothing about speed, to see whether all works.")
 
 
-def chosen_rows(rows: list[Row]) -> list[Row]:
-    """Those of --only."""
-    return [row for row in rows if not FLAGS.only or any(fnmatch.fnmatch(row.name, name) for name in FLAGS.only)]
+def everybody() -> list[Contender]:
+    """Those of --device, and of --pytorch_python."""
+    python = FLAGS.pytorch_python
+    if python is not None and "/" in python:
+        python = str(user_path(python))
+    return contenders(DEVICES if FLAGS.device is None else (FLAGS.device,), python)
+
+
+def chosen_rows(rows: list[Row], everybody: list[Contender]) -> list[Row]:
+    """Those of --only in which somebody of ours takes part. Raises DeviceError where there are none."""
+    wanted = [row for row in rows if not FLAGS.only or any(fnmatch.fnmatch(row.name, name) for name in FLAGS.only)]
+    chosen = [row for row in wanted if any(contender.ours and contender.takes_part(row) for contender in everybody)]
+    if not chosen:
+        raise DeviceError(f"only GPUs take part in {', '.join(row.name for row in wanted)}")
+    return chosen
+
+
+def text_or_error(text: str, results: dict[str, Any]) -> str:
+    """The text of the results. Where somebody failed, prints it and raises ContestError."""
+    failures = [failure for row in results["rows"] for failure in row["failures"]]
+    if failures:
+        print(text, flush=True)
+        raise ContestError(f"{len(failures)} failures; the first: {failures[0]}")
+    return text
 
 
 def all_results(

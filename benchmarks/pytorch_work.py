@@ -14,44 +14,54 @@ from benchmarks.inputs import chain_of_8, integers, normal, reduced_axis
 
 Work = Callable[[], Any]
 
+_device = torch.device("cpu")  # set_default_device would slow down every call a little
 _memory_format = torch.contiguous_format
+_compiled = False
 
 
-def configure(channels_last: bool, device: str = "cpu") -> None:
-    """Chooses the order in memory of images, and of the weights of convolutions, and the device."""
-    global _memory_format
-    torch.set_default_device(device)
+def configure(channels_last: bool = False, device: str = "cpu", compiled: bool = False) -> None:
+    """Chooses the order in memory of images and weights of convolutions, the device, and whether models are compiled.
+
+    No TF32, as with Needle: PyTorch would let cuDNN use it. cuDNN may try its algorithms in the warm-up and take the
+    fastest, as those who train on images of one size have it do.
+    """
+    global _device, _memory_format, _compiled
+    _device, _compiled = torch.device(device), compiled
     _memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
 
 
 def versions() -> dict[str, str]:
-    return {"torch": torch.__version__}
+    versions = {"torch": torch.__version__}
+    if has_device():
+        versions["PyTorch's CUDA"] = f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, cudnn.benchmark on"
+    return versions
 
 
 def threads() -> int:
     return torch.get_num_threads()
 
 
-def _is_cuda() -> bool:
-    return torch.get_default_device().type == "cuda"
+def has_device() -> bool:
+    return _device.type == "cuda"
 
 
 def synchronize() -> None:
-    if _is_cuda():
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
 
 
 def begin_peak_memory() -> None:
-    if _is_cuda():
-        torch.cuda.reset_peak_memory_stats()
+    torch.cuda.reset_peak_memory_stats()
 
 
-def peak_memory() -> int | None:
-    return torch.cuda.max_memory_allocated() if _is_cuda() else None
+def peak_memory() -> int:
+    return torch.cuda.max_memory_allocated()
 
 
 def _tensor(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(values).to(torch.get_default_device())
+    return torch.from_numpy(values).to(_device)
 
 
 def _images(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -75,6 +85,18 @@ def matmul_batched(batch: int, m: int, k: int, n: int) -> Work:
 def _matmul_of(dtype: torch.dtype, m: int, k: int, n: int) -> Work:
     a, b = _tensor(normal(m, k)).to(dtype), _tensor(normal(k, n, seed=1)).to(dtype)
     return lambda: a @ b
+
+
+def matmul_tf32(**sizes: int) -> Work:
+    product = matmul(**sizes)
+
+    def run() -> torch.Tensor:
+        torch.set_float32_matmul_precision("high")
+        out = product()
+        torch.set_float32_matmul_precision("highest")
+        return out
+
+    return run
 
 
 def matmul_float64(**sizes: int) -> Work:
@@ -163,7 +185,7 @@ def tanh(n: int) -> Work:
 
 
 def copy(n: int) -> Work:
-    x, out = _tensor(normal(n)), torch.empty(n)
+    x, out = _tensor(normal(n)), torch.empty(n, device=_device)
     return lambda: out.copy_(x)
 
 
@@ -207,11 +229,11 @@ def gather(rows: int, width: int, count: int) -> Work:
 
 def scatter_add(rows: int, width: int, count: int) -> Work:
     x, indices = _tensor(normal(count, width)), _tensor(integers(count, below=rows))
-    return lambda: torch.zeros(rows, width).index_add_(0, indices, x)
+    return lambda: torch.zeros(rows, width, device=_device).index_add_(0, indices, x)
 
 
 def dropout_mask(n: int) -> Work:
-    return lambda: torch.empty(n).bernoulli_(0.5).mul_(2)
+    return lambda: torch.empty(n, device=_device).bernoulli_(0.5).mul_(2)
 
 
 def attention(batch: int, heads: int, length: int, width: int, causal: int = 0) -> Work:
@@ -223,7 +245,7 @@ def attention(batch: int, heads: int, length: int, width: int, causal: int = 0) 
 
 
 def _training(layer: nn.Module, x: torch.Tensor) -> Work:
-    x = x.requires_grad_()
+    layer, x = layer.to(_device), x.requires_grad_()
     out = layer(x)
     grad = _tensor(normal(*out.shape, seed=3))
     if x.ndim == 4:
@@ -239,6 +261,8 @@ def _training(layer: nn.Module, x: torch.Tensor) -> Work:
 
 
 def _inference(layer: nn.Module, x: torch.Tensor) -> Work:
+    layer = layer.to(_device)
+
     def run() -> torch.Tensor:
         with torch.no_grad():
             return layer(x)
@@ -364,32 +388,47 @@ class LanguageModel(nn.Module):
         return self.linear(outputs.reshape(-1, outputs.shape[-1])), state
 
 
-def resnet9_step(batch: int) -> Work:
-    model = resnet9().to(memory_format=_memory_format)
+def resnet9_step(batch: int, dtype: torch.dtype | None = None) -> Work:
+    model = resnet9().to(_device, memory_format=_memory_format)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-3)
+    scaler = _scaler(dtype)
+    forward = torch.compile(model) if _compiled else model
     x, labels = _images(batch, 3, 32, 32), _tensor(integers(batch, below=10))
 
     def run() -> torch.Tensor:
-        loss = functional.cross_entropy(model(x), labels)
+        with _autocast(dtype):
+            loss = functional.cross_entropy(forward(x), labels)
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return loss
 
     return run
 
 
-def lstm_step(vocabulary: int, hidden: int, layers: int, steps: int, batch: int) -> Work:
-    model = LanguageModel(vocabulary, hidden, layers)
+def resnet9_step_bfloat16(batch: int) -> Work:
+    return resnet9_step(batch, torch.bfloat16)
+
+
+def resnet9_step_float16(batch: int) -> Work:
+    return resnet9_step(batch, torch.float16)
+
+
+def lstm_step(
+    vocabulary: int, hidden: int, layers: int, steps: int, batch: int, dtype: torch.dtype | None = None
+) -> Work:
+    model = LanguageModel(vocabulary, hidden, layers).to(_device)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     x, labels = _tensor(integers(steps, batch, below=vocabulary)), _tensor(integers(steps * batch, below=vocabulary))
     state = None
 
     def run() -> torch.Tensor:
         nonlocal state
-        logits, after = model(x, state)
+        with _autocast(dtype):
+            logits, after = model(x, state)
+            loss = functional.cross_entropy(logits, labels)
         state = tuple(part.detach() for part in after)
-        loss = functional.cross_entropy(logits, labels)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -397,3 +436,17 @@ def lstm_step(vocabulary: int, hidden: int, layers: int, steps: int, batch: int)
         return loss
 
     return run
+
+
+def lstm_step_bfloat16(**sizes: int) -> Work:
+    return lstm_step(dtype=torch.bfloat16, **sizes)
+
+
+def _autocast(dtype: torch.dtype | None) -> torch.autocast:
+    """Mixed precision, or none where `dtype` is None."""
+    return torch.autocast(_device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def _scaler(dtype: torch.dtype | None) -> torch.amp.GradScaler:
+    """The loss scaler that float16 needs; for others it does nothing."""
+    return torch.amp.GradScaler(_device.type, enabled=dtype is torch.float16)

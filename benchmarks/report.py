@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from benchmarks.row import Row, Sizes
 from needle.checkpoint import write_atomically
 
 
-def as_json(row: Row, sizes: Sizes, results: list[Result]) -> dict[str, Any]:
+def as_json(row: Row, sizes: Sizes, results: list[Result], failures: Sequence[str] = ()) -> dict[str, Any]:
     """A row's results: seconds per call, amounts per second at the median, and for ours the ratio to the best peer."""
     amounts = row.amounts(**sizes)
     return {
@@ -21,10 +21,13 @@ def as_json(row: Row, sizes: Sizes, results: list[Result]) -> dict[str, Any]:
         "title": row.title,
         "sizes": sizes,
         "amounts": amounts,
+        "dtype": row.dtype,
+        "failures": list(failures),
         "results": [
             {
                 "contender": result.contender.name,
                 "ours": result.contender.ours,
+                "device": result.contender.device,
                 "min": min(result.seconds),
                 "median": result.median,
                 "max": max(result.seconds),
@@ -45,12 +48,13 @@ def heading(report: dict[str, Any]) -> list[str]:
     lines = [
         f"machine   {machine['processor']}, {machine['cores']} cores, L3 {machine['l3_cache']}, "
         f"{machine['memory_gib']} GiB, {machine['system']}",
+        *(f"gpu       {gpu}" for gpu in machine["gpus"]),
         f"threads   {threads}",
         f"versions  Python {machine['python']}; " + "; ".join(" ".join(pair) for pair in report["versions"].items()),
         f"runs      {report['runs']} after warm-up, the contenders in turn",
     ]
     if "torch" not in report["versions"]:
-        lines.append("          PyTorch is not there: bazel run //benchmarks:headline_with_pytorch")
+        lines.append("          PyTorch is not there: --pytorch_python, or run //benchmarks:headline_with_pytorch")
     if report["quick"]:
         lines.append("QUICK     tiny sizes, whatever the titles say: these figures mean nothing")
     if load > DISTURBED:
@@ -68,6 +72,7 @@ def text(
         for result in row["results"]:
             times = [duration(result[which]) for which in ("min", "median", "max")]
             lines.append(["  " + result["contender"], *times, rate(result), cell(result), ratio(result)])
+        lines += [[f"  FAILED: {failure}"] for failure in row["failures"]]
     head = ["", "min", "median", "max", "rate", column, "speed, best peer = 1"]
     return "\n".join([*heading(report), *more_heading, "", *table(head, lines)])
 

@@ -21,6 +21,9 @@ class Row:
     amounts   from the sizes to how much a call does, such as {"GFLOP": 17.2, "GB": 0.05}; a table shows the first one
               per second
     images    whether contenders for images alone take part
+    compiled  whether contenders that compile models take part
+    gpu       whether only GPUs take part: the others would need minutes, or there it is no other work
+    dtype     of the arithmetic that amounts["GFLOP"] counts: the bound is that dtype's where it is known
     """
 
     name: str
@@ -29,6 +32,9 @@ class Row:
     sizes: Sizes
     amounts: Callable[..., dict[str, float]]
     images: bool = False
+    compiled: bool = False
+    gpu: bool = False
+    dtype: str = "float32"
 
     def sizes_for(self, quick: bool) -> Sizes:
         """The sizes, or for --quick such that only the program is tested: nothing above 8."""

@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from benchmarks import contest
 from benchmarks.contest import (
     Contender,
     ContestError,
@@ -26,12 +28,14 @@ ADD = Row("add", "add", "add", {"n": 16}, lambda n: {})
 
 
 class Recorder:
-    """A worker that writes down whose turn it was."""
+    """A worker that writes down whose turn it was, and fails when it is asked for `fails_at`."""
 
-    def __init__(self, contender, turns, works=("add",)):
-        self.contender, self.turns, self.works = contender, turns, works
+    def __init__(self, contender, turns, works=("add",), fails_at=""):
+        self.contender, self.turns, self.works, self.fails_at = contender, turns, works, fails_at
 
     def ask(self, request, **arguments):
+        if request == self.fails_at:
+            raise ContestError(f"{self.contender.name}: cannot {request}")
         if request == "prepare":
             return {"prepared": arguments["work"] in self.works}
         if request == "turn":
@@ -42,10 +46,10 @@ class Recorder:
 def test_every_round_begins_with_another_contender():
     turns = []
     workers = [Recorder(Contender(name, "x"), turns) for name in "abc"]
-    results = compete(ADD, {"n": 16}, workers, runs=4)
+    results, failures = compete(ADD, {"n": 16}, workers, runs=4)
     assert "".join(turns) == "abcbcacababc"
     assert [result.seconds for result in results] == [[1, 6, 8, 10], [2, 4, 9, 11], [3, 5, 7, 12]]
-    assert [result.peak_memory for result in results] == [7, 7, 7]
+    assert [result.peak_memory for result in results] == [7, 7, 7] and failures == []
 
 
 def test_who_cannot_do_the_work_or_only_does_images_has_no_turn():
@@ -55,8 +59,48 @@ def test_who_cannot_do_the_work_or_only_does_images_has_no_turn():
         Recorder(Contender("b", "x"), turns, works=()),
         Recorder(Contender("c", "x", images_only=True), turns),
     ]
-    assert [result.contender.name for result in compete(ADD, {"n": 16}, workers, runs=2)] == ["a"]
+    assert [result.contender.name for result in compete(ADD, {"n": 16}, workers, runs=2)[0]] == ["a"]
     assert turns == ["a", "a"]
+
+
+@pytest.mark.parametrize("request_", ["prepare", "turn", "peak_memory"])
+def test_one_who_fails_is_named_and_the_others_go_on(request_):
+    turns = []
+    workers = [Recorder(Contender("a", "x"), turns, fails_at=request_), Recorder(Contender("b", "x"), turns)]
+    results, failures = compete(ADD, {"n": 16}, workers, runs=3)
+    assert [result.contender.name for result in results] == ["b"] and len(results[0].seconds) == 3
+    assert failures == [f"a: cannot {request_}"]
+
+
+def test_rows_say_who_takes_part():
+    numpy, gpu = Contender("numpy", "x"), Contender("gpu", "x", {"device": "cuda"})
+    double, compiled = Contender("b", "x", images_only=True), Contender("c", "x", compiled_only=True)
+    row = {"name": "r", "title": "r", "work": "r", "sizes": {}, "amounts": dict}
+    assert [c.takes_part(Row(**row)) for c in (numpy, gpu, double, compiled)] == [True, True, False, False]
+    assert [c.takes_part(Row(**row, gpu=True)) for c in (numpy, gpu)] == [False, True]
+    assert [c.takes_part(Row(**row, images=True, compiled=True)) for c in (double, compiled)] == [True, True]
+
+
+def test_another_interpreter_gets_the_checkout_and_nothing_else_of_this_one(tmp_path):
+    """PyTorch's, which need not be the one that needle's modules are built for."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$PYTHONPATH" > {tmp_path}/path\nexec "{sys.executable}" -S "$@"\n')
+    python.chmod(0o755)
+    with start([Contender("other", "benchmarks.row", python=str(python))], threads=1) as (worker,):
+        with pytest.raises(ContestError, match="other: AttributeError: .*benchmarks.row.* no attribute 'configure'"):
+            worker.ask("describe")
+    assert (tmp_path / "path").read_text().strip() == str(Path(contest.__file__).parent.parent)
+
+
+def test_an_interpreter_without_pytorch_is_refused(tmp_path):
+    with pytest.raises(ContestError, match="no/python: No such file"):
+        contenders(pytorch_python="no/python")
+    (tmp_path / "torch.py").write_text("raise ImportError('broken')")
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    with pytest.raises(ContestError, match="cannot import PyTorch and NumPy: .*Error"):
+        contenders(pytorch_python=str(python))
 
 
 def test_the_ratio_is_to_the_best_peer_by_medians():

@@ -5,19 +5,23 @@ import os
 import pytest
 
 from benchmarks.headline_rows import ROWS
+from needle.backend_ndarray import cuda
 from tests.benchmarks.programs import check_results, measure, mistake
 
 
 def test_all_rows_as_text_and_as_json(tmp_path):
     text, results = measure("headline", tmp_path, "--threads=1")
     check_results(text, results)
-    assert [row["row"] for row in results["rows"]] == [row.name for row in ROWS]
+    assert [row["row"] for row in results["rows"]] == [row.name for row in ROWS if cuda().enabled() or not row.gpu]
+    assert not any(row["failures"] for row in results["rows"])
     assert all(count == 1 for count in results["threads"].values())
     assert {"needle", "numpy"} <= set(results["versions"])
     for row in results["rows"]:
         contenders = [result["contender"] for result in row["results"]]
-        assert contenders[0] == "needle cpu native"
-        assert "numpy" in contenders or row["row"] in ("conv", "resnet9", "lstm_200", "lstm_512")
+        if contenders[0] != "needle cpu native":
+            assert contenders[0] == "needle cuda native" and row["row"] in [row.name for row in ROWS if row.gpu]
+        else:
+            assert "numpy" in contenders or row["row"] in ("conv", "resnet9", "lstm_200", "lstm_512")
     heading = text.split("\n\n")[0]
     assert results["machine"]["processor"] in heading and "QUICK" in heading
     assert ("PyTorch is not there" in heading) == ("torch" not in results["versions"])
@@ -37,14 +41,26 @@ def test_an_earlier_json_file_is_replaced_by_a_whole_one(tmp_path):
 @pytest.mark.parametrize(
     "flag, said",
     [
-        ("--only=matmul,lstm_300", "no row is called 'lstm_300': expected some of matmul, conv,"),
+        ("--only=matmul,lstm_300", "no row is called 'lstm_300': expected some of matmul, matmul_8192,"),
         ("--runs=0", "--runs"),
         ("--threads=none", "--threads"),
         ("--fast", "fast"),
+        ("--device=tpu", "--device"),
     ],
 )
 def test_a_wrong_flag_is_one_line(tmp_path, flag, said):
     assert said in mistake("headline", tmp_path, flag, status=2)
+
+
+def test_rows_that_nobody_takes_part_in_are_refused(tmp_path):
+    if cuda().enabled():
+        pytest.skip("there is a GPU")
+    assert "only GPUs take part in matmul_8192" in mistake("headline", tmp_path, "--only=matmul_8192", status=1)
+
+
+def test_an_interpreter_without_pytorch_is_one_line(tmp_path):
+    said = mistake("headline", tmp_path, "--only=add", "--quick", "--pytorch_python=no/python", status=1)
+    assert f"{tmp_path}/no/python: No such file" in said
 
 
 def test_a_file_that_cannot_be_written_is_one_line_before_anything_is_measured(tmp_path):

@@ -2,22 +2,27 @@
 
 import pytest
 
+from benchmarks.contest import Contender
 from benchmarks.kernel_rows import ROWS
-from benchmarks.machine import add_share_of_bound
+from benchmarks.machine import add_share_of_bound, measure_peaks
+from needle.backend_ndarray import cuda
 from tests.benchmarks.programs import check_results, measure, mistake
 
 
 def test_all_rows_as_text_and_as_json_and_as_plots(tmp_path):
     text, results = measure("kernels", tmp_path, "--plots=pictures/new")
     check_results(text, results)
-    assert [row["row"] for row in results["rows"]] == [row.name for row in ROWS]
-    assert all(peak["per_second"] > 0 and peak["by"] for peak in results["peaks"].values())
+    assert [row["row"] for row in results["rows"]] == [row.name for row in ROWS if cuda().enabled() or not row.gpu]
+    assert {"GFLOP", "GB"} <= set(results["peaks"]["cpu"])
+    for peaks in results["peaks"].values():
+        assert all(peak["per_second"] > 0 and peak["by"] for peak in peaks.values())
     for row in results["rows"]:
-        assert row["bound"] > 0
+        assert not row["failures"]
         for result in row["results"]:
-            assert result["share_of_bound"] == pytest.approx(row["bound"] / result["median"])
+            assert result["share_of_bound"] == pytest.approx(row["bounds"][result["device"]] / result["median"])
     pictures = sorted((tmp_path / "pictures" / "new").iterdir())
-    assert [path.name for path in pictures] == ["ratio.png", "roofline.png"]
+    names = [f"{name}_{device}.png" for name in ("ratio", "roofline") for device in sorted(results["peaks"])]
+    assert [path.name for path in pictures] == names
     for path in pictures:
         assert path.read_bytes().startswith(b"\x89PNG")
 
@@ -26,17 +31,41 @@ def test_plots_of_rows_without_arithmetic_or_peers(tmp_path):
     """A roofline without a point, and ratios without a bar."""
     _, results = measure("kernels", tmp_path, "--only=avg_pool", "--plots=.")
     assert [row["row"] for row in results["rows"]] == ["avg_pool"]
-    assert (tmp_path / "ratio.png").exists() and (tmp_path / "roofline.png").exists()
+    assert (tmp_path / "ratio_cpu.png").exists() and (tmp_path / "roofline_cpu.png").exists()
 
 
 def test_the_bound_is_what_takes_longer():
-    peaks = {"GFLOP": {"per_second": 100.0}, "GB": {"per_second": 10.0}}
-    row = {"amounts": {"GFLOP": 50.0, "GB": 1.0}, "results": [{"median": 1.0}]}
+    peaks = {"cpu": {"GFLOP": {"per_second": 100.0}, "GB": {"per_second": 10.0}}}
+    peaks["cuda"] = {"GFLOP": {"per_second": 1e3}, "GFLOP bfloat16": {"per_second": 1e4}, "GB": {"per_second": 1e3}}
+    results = [{"device": "cpu", "median": 1.0}, {"device": "cuda", "median": 1.0}]
+    row = {"amounts": {"GFLOP": 50.0, "GB": 1.0}, "dtype": "float32", "results": results}
     add_share_of_bound(row, peaks)
-    assert row["bound"] == 0.5 and row["results"][0]["share_of_bound"] == 0.5
+    assert row["bounds"] == {"cpu": 0.5, "cuda": 0.05} and [r["share_of_bound"] for r in results] == [0.5, 0.05]
+    row["dtype"] = "bfloat16"
+    add_share_of_bound(row, peaks)
+    assert row["bounds"] == {"cpu": 0.5, "cuda": 0.005}
     row["amounts"]["GB"] = 8.0
     add_share_of_bound(row, peaks)
-    assert row["bound"] == 0.8
+    assert row["bounds"] == {"cpu": 0.8, "cuda": 0.008}
+
+
+class Worker:
+    """Does a product of so many a second."""
+
+    def __init__(self, name: str, device: str, rate: float) -> None:
+        self.contender, self._rate = Contender(name, "x", {"device": device}), rate
+
+    def ask(self, request, **_):
+        return {"prepared": True, "seconds": 1 / self._rate, "bytes": 0}
+
+
+def test_each_device_has_peaks_of_its_own():
+    peaks = measure_peaks([Worker("a", "cpu", 1.0), Worker("b", "cpu", 2.0), Worker("c", "cuda", 50.0)], quick=False)
+    assert set(peaks["cpu"]) == {"GFLOP", "GB"}
+    assert peaks["cpu"]["GFLOP"]["by"] == "b" and peaks["cpu"]["GFLOP"]["per_second"] == pytest.approx(4 * 2.048**3)
+    others = {f"GFLOP {dtype}" for dtype in ("tf32", "bfloat16", "float16", "float64")}
+    assert set(peaks["cuda"]) == {"GFLOP", "GB"} | others
+    assert peaks["cuda"]["GFLOP"]["per_second"] == pytest.approx(100 * 8.192**3)
 
 
 @pytest.mark.parametrize("name, unit, amount", [

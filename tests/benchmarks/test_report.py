@@ -26,7 +26,8 @@ def test_a_table_has_columns_and_titles_that_do_not_widen_them():
 
 def test_a_heading_warns_of_what_makes_figures_worthless():
     report = {
-        "machine": {"processor": "P", "cores": 2, "l3_cache": "1K", "memory_gib": 1, "system": "S", "python": "3"},
+        "machine": {"processor": "P", "cores": 2, "l3_cache": "1K", "memory_gib": 1, "system": "S", "python": "3"}
+        | {"gpus": ["H100, driver 580"]},
         "threads": {"numpy": 2},
         "versions": {"numpy": "2"},
         "runs": 10,
@@ -35,6 +36,7 @@ def test_a_heading_warns_of_what_makes_figures_worthless():
     }
     assert not any("DISTURBED" in line or "QUICK" in line for line in heading(report))
     assert any("PyTorch is not there" in line for line in heading(report))
+    assert "gpu       H100, driver 580" in heading(report)
     worthless = heading(report | {"quick": True, "other_load": 0.5, "versions": {"torch": "2"}})
     assert any("QUICK" in line for line in worthless) and any("0.5 cores" in line for line in worthless)
     assert not any("PyTorch is not there" in line for line in worthless)

@@ -14,7 +14,8 @@ from experiments.models.language_model import LanguageModel
 from experiments.models.resnet9 import ResNet9
 
 PEERS = ["numpy_work"] + ["pytorch_work"] * has_pytorch()
-STEPS = ("resnet9_step", "lstm_step")  # of models that each starts with weights of its own
+# Of models that each starts with weights of its own
+STEPS = ("resnet9_step", "resnet9_step_bfloat16", "resnet9_step_float16", "lstm_step", "lstm_step_bfloat16")
 LAYERS = ("lstm", "lstm_training")
 ROWS = list({row.work: row for row in headline_rows.ROWS + kernel_rows.ROWS}.values())
 
