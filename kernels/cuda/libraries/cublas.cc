@@ -169,7 +169,7 @@ Recipe& recipe_for(DType dtype, const Matrix& a, const Matrix& b, const Matrix& 
 }
 
 bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, const Array& out, bool relu) {
-  if (!is_chosen(kernel, out.size() * a.shape[a.ndim - 1])) return false;
+  if (!is_chosen(kernel, out.dtype, out.size() * a.shape[a.ndim - 1])) return false;
   if (!is_floating_dtype(out.dtype) || a.dtype != out.dtype || b.dtype != out.dtype) return false;
   if (a.size() == 0 || b.size() == 0 || out.size() == 0) return false;
   // out^T = b^T a^T: what stands first is b.

@@ -26,7 +26,7 @@ bool takes(Kernel kernel, const char* op, NamedArray image, NamedArray weight, N
   const Array &x = image.array, &w = weight.array, &y = out.array;
   if (!is_within_reach(x) || !is_within_reach(w) || !is_within_reach(y) || stride > INT32_MAX || padding > INT32_MAX)
     return false;
-  return is_chosen(kernel, y.size() * w.shape[0] * w.shape[1] * w.shape[2]);
+  return is_chosen(kernel, y.dtype, y.size() * w.shape[0] * w.shape[1] * w.shape[2]);
 }
 
 // Calls run(way, workspace), which gives cuDNN's status, for the best of the ways that there is memory and a kernel for.

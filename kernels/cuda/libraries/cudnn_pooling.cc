@@ -15,7 +15,7 @@ namespace {
 // Whether the call is for cuDNN, which has no windows that lie in the padding alone.
 bool takes(Kernel which, const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
   return is_within_reach(x) && is_within_reach(out) && kernel <= INT32_MAX && stride <= INT32_MAX && padding < kernel &&
-         is_plainly_strided(x) && is_plainly_strided(out) && is_chosen(which, x.size() + out.size());
+         is_plainly_strided(x) && is_plainly_strided(out) && is_chosen(which, x.dtype, x.size() + out.size());
 }
 
 // Whether cuDNN did a call, which gave `status`.

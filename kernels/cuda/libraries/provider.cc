@@ -19,11 +19,12 @@ std::atomic<int64_t> calls[kNumKernels];
 
 struct Choice {
   Kernel kernel;
+  ShapeClass shape_class;
   double from, to;
 };
 constexpr double kAnyWork = std::numeric_limits<double>::infinity();
 constexpr Choice kChoices[] = {
-#define NEEDLE_CHOICE(kernel, from, to) {Kernel::kernel, from, to},
+#define NEEDLE_CHOICE(kernel, shape_class, from, to) {Kernel::kernel, ShapeClass::shape_class, from, to},
 #include "kernels/cuda/libraries/choice_table.inc"
 #undef NEEDLE_CHOICE
 };
@@ -51,10 +52,12 @@ bool allows_tf32() { return tf32.load(std::memory_order_relaxed); }
 
 int64_t num_calls(Kernel kernel) { return calls[static_cast<int>(kernel)].load(std::memory_order_relaxed); }
 
-bool is_chosen(Kernel kernel, int64_t work) {
+bool is_chosen(Kernel kernel, DType dtype, int64_t work) {
   if (provider() != Provider::automatic) return provider() == Provider::library;
+  const bool is_half = dtype == DType::float16 || dtype == DType::bfloat16;
+  const ShapeClass shape_class = is_half ? ShapeClass::half : ShapeClass::any;
   for (const Choice& choice : kChoices)
-    if (choice.kernel == kernel) return work >= choice.from && work < choice.to;
+    if (choice.kernel == kernel && choice.shape_class == shape_class) return work >= choice.from && work < choice.to;
   return false;
 }
 

@@ -37,8 +37,14 @@ enum class Kernel {
 };
 int64_t num_calls(Kernel kernel);
 
+// What, besides the amount of work, decides who is faster.
+enum class ShapeClass {
+  any,
+  half,  // float16 and bfloat16, for which GPUs have units of their own
+};
+
 // Whether a call is a library's. `work` counts multiply-adds, or elements of images where there are none.
-bool is_chosen(Kernel kernel, int64_t work);
+bool is_chosen(Kernel kernel, DType dtype, int64_t work);
 
 // Our kernel table, with the libraries' kernels where they are chosen.
 const Kernels& kernels();
