@@ -82,6 +82,7 @@ def test_there_is_a_compiled_backend():
     assert cpu().enabled(), cpu().reason
 
 
+@pytest.mark.skipif(CUDA_ALONE, reason="a GPU alone is tested")
 def test_there_is_onednn():
     assert cpu().kernels.onednn_status().startswith("oneDNN 3."), cpu().kernels.onednn_status()
 
