@@ -7,7 +7,7 @@
 #   tests       conformance_{native,library,auto} kernel_tests operations operations_library
 #   training    {cifar,ptb}_{none,bfloat16,float16}, with the flags of the table in docs/mixed-precision.md
 #   headline    headline_{products,layers,resnet9,lstm}
-#   choice      writes kernels/cuda/libraries/choice_table.inc
+#   choice      DIR/choice_table.inc, for kernels/cuda/libraries; again adds another pass to DIR/choice.json
 #   sanitizers  {memcheck,racecheck}_{kernels,conformance}, by compute-sanitizer
 #   kernels     kernels_{products,convolutions,others}
 #
@@ -129,7 +129,7 @@ step() {
       esac ;;
     choice)
       command=("$python" -m benchmarks.choose_kernels --device=cuda --results="$out/choice.json"
-               --table="$out/choice_table.inc" ${quick:+--quick --passes=1 --allow_disturbed}) ;;
+               --passes=1 --table="$out/choice_table.inc" ${quick:+--quick --allow_disturbed}) ;;
     memcheck_* | racecheck_*)
       # Tests make calls of CUDA fail on purpose, so only what kernels do counts.
       variables+=(NEEDLE_CUDA_KERNELS=native)
@@ -185,10 +185,11 @@ for name in "${steps[@]}"; do
   if [[ $name == *check_* && -z $sanitizer ]]; then
     status="not run" found="no compute-sanitizer on the PATH, in \$CUDA_HOME/bin or beside nvcc"
   elif ((limit < 20)); then
-    status="not run" found="the $minutes minutes are over"
+    status="not run" found="--minutes=$minutes are over"
   else
     echo "== $name: ${variables[*]} ${command[*]}"
-    env "${variables[@]}" timeout --kill-after=5 "$limit" "${command[@]}" > "$out/$name.txt" 2>&1 ||
+    # As Ctrl-C, after which pytest and the programs say how far they came.
+    env "${variables[@]}" timeout --signal=INT --kill-after=15 "$limit" "${command[@]}" > "$out/$name.txt" 2>&1 ||
       status="FAILED ($?)"
     [[ $status != "FAILED (124)" && $status != "FAILED (137)" ]] || status="TIME OUT"
     found=$(said "$name")
