@@ -7,6 +7,7 @@ import pytest
 
 import needle as ndl
 from needle import backend_ndarray as nd
+from needle.backend_ndarray.pool import max_pool2d
 from needle.errors import DeviceError, OutOfMemoryError, ShapeError
 
 pytestmark = pytest.mark.skipif(not ndl.cuda().enabled(), reason=ndl.cuda().reason)
@@ -129,6 +130,14 @@ def test_memory_of_a_device_is_not_the_hosts():
 def test_a_kernel_on_nothing_does_nothing():
     x = ndl.cuda().empty((0, 3))
     assert (x + 1).shape == (0, 3) and x.exp().numpy().size == 0
+
+
+def test_windows_of_pooling_are_counted_in_32_bits():
+    x = nd.array(np.arange(4.0).reshape(1, 2, 2, 1), device=ndl.cuda())
+    assert max_pool2d(x, 2, 2**40).numpy().tolist() == [[[[3]]]]
+    assert (max_pool2d(x, 2**30, 2, 2**29).numpy() == 3).all()
+    with pytest.raises(ShapeError, match=f"2 pixels with padding {2**30} on either side, expected less than 2\\^31"):
+        max_pool2d(x, 2**31, 1, 2**30)
 
 
 def test_float16_overflows_to_infinity():
