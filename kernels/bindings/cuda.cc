@@ -149,7 +149,7 @@ PyMethodDef* methods() {
       {"trim_memory", [](PyObject* self, PyObject*) {
          return without_arguments(self, [](const cuda::Device& device) {
            device.pool->trim();
-           device.incoming->trim();
+           cuda::trim_incoming(device.index);
            return py::none().release().ptr();
          });
        },

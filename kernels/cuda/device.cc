@@ -8,6 +8,7 @@
 #include "kernels/common/error.h"
 #include "kernels/cuda/device_errors.h"
 #include "kernels/cuda/error.h"
+#include "kernels/cuda/transfer.h"
 
 namespace needle::cuda {
 namespace {
@@ -16,12 +17,17 @@ constexpr int kMaxDevices = 64;
 
 class DeviceMemory : public MemorySource {
  public:
-  explicit DeviceMemory(int device) : device_(device) {}
+  // Before memory is out, what uploads have left is given back; not for an upload itself.
+  DeviceMemory(int device, bool trims_incoming) : device_(device), trims_incoming_(trims_incoming) {}
 
   std::byte* allocate(int64_t nbytes) override {
     NEEDLE_CUDA(cudaSetDevice(device_));
     void* block = nullptr;
-    const cudaError_t status = cudaMalloc(&block, nbytes);
+    cudaError_t status = cudaMalloc(&block, nbytes);
+    if (status == cudaErrorMemoryAllocation && trims_incoming_) {
+      trim_incoming(device_);
+      status = cudaMalloc(&block, nbytes);
+    }
     if (status == cudaErrorMemoryAllocation) {
       cudaGetLastError();  // a next call must not report this error again
       return nullptr;
@@ -41,6 +47,7 @@ class DeviceMemory : public MemorySource {
 
  private:
   const int device_;
+  const bool trims_incoming_;
 };
 
 const Device* make_device(int index) {
@@ -49,9 +56,8 @@ const Device* make_device(int index) {
   NEEDLE_CUDA(cudaGetDeviceProperties(&properties, index));
   cudaStream_t stream;
   NEEDLE_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  auto* memory = new DeviceMemory(index);
-  return new Device{index, properties.name, properties.multiProcessorCount, stream, new MemoryPool(*memory),
-                    new MemoryPool(*memory)};
+  return new Device{index, properties.name, properties.multiProcessorCount, stream,
+                    new MemoryPool(*new DeviceMemory(index, true)), new MemoryPool(*new DeviceMemory(index, false))};
 }
 
 thread_local const Device* current = nullptr;

@@ -84,12 +84,17 @@ class Staging {
 class Incoming {
  public:
   static Incoming& of(const Device& device) {
-    static std::mutex mutex;
-    static auto* all = new std::map<int, Incoming*>;  // never destroyed, as devices are not
-    const std::lock_guard<std::mutex> lock(mutex);
-    auto& incoming = (*all)[device.index];
+    const std::lock_guard<std::mutex> lock(all_mutex());
+    auto& incoming = all()[device.index];
     if (!incoming) incoming = new Incoming(device);
     return *incoming;
+  }
+
+  // That of a device, or null as long as nothing has been uploaded to it.
+  static Incoming* find(int device) {
+    const std::lock_guard<std::mutex> lock(all_mutex());
+    const auto found = all().find(device);
+    return found == all().end() ? nullptr : found->second;
   }
 
   BufferPtr upload(const std::byte* from, int64_t nbytes) {
@@ -109,6 +114,15 @@ class Incoming {
     return buffer;
   }
 
+  // Whoever calls holds the lock of the other pool, for which a thread within `take` may wait with this one's.
+  void trim() {
+    const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+    if (!lock) return;
+    cudaStreamSynchronize(device_.stream);
+    give_finished();
+    device_.incoming->trim();
+  }
+
  private:
   struct Released {
     std::byte* block;
@@ -120,8 +134,16 @@ class Incoming {
     NEEDLE_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   }
 
-  std::byte* take(int64_t nbytes) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+  static std::mutex& all_mutex() {
+    static auto* mutex = new std::mutex;
+    return *mutex;
+  }
+  static std::map<int, Incoming*>& all() {
+    static auto* incoming = new std::map<int, Incoming*>;  // never destroyed, as devices are not
+    return *incoming;
+  }
+
+  void give_finished() {
     const auto unfinished = std::remove_if(released_.begin(), released_.end(), [&](const Released& one) {
       if (cudaEventQuery(one.event) != cudaSuccess) return false;
       cudaEventDestroy(one.event);
@@ -130,6 +152,11 @@ class Incoming {
     });
     released_.erase(unfinished, released_.end());
     cudaGetLastError();  // "not ready" is no error
+  }
+
+  std::byte* take(int64_t nbytes) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    give_finished();
     try {
       return device_.incoming->take(nbytes);
     } catch (const OutOfMemoryError&) {
@@ -155,6 +182,10 @@ class Incoming {
 
 BufferPtr upload(const void* from, int64_t nbytes) {
   return Incoming::of(device()).upload(static_cast<const std::byte*>(from), nbytes);
+}
+
+void trim_incoming(int device) {
+  if (Incoming* incoming = Incoming::find(device)) incoming->trim();
 }
 
 void copy_to_host(void* to, const void* from, int64_t nbytes) {

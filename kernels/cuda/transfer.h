@@ -16,6 +16,9 @@ namespace needle::cuda {
 // the device from now on wait for it.
 BufferPtr upload(const void* from, int64_t nbytes);
 
+// Gives the device the memory of uploads back that no array has any more, unless another thread is uploading just now.
+void trim_incoming(int device);
+
 // Waits for what was given to the device, and copies. Throws what the device met on the way: device_errors.h.
 void copy_to_host(void* to, const void* from, int64_t nbytes);
 

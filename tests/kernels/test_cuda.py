@@ -1,6 +1,8 @@
 """The GPU as a device: memory, transfers, and what goes wrong. Where there is none, all of it runs emulated."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import needle as ndl
 from needle import backend_ndarray as nd
 from needle.backend_ndarray.pool import max_pool2d
 from needle.errors import DeviceError, OutOfMemoryError, ShapeError
+from tests.devices import EMULATED
 
 pytestmark = pytest.mark.skipif(not ndl.cuda().enabled(), reason=ndl.cuda().reason)
 
@@ -94,6 +97,22 @@ def test_too_much_is_refused_and_survived():
     with pytest.raises(OutOfMemoryError, match=r"cuda\(\): an array of shape \(2199023255552,\).*asked for 8796093022208"):
         ndl.cuda().empty((2**41,))
     assert (ndl.cuda().ones(4) + 1).numpy().tolist() == [2, 2, 2, 2]
+
+
+AFTER_AN_UPLOAD = """
+import tests.devices, numpy as np, needle as ndl
+x = ndl.Tensor(np.ones(1 << 20, np.float32), device=ndl.cuda())
+del x
+print(ndl.cuda().ones(1 << 20).numpy().sum())
+"""
+
+
+@pytest.mark.skipif(not EMULATED, reason="it needs a GPU of 6 MiB")
+def test_what_uploads_have_left_makes_room():
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "NEEDLE_EMULATED_MIB": "6"}
+    command = [sys.executable, "-c", AFTER_AN_UPLOAD]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert run.stdout.split() == [str(float(1 << 20))], run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("index", [-1, 1000])
