@@ -146,17 +146,19 @@
   KERNEL(random_normal, (const Array& out, int64_t seed, int64_t offset))                                              \
   KERNEL(random_dropout_mask, (const Array& out, double p, int64_t seed, int64_t offset))                              \
   /* optimizer steps, in place, for a list of parameters of one dtype; every other list has as many arrays, of their   \
-     shapes. g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g;                \
+     shapes, but for only_if_finite: one number, float32 or float64, that must be finite for anything to change; or    \
+     none. g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g;                  \
      parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity). Without momentum velocities are not \
      looked at */                                                                                                      \
   KERNEL(sgd_step, (const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities,                  \
-                    double learning_rate, double momentum, double dampening, double weight_decay, bool nesterov))      \
+                    double learning_rate, double momentum, double dampening, double weight_decay, bool nesterov,       \
+                    const ArrayList& only_if_finite))                                                                  \
   /* Kingma and Ba 2015: g = grad + weight_decay * parameter, or, decoupled (Loshchilov and Hutter 2019),              \
      parameter *= 1 - learning_rate * weight_decay; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;        \
      parameter -= learning_rate * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps) */                       \
   KERNEL(adam_step, (const ArrayList& parameters, const ArrayList& grads, const ArrayList& first_moments,              \
                      const ArrayList& second_moments, double learning_rate, double beta1, double beta2, double eps,    \
-                     double weight_decay, bool decoupled, int64_t step))
+                     double weight_decay, bool decoupled, int64_t step, const ArrayList& only_if_finite))
 
 namespace needle {
 

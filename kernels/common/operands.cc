@@ -51,14 +51,27 @@ static void check_state(const char* op, const char* name, const ArrayList& array
   }
 }
 
-void check_sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities, double momentum) {
+static void check_only_if_finite(const char* op, const ArrayList& numbers) {
+  if (numbers.count > 1) throw_shape_error("%s: %ld arrays for only_if_finite, expected at most one", op, numbers.count);
+  for (const Array& number : numbers) {
+    if (number.dtype != DType::float32 && number.dtype != DType::float64)
+      throw_dtype_error("%s: only_if_finite has dtype %s, expected float32 or float64", op, name(number.dtype));
+    if (number.size() != 1)
+      throw_shape_error("%s: only_if_finite has shape %s, expected one element", op, ShapeText(number).text);
+  }
+}
+
+void check_sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities, double momentum,
+                    const ArrayList& only_if_finite) {
+  check_only_if_finite("sgd_step", only_if_finite);
   check_parameters("sgd_step", parameters);
   check_state("sgd_step", "grad", grads, parameters);
   if (momentum != 0) check_state("sgd_step", "velocity", velocities, parameters);
 }
 
 void check_adam_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& first_moments,
-                     const ArrayList& second_moments, int64_t step) {
+                     const ArrayList& second_moments, int64_t step, const ArrayList& only_if_finite) {
+  check_only_if_finite("adam_step", only_if_finite);
   check_parameters("adam_step", parameters);
   check_state("adam_step", "grad", grads, parameters);
   check_state("adam_step", "first_moment", first_moments, parameters);

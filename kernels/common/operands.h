@@ -13,9 +13,10 @@ inline constexpr int64_t kByteValues = 256;
 void check_crop_images(const Array& images, const Array& windows, const Array& values, const Array& out);
 
 // Velocities are not looked at without momentum.
-void check_sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities, double momentum);
+void check_sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities, double momentum,
+                    const ArrayList& only_if_finite);
 void check_adam_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& first_moments,
-                     const ArrayList& second_moments, int64_t step);
+                     const ArrayList& second_moments, int64_t step, const ArrayList& only_if_finite);
 
 // Of a recurrent layer over a sequence.
 struct RecurrentSizes {

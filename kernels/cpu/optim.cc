@@ -8,6 +8,14 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
+// Whether there is a number in the list that is infinite or NaN.
+bool forbids(const ArrayList& only_if_finite) {
+  if (only_if_finite.count == 0) return false;
+  const std::byte* number = first_byte(only_if_finite[0]);
+  return !(only_if_finite[0].dtype == DType::float64 ? std::isfinite(*reinterpret_cast<const double*>(number))
+                                                     : std::isfinite(*reinterpret_cast<const float*>(number)));
+}
+
 bool is_double(const ArrayList& arrays) { return arrays.count > 0 && arrays[0].dtype == DType::float64; }
 
 struct Sgd {
@@ -75,8 +83,9 @@ void adam_loop(int64_t n, void* const* operands, const void* context) {
 }  // namespace
 
 void sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities, double learning_rate,
-              double momentum, double dampening, double weight_decay, bool nesterov) {
-  check_sgd_step(parameters, grads, velocities, momentum);
+              double momentum, double dampening, double weight_decay, bool nesterov, const ArrayList& only_if_finite) {
+  check_sgd_step(parameters, grads, velocities, momentum, only_if_finite);
+  if (forbids(only_if_finite)) return;
   const Sgd sgd{learning_rate, momentum, dampening, weight_decay, nesterov};
   if (momentum == 0) {
     const ArrayList lists[] = {parameters, grads};
@@ -89,8 +98,9 @@ void sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayLi
 
 void adam_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& first_moments,
                const ArrayList& second_moments, double learning_rate, double beta1, double beta2, double eps,
-               double weight_decay, bool decoupled, int64_t step) {
-  check_adam_step(parameters, grads, first_moments, second_moments, step);
+               double weight_decay, bool decoupled, int64_t step, const ArrayList& only_if_finite) {
+  check_adam_step(parameters, grads, first_moments, second_moments, step, only_if_finite);
+  if (forbids(only_if_finite)) return;
   const double t = static_cast<double>(step);
   const Adam adam{learning_rate, beta1, beta2, eps, decoupled ? 0 : weight_decay,
                   decoupled ? 1 - learning_rate * weight_decay : 1, 1 / (1 - std::pow(beta1, t)),

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray
-from needle.backend_ndarray.dtype import float16
+from needle.backend_ndarray.dtype import float16, float32, float64
 from needle.backend_ndarray.elementwise import multiply_by
+from needle.backend_ndarray.reading import Reading
 from needle.errors import CheckpointError, DTypeError, GradientError
 from needle.optim.optimizer import Optimizer, total_of_squares
 
@@ -33,8 +34,10 @@ class GradScaler:
     `update` multiplies the scale by `backoff_factor` if a step was skipped, by `growth_factor` after `growth_interval`
     steps in a row of which none was. Where `enabled` is False, `scale` and `step` do just that of loss and optimizer.
 
-    Whether all gradients are finite is computed where they are, as the sum of their squares. `step` reads that one
-    number, which waits for the backward pass, once for each optimizer; nothing else reads anything.
+    Whether all gradients are finite is computed where they are, as the sum of their squares, and that number skips the
+    step where it is, too. The host reads it when it needs the next scale, at the next `scale`: the device then has the
+    next forward pass to do, so nothing stands still. (An optimizer whose `update` does not know `only_if_finite` makes
+    its step when the number has been read.)
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class GradScaler:
         self._scale = float(init_scale)
         self._good_steps = 0  # in a row, since the scale has changed
         self._unscaled: dict[int, _Unscaled] = {}  # by the optimizer's id, since the last update
+        self._undecided: list[_Unscaled] = []  # of the last update, unless its outcome is known
 
     def is_enabled(self) -> bool:
         """Whether there is anything to it."""
@@ -66,11 +70,12 @@ class GradScaler:
 
     def get_scale(self) -> float:
         """What a loss is multiplied by now."""
+        self._decide()
         return self._scale if self._enabled else 1.0
 
     def scale(self, loss: Tensor) -> Tensor:
         """loss * get_scale()"""
-        return loss * self._scale if self._enabled else loss
+        return loss * self.get_scale() if self._enabled else loss
 
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divides the gradients of the optimizer's parameters by the scale, in place; `step` does, where nobody did.
@@ -87,10 +92,10 @@ class GradScaler:
                 raise DTypeError(
                     f"unscale_: params[{index}] of dtype float16: expected float32, as autocast leaves parameters"
                 )
-        grads = optimizer.grads_in_own_memory()
+        scale, grads = self.get_scale(), optimizer.grads_in_own_memory()
         for grad in grads:
-            multiply_by(grad, 1 / self._scale)
-        self._unscaled[id(optimizer)] = _Unscaled(optimizer, total_of_squares(grads) if grads else None)
+            multiply_by(grad, 1 / scale)
+        self._unscaled[id(optimizer)] = _Unscaled(optimizer, grads)
 
     def step(self, optimizer: Optimizer) -> None:
         """optimizer.step(), unless a gradient is infinite or NaN.
@@ -106,21 +111,35 @@ class GradScaler:
         if unscaled.has_stepped:
             raise GradientError("step: this optimizer has made its step since the last update()")
         unscaled.has_stepped = True
-        if unscaled.is_finite():
+        if unscaled.squares is None:
+            optimizer.step()
+        elif optimizer.knows_only_if_finite():
+            unscaled.reading = optimizer.step(only_if_finite=unscaled.squares)
+        elif unscaled.is_finite():
             optimizer.step()
 
     def update(self) -> None:
         """Chooses the next step's scale; comes after the steps of all optimizers.
 
         Raises GradientError where there was no `step` since the last one, and where the scale has become so small that
-        it cannot be what makes gradients infinite.
+        it cannot be what makes gradients infinite; on a GPU the next `scale` or `get_scale` may be the one that does.
         """
         if not self._enabled:
             return
         if not self._unscaled:
             raise GradientError("update: expected step(optimizer) before it")
-        is_good = all([unscaled.is_finite() for unscaled in self._unscaled.values()])
+        self._decide()
+        self._undecided = list(self._unscaled.values())
         self._unscaled.clear()
+        if all(unscaled.is_known() for unscaled in self._undecided):
+            self._decide()
+
+    def _decide(self) -> None:
+        """Sees what became of the steps before the last `update`, and chooses the scale."""
+        if not self._undecided:
+            return
+        is_good = all([unscaled.is_finite() for unscaled in self._undecided])
+        self._undecided.clear()
         self._good_steps = self._good_steps + 1 if is_good else 0
         if not is_good:
             self._scale *= self.backoff_factor
@@ -129,14 +148,15 @@ class GradScaler:
             self._good_steps = 0
         if self._scale < SMALLEST_SCALE:
             raise GradientError(
-                f"update: gradients are infinite or NaN even with a loss scaled by {self._scale:g}: expected finite "
-                "ones; the loss itself may not be finite, or an activation be beyond float16's 65504"
+                f"GradScaler: gradients are infinite or NaN even with a loss scaled by {self._scale:g}: expected "
+                "finite ones; the loss itself may not be finite, or an activation be beyond float16's 65504"
             )
 
     def state_dict(self) -> dict[str, float | int]:
         """What decides how scaling goes on; {} where it is not enabled."""
         if not self._enabled:
             return {}
+        self._decide()
         settings = {name: getattr(self, name) for name in ("growth_factor", "backoff_factor", "growth_interval")}
         return {"scale": self._scale, **settings, "growth_tracker": self._good_steps}
 
@@ -149,6 +169,7 @@ class GradScaler:
             self.growth_factor, self.backoff_factor = float(state["growth_factor"]), float(state["backoff_factor"])
             self.growth_interval, self._good_steps = int(state["growth_interval"]), int(state["growth_tracker"])
             self._scale = float(state["scale"])
+            self._undecided.clear()
 
 
 class _Unscaled:
@@ -157,13 +178,22 @@ class _Unscaled:
     It is finite only if they all are. (In float32 it is infinite for finite ones from 1.8e19 on: no loss either.)
     """
 
-    def __init__(self, optimizer: Optimizer, squares: NDArray | None) -> None:
+    def __init__(self, optimizer: Optimizer, grads: list[NDArray]) -> None:
         self.optimizer = optimizer  # kept, so that its id stays its own
-        self.squares = squares
         self.has_stepped = False
+        self.squares = self.reading = None
+        if grads:
+            squares = total_of_squares(grads)
+            self.squares = squares if squares.dtype is float64 else squares.astype(float32)
+
+    def is_known(self) -> bool:
+        """Whether `is_finite` would not wait."""
+        return self.squares is None or self._read().ready()
 
     def is_finite(self) -> bool:
-        """Reads the number, the first time that it is asked."""
-        if isinstance(self.squares, NDArray):
-            self.squares = self.squares.item()
-        return self.squares is None or math.isfinite(self.squares)
+        return self.squares is None or math.isfinite(self._read().item())
+
+    def _read(self) -> Reading:
+        if self.reading is None:
+            self.reading = self.squares.begin_read()
+        return self.reading

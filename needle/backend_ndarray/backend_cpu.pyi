@@ -217,6 +217,7 @@ def sgd_step(
     dampening: float,
     weight_decay: float,
     nesterov: bool,
+    only_if_finite: list[Array],
     /,
 ) -> None: ...
 def adam_step(
@@ -231,5 +232,6 @@ def adam_step(
     weight_decay: float,
     decoupled: bool,
     step: int,
+    only_if_finite: list[Array],
     /,
 ) -> None: ...

@@ -408,7 +408,10 @@ def random_dropout_mask(out, p, seed, offset):
     out[...] = philox.dropout_mask(out.size, p, seed, offset).reshape(out.shape)
 
 
-def sgd_step(parameters, grads, velocities, learning_rate, momentum, dampening, weight_decay, nesterov):
+def sgd_step(parameters, grads, velocities, learning_rate, momentum, dampening, weight_decay, nesterov,
+             only_if_finite):  # fmt: skip
+    if not np.isfinite(only_if_finite).all():
+        return
     for i, (parameter, grad) in enumerate(zip(parameters, grads)):
         p = _wide(parameter)
         g = _wide(grad) + weight_decay * p
@@ -420,7 +423,9 @@ def sgd_step(parameters, grads, velocities, learning_rate, momentum, dampening, 
 
 
 def adam_step(parameters, grads, first_moments, second_moments, learning_rate, beta1, beta2, eps, weight_decay,
-              decoupled, step):  # fmt: skip
+              decoupled, step, only_if_finite):  # fmt: skip
+    if not np.isfinite(only_if_finite).all():
+        return
     for parameter, grad, first_moment, second_moment in zip(parameters, grads, first_moments, second_moments):
         p, g = _wide(parameter), _wide(grad)
         if decoupled:

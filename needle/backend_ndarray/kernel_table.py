@@ -112,11 +112,13 @@ KERNELS = {
     "random_uniform": "(out, seed, offset): uniform on [0, 1)",
     "random_normal": "(out, seed, offset): standard normal",
     "random_dropout_mask": "(out, p, seed, offset): 0 with probability p, else 1 / (1 - p)",
-    # Optimizer updates, in place, of a list of parameters with a list of gradients and so on; floating
-    "sgd_step": "(parameters, grads, velocities, learning_rate, momentum, dampening, weight_decay, nesterov): "
-    "g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g; "
+    # Optimizer updates, in place, of a list of parameters with a list of gradients and so on; floating. Where
+    # only_if_finite has a number, float32 or float64, and it is not finite, nothing changes
+    "sgd_step": "(parameters, grads, velocities, learning_rate, momentum, dampening, weight_decay, nesterov, "
+    "only_if_finite): g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g; "
     "parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity); without momentum, of g",
-    "adam_step": "(parameters, grads, m, v, learning_rate, beta1, beta2, eps, weight_decay, decoupled, step): "
+    "adam_step": "(parameters, grads, m, v, learning_rate, beta1, beta2, eps, weight_decay, decoupled, step, "
+    "only_if_finite): "
     "g = grad + weight_decay * parameter, or decoupled: parameter *= 1 - learning_rate * weight_decay; "
     "m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; "
     "parameter -= learning_rate * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)",

@@ -1,6 +1,8 @@
 """Optimizer updates, in place, one call for many parameters. Formulas: kernel_table.py.
 
-The parameters of a call have one device and one dtype; every other list has an array of the same shape for each of them.
+The parameters of a call have one device and one dtype; every other list has an array of the same shape for each of them,
+but for `only_if_finite`: one number of that device, float32 or float64, or none. Where it is infinite or NaN nothing
+changes. The device itself looks at it, so nothing waits for it.
 """
 
 from __future__ import annotations
@@ -9,14 +11,16 @@ from needle.backend_ndarray.dispatch import call
 
 
 def sgd_step(parameters, grads, velocities, lr: float, momentum: float, dampening: float, weight_decay: float,
-             nesterov: bool) -> None:  # fmt: skip
+             nesterov: bool, only_if_finite=()) -> None:  # fmt: skip
     """Stochastic gradient descent; `velocities` is not looked at where momentum is 0."""
     arrays = (parameters, grads, velocities)
-    call(parameters[0].device, "sgd_step", *arrays, lr, momentum, dampening, weight_decay, nesterov)
+    settings = (lr, momentum, dampening, weight_decay, nesterov)
+    call(parameters[0].device, "sgd_step", *arrays, *settings, list(only_if_finite))
 
 
 def adam_step(parameters, grads, first_moments, second_moments, lr: float, beta1: float, beta2: float, eps: float,
-              weight_decay: float, decoupled: bool, step: int) -> None:  # fmt: skip
+              weight_decay: float, decoupled: bool, step: int, only_if_finite=()) -> None:  # fmt: skip
     """Adam, or AdamW where weight decay is decoupled; `step` counts from 1."""
     arrays = (parameters, grads, first_moments, second_moments)
-    call(parameters[0].device, "adam_step", *arrays, lr, beta1, beta2, eps, weight_decay, decoupled, step)
+    settings = (lr, beta1, beta2, eps, weight_decay, decoupled, step)
+    call(parameters[0].device, "adam_step", *arrays, *settings, list(only_if_finite))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray
@@ -39,10 +39,15 @@ class Adam(Optimizer):
         self.weight_decay = self._checked("weight_decay", weight_decay)
 
     def update(
-        self, parameters: list[NDArray], grads: list[NDArray], moments: list[list[NDArray]], step: int
+        self,
+        parameters: list[NDArray],
+        grads: list[NDArray],
+        moments: list[list[NDArray]],
+        step: int,
+        only_if_finite: Sequence[NDArray] = (),
     ) -> None:
         settings = (self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, self.decoupled)
-        adam_step(parameters, grads, *moments, *settings, step)
+        adam_step(parameters, grads, *moments, *settings, step, only_if_finite)
 
 
 class AdamW(Adam):

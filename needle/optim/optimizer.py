@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -10,6 +12,7 @@ import numpy as np
 from needle.autograd import Parameter, Tensor, in_own_memory
 from needle.backend_ndarray import NDArray, array, zeros
 from needle.backend_ndarray.elementwise import minimum, multiply_by, sqrt
+from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.reduce import sum_of_squares
 from needle.errors import CheckpointError, DeviceError, DTypeError, ShapeError
 
@@ -17,7 +20,7 @@ from needle.errors import CheckpointError, DeviceError, DTypeError, ShapeError
 class Optimizer:
     """Changes parameters, in place, by their gradients. A subclass defines `update` and names its `moments`.
 
-    Attributes: `params`, each once; `lr`, the learning rate; `steps`, how often each parameter has been updated.
+    Attributes: `params`, each once; `lr`, the learning rate.
     """
 
     moments: tuple[str, ...] = ()  # what is kept for each parameter: arrays of its shape, zeros at first
@@ -25,7 +28,8 @@ class Optimizer:
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
         self.params = _checked_params(type(self).__name__, params)
         self.lr = self._checked("lr", lr)
-        self.steps = [0] * len(self.params)
+        self._steps = [0] * len(self.params)
+        self._undecided: list[tuple[Reading, list[int]]] = []  # what makes a step one, and the parameters it is of
         self._kept: list[dict[str, NDArray]] = [{} for _ in self.params]
 
     def update(
@@ -35,11 +39,34 @@ class Optimizer:
 
         `moments` has a list for each of the optimizer's, with an array for each parameter, which is changed in place as
         well. `step` counts the updates of these parameters from 1.
+
+        An `update` may have one more parameter, `only_if_finite`, an empty list or one number on the device: where that
+        is infinite or NaN, nothing must change. Then GradScaler need not read the number before it.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
-    def step(self) -> None:
-        """Updates every parameter that has a gradient, as many as possible in one call of `update`."""
+    @property
+    def steps(self) -> list[int]:
+        """How often each parameter has been updated. Waits for steps of which that is not known yet."""
+        for reading, indices in self._undecided:
+            if not math.isfinite(reading.item()):
+                for index in indices:
+                    self._steps[index] -= 1
+        self._undecided.clear()
+        return self._steps
+
+    def step(self, only_if_finite: NDArray | None = None) -> Reading | None:
+        """Updates every parameter that has a gradient, as many as possible in one call of `update`.
+
+        only_if_finite: a number, float32 or float64 on the parameters' device, where nothing changes unless it is
+        finite. `update` must know that, as `knows_only_if_finite` says. Nothing waits for it. Returns it on its way to
+        the host.
+        """
+        steps, updated = self.steps, []
+        reading, condition = None, {}
+        if only_if_finite is not None:
+            reading, condition = only_if_finite.begin_read(), {"only_if_finite": [only_if_finite]}
+            self._undecided.append((reading, updated))
         groups: dict[tuple, list[tuple]] = defaultdict(list)
         seen = Counter()  # arrays of one buffer may overlap, and no call is to change two of them
         for index, parameter in enumerate(self.params):
@@ -49,14 +76,21 @@ class Optimizer:
             if grad.shape != data.shape or grad.device is not data.device:
                 self._refuse_grad(index, data, grad)
             seen[id(data.buffer)] += 1
-            group = groups[data.device, data.dtype, self.steps[index], seen[id(data.buffer)]]
+            group = groups[data.device, data.dtype, steps[index], seen[id(data.buffer)]]
             group.append((index, data, grad.astype(data.dtype), *self._moments_of(index, data)))
-        for (_, _, steps, _), group in groups.items():
+        for (_, _, count, _), group in groups.items():
             indices, parameters, grads, *moments = map(list, zip(*group))
-            self.update(parameters, grads, moments, steps + 1)
+            self.update(parameters, grads, moments, count + 1, **condition)
+            updated += indices
             for index in indices:
-                self.steps[index] += 1
+                steps[index] += 1
         Parameter.changes += 1
+        return reading
+
+    def knows_only_if_finite(self) -> bool:
+        """Whether `step` and `update` have that parameter; methods of subclasses may not."""
+        methods = (type(self).step, type(self).update)
+        return all("only_if_finite" in inspect.signature(method).parameters for method in methods)
 
     def reset_grad(self) -> None:
         """Forgets all gradients."""
@@ -120,7 +154,8 @@ class Optimizer:
             if kept[index][name].shape != parameter.shape:
                 met = kept[index][name].shape
                 raise CheckpointError(f"{where}: {name}.{index}: shape {met}: expected {parameter.shape}")
-        self.lr, self.steps, self._kept = float(state["lr"]), steps, kept
+        self.lr, self._steps, self._kept = float(state["lr"]), steps, kept
+        self._undecided.clear()
 
     def _moment_keys(self, steps: list[int]) -> list[tuple[str, int]]:
         """(name, index) of every array kept by an optimizer that has made these steps."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray
@@ -50,8 +50,14 @@ class SGD(Optimizer):
         return ("velocity",) if self.momentum else ()
 
     def update(
-        self, parameters: list[NDArray], grads: list[NDArray], moments: list[list[NDArray]], step: int
+        self,
+        parameters: list[NDArray],
+        grads: list[NDArray],
+        moments: list[list[NDArray]],
+        step: int,
+        only_if_finite: Sequence[NDArray] = (),
     ) -> None:
         velocities = moments[0] if moments else []
         dampening = self.momentum if self.dampening is None else self.dampening
-        sgd_step(parameters, grads, velocities, self.lr, self.momentum, dampening, self.weight_decay, self.nesterov)
+        settings = (self.lr, self.momentum, dampening, self.weight_decay, self.nesterov)
+        sgd_step(parameters, grads, velocities, *settings, only_if_finite)

@@ -10,6 +10,7 @@ from needle import nn
 from needle.amp import GradScaler, autocast
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import NDArray
+from needle.backend_ndarray.reading import Reading
 from needle.checkpoint import load_state, restore_training_state, save_state, training_state
 from needle.errors import CheckpointError, DTypeError, GradientError
 
@@ -100,32 +101,95 @@ def test_two_optimizers_of_which_one_overflows():
     assert (first.steps, second.steps) == ([1], [0]) and scaler.get_scale() == 2.0**15
 
 
-def test_a_step_reads_one_number(device, monkeypatch):
-    reads = []
+def test_nothing_waits_until_the_next_scale(device, monkeypatch):
+    waits = []
+
+    def watch(owner, name, is_wait):
+        before = getattr(owner, name)
+
+        def watched(value, *args):
+            if is_wait(value):
+                waits.append(name)
+            return before(value, *args)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(Reading, "item", lambda reading: not reading.ready())
     for name in ("item", "numpy", "host_view", "__bool__", "__float__"):
-        before = getattr(NDArray, name)
-
-        def read(array, *args, name=name, before=before):
-            reads.append(name)
-            return before(array, *args)
-
-        monkeypatch.setattr(NDArray, name, read)
+        watch(NDArray, name, lambda array: not array.device.is_host)
     model = nn.Sequential(nn.Linear(4, 8, device=device), nn.ReLU(), nn.Linear(8, 2, device=device))
     x = Tensor(np.ones((3, 4)), device=device)
-    optimizer, scaler = ndl.optim.Adam(model.parameters()), GradScaler()
-    reads.clear()
-    with autocast("float16"):
-        loss = model(x).sum()
-    scaler.scale(loss).backward()
-    scaler.unscale_(optimizer)
-    optimizer.clip_grad_norm(1.0)
-    assert reads == []
-    scaler.step(optimizer)
-    assert "item" in reads
-    reads.clear()
-    scaler.update()
-    scaler.get_scale()
-    assert reads == []
+    optimizer, scaler = ndl.optim.Adam(model.parameters()), GradScaler(init_scale=256.0)
+    for _ in range(3):
+        optimizer.reset_grad()
+        with autocast("float16"):
+            loss = model(x).sum()
+        scaled = scaler.scale(loss)
+        waits.clear()
+        scaled.backward()
+        scaler.unscale_(optimizer)
+        optimizer.clip_grad_norm(1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        assert waits == []
+    assert scaler.get_scale() == 256 and optimizer.steps == [3] * 4
+
+
+class OldSGD(ndl.optim.Optimizer):
+    """Its `update` knows no `only_if_finite`."""
+
+    def update(self, parameters, grads, moments, step):
+        for parameter, grad in zip(parameters, grads):
+            parameter[...] = parameter - self.lr * grad
+
+
+class OldStep(ndl.optim.SGD):
+    def step(self):
+        super().step()
+
+
+@pytest.mark.parametrize("kind", [OldSGD, OldStep, ndl.optim.SGD])
+def test_optimizers_of_all_kinds_skip(kind, device):
+    p = parameter([1.0, math.nan], device)
+    optimizer, scaler = kind([p], lr=0.5), GradScaler()
+    for grad, value in (([1.0, math.nan], [1, 1]), ([1.0, 2.0], [0.5, 0]), ([math.inf, 1.0], [0.5, 0])):
+        p.grad = Tensor(grad, device=device)
+        scaler.scale(Tensor(1.0, device=device))
+        p.grad = p.grad * scaler.get_scale()
+        scaler.step(optimizer)
+        scaler.update()
+        assert p.numpy().tolist() == value
+    assert optimizer.steps == [1] and scaler.get_scale() == 2.0**14
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_parameters_of_other_dtypes(dtype, device):
+    p = Parameter(np.ones(3), device=device, dtype=dtype)
+    optimizer, scaler = ndl.optim.Adam([p], lr=0.5), GradScaler(init_scale=4.0)
+    for grads in ([4.0, 4.0, math.inf], [4.0, 4.0, 4.0]):
+        p.grad = Tensor(grads, device=device, dtype=dtype)
+        scaler.step(optimizer)
+        scaler.update()
+    assert optimizer.steps == [1] and scaler.get_scale() == 2 and (abs(p.numpy().astype(float) - 0.5) < 0.01).all()
+
+
+def test_a_skipped_step_does_not_count_whoever_looks(device):
+    """Adam's corrections depend on how many steps there were."""
+
+    def trained(grads, look):
+        p = Parameter(np.ones(2), device=device)
+        optimizer, scaler = ndl.optim.Adam([p], lr=0.1), GradScaler(init_scale=1.0, growth_interval=100)
+        for grad in grads:
+            p.grad = Tensor([grad * scaler.get_scale(), 1.0 * scaler.get_scale()], device=device)
+            scaler.step(optimizer)
+            scaler.update()
+            if look:
+                assert optimizer.state_dict()["steps"] == optimizer.steps
+        return p.numpy().tolist(), optimizer.steps
+
+    whole = trained([2.0, 3.0, 4.0], look=False)
+    assert trained([math.inf, 2.0, math.nan, math.nan, 3.0, 4.0, math.inf], look=False) == whole
+    assert trained([math.inf, 2.0, math.nan, math.nan, 3.0, 4.0, math.inf], look=True) == whole
 
 
 def test_without_gradients_there_is_nothing_to_skip():
@@ -196,7 +260,7 @@ def test_a_scale_that_is_too_large_comes_down_and_training_goes_on(device):
 
 def test_gradients_that_no_scale_makes_finite_are_an_error():
     scaler = GradScaler()
-    with pytest.raises(GradientError, match="update: gradients are infinite or NaN even with a loss scaled by"):
+    with pytest.raises(GradientError, match="GradScaler: gradients are infinite or NaN even with a loss scaled by"):
         steps(scaler, *[math.nan] * 40)
 
 

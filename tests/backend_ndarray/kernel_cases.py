@@ -12,7 +12,7 @@ import numpy as np
 
 from needle.backend_ndarray import Device, NDArray, array
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.dtype import DTYPES, FLOATING, DType, as_dtype, bool_, float32, int32, int64, uint8
+from needle.backend_ndarray.dtype import DTYPES, FLOATING, DType, as_dtype, bool_, float32, float64, int32, int64, uint8
 
 NUMBERS = tuple(dtype for dtype in DTYPES if dtype is not bool_)
 INTEGERS = tuple(dtype for dtype in DTYPES if dtype.kind == "integer")
@@ -500,7 +500,8 @@ def sgd_step(draw: Draw, dtype: DType) -> Case:
     parameters, velocities = ([draw.state(shape, dtype) for shape in shapes] for _ in range(2))
     grads = [draw.input(shape, dtype, specials=True) for shape in shapes]
     momentum = 0.9 if draw.boolean("momentum") else 0.0
-    return Case([parameters, grads, velocities, 0.1, momentum, 0.25, 0.01, draw.boolean("nesterov")], scale=200)
+    settings = (0.1, momentum, 0.25, 0.01, draw.boolean("nesterov"))
+    return Case([parameters, grads, velocities, *settings, only_if_finite(draw)], scale=200)
 
 
 def adam_step(draw: Draw, dtype: DType) -> Case:
@@ -509,7 +510,14 @@ def adam_step(draw: Draw, dtype: DType) -> Case:
     grads = [draw.input(shape, dtype) for shape in shapes]
     second_moments = [draw.state(shape, dtype, positive=True) for shape in shapes]
     settings = (0.1, 0.9, 0.99, 1e-3, 0.01, draw.boolean("decoupled"), draw.integer(1, 100, "step"))
-    return Case([parameters, grads, first_moments, second_moments, *settings], scale=2000)
+    return Case([parameters, grads, first_moments, second_moments, *settings, only_if_finite(draw)], scale=2000)
+
+
+def only_if_finite(draw: Draw) -> list:
+    """No number, or one that lets the step be made, or one that does not."""
+    value = (None, 1.5, np.inf, -np.inf, np.nan)[draw.integer(0, 4, "only if finite")]
+    dtype = float64 if draw.boolean("in float64") else float32
+    return [] if value is None else [draw.layout((), dtype, np.asarray(value, dtype.numpy))]
 
 
 def _each(names: str, dtypes, make) -> dict:

@@ -1,5 +1,6 @@
 // Optimizer steps against their formulas in float64.
 #include <cmath>
+#include <limits>
 
 #include "kernels/common/error.h"
 #include "kernels/testing/check.h"
@@ -42,7 +43,7 @@ TEST(sgd) {
               v[i] = momentum * v[i] + (1 - dampening) * g;
               p[i] -= rate * (nesterov ? g + momentum * v[i] : v[i]);
             }
-            kernels.sgd_step({{parameter}}, {{grad}}, {{velocity}}, rate, momentum, dampening, decay, nesterov);
+            kernels.sgd_step({{parameter}}, {{grad}}, {{velocity}}, rate, momentum, dampening, decay, nesterov, {});
             EXPECT_NEAR("parameter", values(parameter), p, tolerance(dtype), tolerance(dtype));
             EXPECT_NEAR("velocity", values(velocity), v, momentum == 0 ? 0 : tolerance(dtype),
                         momentum == 0 ? 0 : tolerance(dtype));
@@ -74,7 +75,7 @@ TEST(adam) {
             p[i] -= rate * (m[i] / (1 - std::pow(beta1, step))) / (std::sqrt(v[i] / (1 - std::pow(beta2, step))) + eps);
           }
           kernels.adam_step({{parameter}}, {{grad}}, {{first}}, {{second}}, rate, beta1, beta2, eps, decay, decoupled,
-                            step);
+                            step, {});
           EXPECT_NEAR("parameter", values(parameter), p, tolerance(dtype), tolerance(dtype));
           EXPECT_NEAR("first moment", values(first), m, tolerance(dtype), tolerance(dtype));
           EXPECT_NEAR("second moment", values(second), v, tolerance(dtype), tolerance(dtype));
@@ -87,19 +88,47 @@ TEST(mistakes_are_named) {
   const Array p = compact(DType::float32, {3}), wrong = compact(DType::float32, {4}),
               wide = compact(DType::float64, {3});
   const std::vector<Array> none, one{p}, two{p, compact(DType::float32, {5})};
-  EXPECT_THROW(ShapeError, "sgd_step: grad has shape (4,)", kernels.sgd_step(one, {{wrong}}, one, 0.1, 0, 0, 0, false));
+  EXPECT_THROW(ShapeError, "sgd_step: grad has shape (4,)",
+               kernels.sgd_step(one, {{wrong}}, one, 0.1, 0, 0, 0, false, {}));
   EXPECT_THROW(ShapeError, "sgd_step: 1 arrays for grad, expected one for each of 2 parameters",
-               kernels.sgd_step(two, one, two, 0.1, 0, 0, 0, false));
+               kernels.sgd_step(two, one, two, 0.1, 0, 0, 0, false, {}));
   EXPECT_THROW(DTypeError, "sgd_step: parameter is float64",
-               kernels.sgd_step({{p, wide}}, {{p, wide}}, two, 0.1, 0, 0, 0, false));
+               kernels.sgd_step({{p, wide}}, {{p, wide}}, two, 0.1, 0, 0, 0, false, {}));
   EXPECT_THROW(DTypeError, "sgd_step: parameter is int32",
-               kernels.sgd_step({{compact(DType::int32, {3})}}, one, one, 0.1, 0, 0, 0, false));
+               kernels.sgd_step({{compact(DType::int32, {3})}}, one, one, 0.1, 0, 0, 0, false, {}));
   EXPECT_THROW(DTypeError, "adam_step: first_moment is float64",
-               kernels.adam_step(one, one, {{wide}}, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1));
+               kernels.adam_step(one, one, {{wide}}, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, {}));
   EXPECT_THROW(ShapeError, "adam_step: step 0, expected 1 or more",
-               kernels.adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 0));
-  kernels.sgd_step(one, one, none, 0.1, 0, 0, 0, false);  // without momentum there need be no velocities
-  kernels.adam_step(none, none, none, none, 0.1, 0.9, 0.9, 1e-8, 0, false, 1);
+               kernels.adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 0, {}));
+  EXPECT_THROW(ShapeError, "sgd_step: only_if_finite has shape (3,), expected one element",
+               kernels.sgd_step(one, one, one, 0.1, 0, 0, 0, false, one));
+  EXPECT_THROW(ShapeError, "adam_step: 2 arrays for only_if_finite, expected at most one",
+               kernels.adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, two));
+  EXPECT_THROW(DTypeError, "sgd_step: only_if_finite has dtype float16, expected float32 or float64",
+               kernels.sgd_step(one, one, one, 0.1, 0, 0, 0, false, {{compact(DType::float16, {})}}));
+  kernels.sgd_step(one, one, none, 0.1, 0, 0, 0, false, {});  // without momentum there need be no velocities
+  kernels.adam_step(none, none, none, none, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, {});
+}
+
+TEST(nothing_changes_unless_a_number_is_finite) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  testing::for_each_level([&](const Kernels& kernels) {
+    for (const DType dtype : {DType::float32, DType::float64})
+      for (const double value : {1.0, -infinity, infinity, std::nan("")}) {
+        const Array p = compact(DType::float32, {3}), g = compact(DType::float32, {3}),
+                    m = compact(DType::float32, {3}), v = compact(DType::float32, {3}), number = compact(dtype, {});
+        testing::fill(number, [&] { return value; });
+        const std::vector<double> ones{1, 1, 1}, zeros{0, 0, 0};
+        const auto step = [&](auto update) {
+          for (const Array* a : {&p, &g}) testing::fill(*a, [] { return 1.0; });
+          for (const Array* a : {&m, &v}) testing::fill(*a, [] { return 0.0; });
+          update();
+          EXPECT_EQ(values(p) == ones && values(m) == zeros && values(v) == zeros, value != 1);
+        };
+        step([&] { kernels.sgd_step({{p}}, {{g}}, {{m}}, 0.1, 0.9, 0, 0, false, {{number}}); });
+        step([&] { kernels.adam_step({{p}}, {{g}}, {{m}}, {{v}}, 0.1, 0.9, 0.99, 1e-8, 0, false, 1, {{number}}); });
+      }
+  });
 }
 
 // Arrays of all layouts and sizes, some of which lie across the threads' shares.
@@ -116,7 +145,7 @@ TEST(many_parameters_are_updated_as_if_alone) {
         }
       auto& [parameters, grads, first, second] = lists;
       const auto step = [&](const ArrayList& p, const ArrayList& g, const ArrayList& m, const ArrayList& v) {
-        kernels.adam_step(p, g, m, v, 0.1, 0.9, 0.99, 1e-8, 0.1, false, 2);
+        kernels.adam_step(p, g, m, v, 0.1, 0.9, 0.99, 1e-8, 0.1, false, 2, {});
       };
       if (together) step(parameters, grads, first, second);
       for (size_t i = 0; i < shapes.size() && !together; ++i)

@@ -215,7 +215,7 @@ def test_kernels_refuse_other_types(kernel, arguments, message):
         kernel(*arguments)
 
 
-SETTINGS = (0.1, 0.0, 0.0, 0.0, False)
+SETTINGS = (0.1, 0.0, 0.0, 0.0, False, [])
 
 
 @pytest.mark.parametrize("wrong", [None, 3, ones(2), (ones(2),), [None], [ones(2), 3.0], [[ones(2)]]])

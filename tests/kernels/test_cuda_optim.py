@@ -16,7 +16,7 @@ STEPS = {
 }
 
 
-def updated(device, kernel, sizes, dtype, view):
+def updated(device, kernel, sizes, dtype, view, only_if_finite=()):
     """Parameters and states after a step."""
     random = np.random.default_rng(0)
     states, numbers = STEPS[kernel]
@@ -25,7 +25,8 @@ def updated(device, kernel, sizes, dtype, view):
         for _ in range(2 + states)
     ]
     views = [[view(array) for array in arrays] for arrays in lists]
-    call(device, kernel.split()[0], *views, *numbers)
+    condition = [nd.array(number, "float32", device) for number in only_if_finite]
+    call(device, kernel.split()[0], *views, *numbers, condition)
     return [array.numpy().astype(np.float64) for arrays in lists for array in arrays]
 
 
@@ -39,3 +40,16 @@ def test_a_step_of_many_parameters_is_that_of_the_cpu(kernel, view, dtype, toler
     on_cpu, on_gpu = (updated(device, kernel, sizes, dtype, view) for device in (ndl.cpu(), ndl.cuda()))
     for expected, actual in zip(on_cpu, on_gpu):
         np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("kernel", STEPS)
+def test_nothing_changes_unless_a_number_is_finite(kernel):
+    sizes = [1, 4097, *range(4, 150)]
+    skipped, made, plain = (
+        updated(ndl.cuda(), kernel, sizes, "float32", lambda a: a[::-2], condition) for condition in ([np.nan], [1], [])
+    )
+    before = updated(ndl.cuda(), kernel, sizes, "float32", lambda a: a[:0])
+    for i in range(len(before)):
+        np.testing.assert_array_equal(skipped[i], before[i])
+        np.testing.assert_array_equal(made[i], plain[i])
+    assert not np.array_equal(made[1], before[1])
