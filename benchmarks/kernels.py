@@ -26,6 +26,7 @@ flags.DEFINE_string("plots", None, "Folder for the plots, ratio_cpu.png, rooflin
 def main() -> str:
     path, contenders = json_file(), everybody()
     rows = chosen_rows(ROWS, contenders)
+    contenders = [contender for contender in contenders if any(contender.takes_part(row) for row in rows)]
     folder = None if FLAGS.plots is None else user_path(FLAGS.plots)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contest import Contender, WorkerProcess, compete, start
+from benchmarks.contest import Contender, ContestError, WorkerProcess, compete, start
 from benchmarks.row import Row
 
 DISTURBED = 0.1  # cores used by others, from which on figures mean little
@@ -50,7 +50,10 @@ def participants(contenders: list[Contender], threads: int) -> dict[str, Any]:
     counts = {}
     with start(contenders, threads) as workers:
         for worker in workers:
-            answer = worker.ask("describe")
+            try:
+                answer = worker.ask("describe")
+            except ContestError:  # which rows tell of
+                continue
             versions = answer["versions"] | versions  # the first one's word counts
             counts[worker.contender.name] = answer["threads"]
     return {"versions": versions, "threads": counts}

@@ -61,7 +61,7 @@ def text_or_error(text: str, results: dict[str, Any]) -> str:
     failures = [failure for row in results["rows"] for failure in row["failures"]]
     if failures:
         print(text, flush=True)
-        raise ContestError(f"{len(failures)} failures; the first: {failures[0]}")
+        raise ContestError(f"{len(failures)} failed; the first: {failures[0]}")
     return text
 
 

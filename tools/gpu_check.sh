@@ -158,9 +158,11 @@ if name.startswith(("cifar", "ptb")) and lines[-1].startswith("{"):
     known = ("data", "epochs", "test_accuracy", "valid_perplexity", "samples_per_second", "words_per_second", "seconds")
     print(*(f"{key} {run[key]}" for key in known if key in run), sep=", ")
 elif name.startswith(("headline", "kernels")) and results.exists():
-    ratios = {row["row"]: result["ratio_to_best_peer"] for row in json.loads(results.read_text())["rows"]
-              for result in row["results"] if result["contender"] == "needle cuda auto"}
-    print(*(f"{row} {ratio:.2f} x" if ratio else row for row, ratio in ratios.items()), sep=", ")
+    rows = json.loads(results.read_text())["rows"]
+    ratios = {row["row"]: result["ratio_to_best_peer"] for row in rows for result in row["results"]
+              if result["contender"] == "needle cuda auto"}
+    print(*(f"{row} {ratio:.2f} x" if ratio else row for row, ratio in ratios.items()), sep=", ", end="")
+    print("", *(failure for row in rows for failure in row["failures"]), sep="; ")
 else:
     summaries = [line.strip("= ") for line in lines if re.search(r"SUMMARY|\d+ (passed|failed|errors?)\b.* in ", line)]
     print("; ".join(summaries or lines[-1:])[:200])

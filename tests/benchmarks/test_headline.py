@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.headline_rows import ROWS
 from needle.backend_ndarray import cuda
-from tests.benchmarks.programs import check_results, measure, mistake
+from tests.benchmarks.programs import check_results, measure, mistake, run
 
 
 def test_all_rows_as_text_and_as_json(tmp_path):
@@ -61,6 +61,19 @@ def test_rows_that_nobody_takes_part_in_are_refused(tmp_path):
 def test_an_interpreter_without_pytorch_is_one_line(tmp_path):
     said = mistake("headline", tmp_path, "--only=add", "--quick", "--pytorch_python=no/python", status=1)
     assert f"{tmp_path}/no/python: No such file" in said
+
+
+def test_who_fails_has_a_line_and_the_others_go_on(tmp_path):
+    python = tmp_path / "python"  # says that it has PyTorch, and then does no work
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] && echo False || exit 3\n')
+    python.chmod(0o755)
+    finished = run("headline", tmp_path, "--quick", "--runs=1", "--only=add", f"--pytorch_python={python}")
+    assert finished.returncode == 1 and finished.stderr.splitlines()[-1] == (
+        "headline: error: 1 failed; the first: pytorch: it ended, with status 3"
+    )
+    lines = finished.stdout.splitlines()
+    assert "  FAILED: pytorch: it ended, with status 3" in lines
+    assert any(line.startswith("  needle cpu native") for line in lines)
 
 
 def test_a_file_that_cannot_be_written_is_one_line_before_anything_is_measured(tmp_path):
