@@ -54,7 +54,7 @@ def participants(contenders: list[Contender], threads: int) -> dict[str, Any]:
                 answer = worker.ask("describe")
             except ContestError:  # which rows tell of
                 continue
-            versions = answer["versions"] | versions  # the first one's word counts
+            versions = versions | answer["versions"] | versions  # in their order, and the first one's word counts
             counts[worker.contender.name] = answer["threads"]
     return {"versions": versions, "threads": counts}
 

@@ -161,8 +161,8 @@ elif name.startswith(("headline", "kernels")) and results.exists():
     rows = json.loads(results.read_text())["rows"]
     ratios = {row["row"]: result["ratio_to_best_peer"] for row in rows for result in row["results"]
               if result["contender"] == "needle cuda auto"}
-    print(*(f"{row} {ratio:.2f} x" if ratio else row for row, ratio in ratios.items()), sep=", ", end="")
-    print("", *(failure for row in rows for failure in row["failures"]), sep="; ")
+    failures = dict.fromkeys(failure for row in rows for failure in row["failures"])
+    print(", ".join(f"{row} {ratio:.2f} x" if ratio else row for row, ratio in ratios.items()), *failures, sep="; ")
 else:
     summaries = [line.strip("= ") for line in lines if re.search(r"SUMMARY|\d+ (passed|failed|errors?)\b.* in ", line)]
     print("; ".join(summaries or lines[-1:])[:200])
