@@ -49,12 +49,14 @@ done
 [[ -z $minutes || $minutes =~ ^[1-9][0-9]*$ ]] || fail "--minutes=$minutes: expected a whole number of 1 or more"
 [[ -z $data || -d $data ]] || fail "--data=$data: no such folder"
 out=$(realpath -m -- "$out")
+python=${PYTHON:-python3}
+[[ $python != */* ]] || python=$(realpath -ms -- "$python")  # a virtual environment's is a link that must stay one
+[[ $pytorch_python != */* ]] || pytorch_python=$(realpath -ms -- "$pytorch_python")
 mkdir -p "$out" || exit 2
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
 # What must be there
 
-python=${PYTHON:-python3}
 missing=$("$python" - 2> /dev/null <<'PYTHON'
 import importlib.util
 needed = ["absl", "hypothesis", "matplotlib", "ml_dtypes", "numpy", "pytest", "safetensors", "tqdm"]

@@ -226,15 +226,16 @@ def test_float32_is_rounded_to_tf32_only_when_that_is_asked_for():
         assert 1e-3 < errors["high"] < 1e-1
 
 
-def test_auto_takes_large_products_and_convolutions_from_the_libraries():
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])  # one of each class of the table
+def test_auto_takes_large_products_and_convolutions_from_the_libraries(dtype):
     backend().set_provider("auto")
     before = backend().library_calls()
-    small, images = as_it_is(random(4, 4), "float32"), as_it_is(random(1, 16, 16, 32), "float32")
+    small, images = as_it_is(random(4, 4), dtype), as_it_is(random(1, 16, 16, 32), dtype)
     matmul.matmul(small, small)
-    conv.conv2d(as_it_is(random(1, 4, 4, 4), "float32"), as_it_is(random(3, 3, 4, 4), "float32"))
+    conv.conv2d(as_it_is(random(1, 4, 4, 4), dtype), as_it_is(random(3, 3, 4, 4), dtype))
     pool.avg_pool2d(images, 2, 2, 0)
     assert backend().library_calls() == before
-    conv.conv2d(images, as_it_is(random(3, 3, 32, 32), "float32"), 1, 1)
+    conv.conv2d(images, as_it_is(random(3, 3, 32, 32), dtype), 1, 1)
     assert backend().library_calls()["conv2d"] == before["conv2d"] + 1
 
 
