@@ -14,6 +14,8 @@ using testing::strided;
 using testing::values;
 using Values = std::vector<double>;
 
+const std::vector<Array> always;  // the step is made, whatever is finite
+
 double tolerance(DType dtype) {
   return dtype == DType::float64 ? 1e-14 : dtype == DType::float32 ? 1e-6 : 2 * testing::epsilon(dtype);
 }
@@ -43,7 +45,7 @@ TEST(sgd) {
               v[i] = momentum * v[i] + (1 - dampening) * g;
               p[i] -= rate * (nesterov ? g + momentum * v[i] : v[i]);
             }
-            kernels.sgd_step({{parameter}}, {{grad}}, {{velocity}}, rate, momentum, dampening, decay, nesterov, {});
+            kernels.sgd_step({{parameter}}, {{grad}}, {{velocity}}, rate, momentum, dampening, decay, nesterov, always);
             EXPECT_NEAR("parameter", values(parameter), p, tolerance(dtype), tolerance(dtype));
             EXPECT_NEAR("velocity", values(velocity), v, momentum == 0 ? 0 : tolerance(dtype),
                         momentum == 0 ? 0 : tolerance(dtype));
@@ -75,7 +77,7 @@ TEST(adam) {
             p[i] -= rate * (m[i] / (1 - std::pow(beta1, step))) / (std::sqrt(v[i] / (1 - std::pow(beta2, step))) + eps);
           }
           kernels.adam_step({{parameter}}, {{grad}}, {{first}}, {{second}}, rate, beta1, beta2, eps, decay, decoupled,
-                            step, {});
+                            step, always);
           EXPECT_NEAR("parameter", values(parameter), p, tolerance(dtype), tolerance(dtype));
           EXPECT_NEAR("first moment", values(first), m, tolerance(dtype), tolerance(dtype));
           EXPECT_NEAR("second moment", values(second), v, tolerance(dtype), tolerance(dtype));
@@ -89,25 +91,25 @@ TEST(mistakes_are_named) {
               wide = compact(DType::float64, {3});
   const std::vector<Array> none, one{p}, two{p, compact(DType::float32, {5})};
   EXPECT_THROW(ShapeError, "sgd_step: grad has shape (4,)",
-               kernels.sgd_step(one, {{wrong}}, one, 0.1, 0, 0, 0, false, {}));
+               kernels.sgd_step(one, {{wrong}}, one, 0.1, 0, 0, 0, false, always));
   EXPECT_THROW(ShapeError, "sgd_step: 1 arrays for grad, expected one for each of 2 parameters",
-               kernels.sgd_step(two, one, two, 0.1, 0, 0, 0, false, {}));
+               kernels.sgd_step(two, one, two, 0.1, 0, 0, 0, false, always));
   EXPECT_THROW(DTypeError, "sgd_step: parameter is float64",
-               kernels.sgd_step({{p, wide}}, {{p, wide}}, two, 0.1, 0, 0, 0, false, {}));
+               kernels.sgd_step({{p, wide}}, {{p, wide}}, two, 0.1, 0, 0, 0, false, always));
   EXPECT_THROW(DTypeError, "sgd_step: parameter is int32",
-               kernels.sgd_step({{compact(DType::int32, {3})}}, one, one, 0.1, 0, 0, 0, false, {}));
+               kernels.sgd_step({{compact(DType::int32, {3})}}, one, one, 0.1, 0, 0, 0, false, always));
   EXPECT_THROW(DTypeError, "adam_step: first_moment is float64",
-               kernels.adam_step(one, one, {{wide}}, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, {}));
+               kernels.adam_step(one, one, {{wide}}, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, always));
   EXPECT_THROW(ShapeError, "adam_step: step 0, expected 1 or more",
-               kernels.adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 0, {}));
+               kernels.adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 0, always));
   EXPECT_THROW(ShapeError, "sgd_step: only_if_finite has shape (3,), expected one element",
                kernels.sgd_step(one, one, one, 0.1, 0, 0, 0, false, one));
   EXPECT_THROW(ShapeError, "adam_step: 2 arrays for only_if_finite, expected at most one",
                kernels.adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, two));
   EXPECT_THROW(DTypeError, "sgd_step: only_if_finite has dtype float16, expected float32 or float64",
-               kernels.sgd_step(one, one, one, 0.1, 0, 0, 0, false, {{compact(DType::float16, {})}}));
-  kernels.sgd_step(one, one, none, 0.1, 0, 0, 0, false, {});  // without momentum there need be no velocities
-  kernels.adam_step(none, none, none, none, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, {});
+               kernels.sgd_step(one, one, one, 0.1, 0, 0, 0, false, {{compact(DType::float16, always)}}));
+  kernels.sgd_step(one, one, none, 0.1, 0, 0, 0, false, always);  // without momentum there need be no velocities
+  kernels.adam_step(none, none, none, none, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, always);
 }
 
 TEST(nothing_changes_unless_a_number_is_finite) {
@@ -145,7 +147,7 @@ TEST(many_parameters_are_updated_as_if_alone) {
         }
       auto& [parameters, grads, first, second] = lists;
       const auto step = [&](const ArrayList& p, const ArrayList& g, const ArrayList& m, const ArrayList& v) {
-        kernels.adam_step(p, g, m, v, 0.1, 0.9, 0.99, 1e-8, 0.1, false, 2, {});
+        kernels.adam_step(p, g, m, v, 0.1, 0.9, 0.99, 1e-8, 0.1, false, 2, always);
       };
       if (together) step(parameters, grads, first, second);
       for (size_t i = 0; i < shapes.size() && !together; ++i)
