@@ -32,11 +32,11 @@ def named_files(text: str):
 
 def exists(label: str) -> bool:
     """Whether a package has such a target: a name in its BUILD file, or one that a rule there makes of a file's."""
-    package, _, name = label[2:].rstrip(".").partition(":")
+    if label.endswith("..."):
+        return (CHECKOUT / label[2:].rstrip("./")).is_dir()
+    package, _, name = label[2:].rstrip(".").partition(":")  # of the end of a sentence
     if name.isupper():
         return True  # stands for any
-    if package.endswith("...") or label[2:].rstrip("/") == "...":
-        return (CHECKOUT / package.rstrip("./")).is_dir()
     build = CHECKOUT / package / "BUILD.bazel"
     if not build.is_file():
         return False
