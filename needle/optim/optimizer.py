@@ -55,6 +55,11 @@ class Optimizer:
         self._undecided.clear()
         return self._steps
 
+    @steps.setter
+    def steps(self, counts: list[int]) -> None:
+        self._steps = counts
+        self._undecided.clear()
+
     def step(self, only_if_finite: NDArray | None = None) -> Reading | None:
         """Updates every parameter that has a gradient, as many as possible in one call of `update`.
 
@@ -88,9 +93,9 @@ class Optimizer:
         return reading
 
     def knows_only_if_finite(self) -> bool:
-        """Whether `step` and `update` have that parameter; methods of subclasses may not."""
-        methods = (type(self).step, type(self).update)
-        return all("only_if_finite" in inspect.signature(method).parameters for method in methods)
+        """Whether `step` and `update` have that parameter; those of subclasses, or put in their place, may not."""
+        methods = (self.step, self.update)
+        return all("only_if_finite" in inspect.signature(m, follow_wrapped=False).parameters for m in methods)
 
     def reset_grad(self) -> None:
         """Forgets all gradients."""
@@ -154,8 +159,7 @@ class Optimizer:
             if kept[index][name].shape != parameter.shape:
                 met = kept[index][name].shape
                 raise CheckpointError(f"{where}: {name}.{index}: shape {met}: expected {parameter.shape}")
-        self.lr, self._steps, self._kept = float(state["lr"]), steps, kept
-        self._undecided.clear()
+        self.lr, self.steps, self._kept = float(state["lr"]), steps, kept
 
     def _moment_keys(self, steps: list[int]) -> list[tuple[str, int]]:
         """(name, index) of every array kept by an optimizer that has made these steps."""

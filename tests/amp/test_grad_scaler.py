@@ -1,5 +1,6 @@
 """Loss scaling: how the scale grows and shrinks, which steps are skipped, and what goes on after a resumption."""
 
+import functools
 import math
 
 import numpy as np
@@ -148,7 +149,30 @@ class OldStep(ndl.optim.SGD):
         super().step()
 
 
-@pytest.mark.parametrize("kind", [OldSGD, OldStep, ndl.optim.SGD])
+class WrappedStep(ndl.optim.SGD):
+    """It is said to have SGD's parameters, but has none."""
+
+    @functools.wraps(ndl.optim.SGD.step)
+    def step(self):
+        super().step()
+
+
+class StepInItsPlace(ndl.optim.SGD):
+    """As who counts the steps of an optimizer that exists already."""
+
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        step = self.step
+        self.step = lambda: step()
+
+
+class SetsSteps(ndl.optim.SGD):
+    def step(self, only_if_finite=None):
+        self.steps = list(self.steps)
+        return super().step(only_if_finite)
+
+
+@pytest.mark.parametrize("kind", [OldSGD, OldStep, WrappedStep, StepInItsPlace, SetsSteps, ndl.optim.SGD])
 def test_optimizers_of_all_kinds_skip(kind, device):
     p = parameter([1.0, math.nan], device)
     optimizer, scaler = kind([p], lr=0.5), GradScaler()
