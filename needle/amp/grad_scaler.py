@@ -152,6 +152,11 @@ class GradScaler:
                 "finite ones; the loss itself may not be finite, or an activation be beyond float16's 65504"
             )
 
+    def __getstate__(self) -> dict:
+        """For `copy` and `pickle`: numbers on their way to the host stay with this scaler."""
+        self._decide()
+        return self.__dict__ | {"_undecided": []}
+
     def state_dict(self) -> dict[str, float | int]:
         """What decides how scaling goes on; {} where it is not enabled."""
         if not self._enabled:

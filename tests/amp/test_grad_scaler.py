@@ -1,7 +1,9 @@
 """Loss scaling: how the scale grows and shrinks, which steps are skipped, and what goes on after a resumption."""
 
+import copy
 import functools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -214,6 +216,15 @@ def test_a_skipped_step_does_not_count_whoever_looks(device):
     whole = trained([2.0, 3.0, 4.0], look=False)
     assert trained([math.inf, 2.0, math.nan, math.nan, 3.0, 4.0, math.inf], look=False) == whole
     assert trained([math.inf, 2.0, math.nan, math.nan, 3.0, 4.0, math.inf], look=True) == whole
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda scaler: pickle.loads(pickle.dumps(scaler))])
+def test_a_copy_knows_what_became_of_the_last_step(copied, device):
+    p = parameter([math.nan], device)
+    optimizer, scaler = ndl.optim.SGD([p]), GradScaler(init_scale=4.0)
+    scaler.step(optimizer)
+    scaler.update()
+    assert copied(scaler).get_scale() == scaler.get_scale() == 2
 
 
 def test_without_gradients_there_is_nothing_to_skip():
