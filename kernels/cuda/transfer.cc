@@ -160,6 +160,8 @@ class Incoming {
     try {
       return device_.incoming->take(nbytes);
     } catch (const OutOfMemoryError&) {
+      cudaStreamSynchronize(device_.stream);
+      give_finished();
       device_.pool->trim();
       return device_.incoming->take(nbytes);
     }

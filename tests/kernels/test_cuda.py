@@ -106,11 +106,19 @@ del x
 print(ndl.cuda().ones(1 << 20).numpy().sum())
 """
 
+UPLOADS_AHEAD_OF_THE_KERNELS = """
+import tests.devices, numpy as np
+from needle import backend_ndarray as nd
+sums = [nd.array(np.ones(1 << 20, np.float32), device=nd.cuda()).sum() for _ in range(3)]
+print(sum(one.numpy() for one in sums) / 3)
+"""
+
 
 @pytest.mark.skipif(not EMULATED, reason="it needs a GPU of 6 MiB")
-def test_what_uploads_have_left_makes_room():
+@pytest.mark.parametrize("program", [AFTER_AN_UPLOAD, UPLOADS_AHEAD_OF_THE_KERNELS])
+def test_what_uploads_have_left_makes_room(program):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "NEEDLE_EMULATED_MIB": "6"}
-    command = [sys.executable, "-c", AFTER_AN_UPLOAD]
+    command = [sys.executable, "-c", program]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert run.stdout.split() == [str(float(1 << 20))], run.stdout + run.stderr
 
