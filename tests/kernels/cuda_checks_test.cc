@@ -118,6 +118,29 @@ TEST(a_barrier_stands_between_read_and_the_next_write) {
   EXPECT_EQ(failure_of(use_again, 1, 64, out.data, true), "");
 }
 
+// Thread 2 reads after threads of both warps, and thread 1 writes when its own warp has met.
+__global__ void read_three_times(int* out, bool other_warp_reads) {
+  __shared__ int shared[1];
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread == 0) shared[0] = 1;
+  __syncthreads();
+  if (thread == 0 || (thread == 32 && other_warp_reads)) out[thread] = shared[0];
+  if (thread >= 32) return;
+  (void)__shfl_xor_sync(0xffffffff, thread, 1);
+  if (thread == 2) out[thread] = shared[0];
+  __syncwarp();
+  if (thread == 1) shared[0] = 2;
+}
+
+TEST(no_read_is_forgotten) {
+  Numbers out;
+  for (int order = 0; order < 2; ++order) {
+    EXPECT_FAILURE("after the read by thread 32 of block 0", read_three_times, 1, 64, out.data, true);
+    EXPECT_EQ(failure_of(read_three_times, 1, 64, out.data, false), "");
+    EXPECT_EQ(failure_of(hand_on, 1, 64, out.data, 0, Between::nothing), "");  // next, threads take turns the other way
+  }
+}
+
 enum class How { write, add, add_and_read };
 
 __global__ void count_blocks(int* out, How how) {

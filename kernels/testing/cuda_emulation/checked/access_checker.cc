@@ -29,7 +29,7 @@ struct Access {
 };
 constexpr unsigned kMostEpochs = 1 << 14, kMostBlocks = 1 << 24;
 
-// What is known of a byte since the kernel was started. Of two reads by different threads one conflicts with any write
+// What is known of a byte since the kernel was started. Of two reads by different warps one conflicts with any write
 // that a third read would conflict with.
 struct Byte {
   Access write, reads[2];
@@ -145,6 +145,10 @@ bool is_ordered(const Access& before, const Region& region, bool is_atomic) {
   return before.thread / 32 == thread / 32 && before.warp_epoch < seen[thread][before.thread % 32];
 }
 
+bool are_of_one_warp(const Access& one, const Access& other) {
+  return one.block == other.block && one.thread / 32 == other.thread / 32;
+}
+
 void check_order(const Access& before, const Region& region, bool is_atomic, Kind kind, Kind other, const void* where) {
   if (is_ordered(before, region, is_atomic)) return;
   std::ostringstream message;
@@ -209,8 +213,11 @@ void access(const void* pointer, size_t nbytes, Kind kind, const void* where) {
       report(access_text(kind) + " in shared memory: the block has written nothing there", where);
     check_order(byte.write, *region, is_atomic, kind, Kind::write, where);
     if (kind == Kind::read) {
-      const bool replaces_first = is_ordered(byte.reads[0], *region, false) || byte.reads[0].thread == thread;
-      byte.reads[replaces_first ? 0 : 1] = now;
+      const Access &first = byte.reads[0], &second = byte.reads[1];
+      if (is_ordered(first, *region, false))
+        byte.reads[0] = now;
+      else if (is_ordered(second, *region, false) || are_of_one_warp(first, second))
+        byte.reads[1] = now;
     } else {
       for (const Access& read : byte.reads) check_order(read, *region, is_atomic, kind, Kind::read, where);
       byte.write = now;
