@@ -98,9 +98,9 @@ class Incoming {
   }
 
   BufferPtr upload(const std::byte* from, int64_t nbytes) {
+    std::byte* block = take(nbytes);
     cudaEvent_t event;
     NEEDLE_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
-    std::byte* block = take(nbytes);
     const BufferPtr buffer = std::make_shared<Buffer>(block, nbytes, [=] { release({block, nbytes, event}); });
     for (int64_t done = 0; done < nbytes; done += kPiece) {
       const int64_t piece = std::min(kPiece, nbytes - done);

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -94,8 +93,7 @@ class Optimizer:
 
     def knows_only_if_finite(self) -> bool:
         """Whether `step` and `update` have that parameter; those of subclasses, or put in their place, may not."""
-        methods = (self.step, self.update)
-        return all("only_if_finite" in inspect.signature(m, follow_wrapped=False).parameters for m in methods)
+        return _has_parameter(self.step, "only_if_finite") and _has_parameter(self.update, "only_if_finite")
 
     def reset_grad(self) -> None:
         """Forgets all gradients."""
@@ -193,6 +191,12 @@ def total_of_squares(arrays: list[NDArray]) -> NDArray:
     """The sum of the squares of all elements of floating arrays, 0-d."""
     squares = [sum_of_squares(array) for array in arrays]
     return sum(squares[1:], squares[0])
+
+
+def _has_parameter(method: Callable, name: str) -> bool:
+    """Whether the function behind it names that parameter. (inspect.signature says more, in 12 microseconds.)"""
+    code = getattr(method, "__code__", None)  # a method has its function's
+    return code is not None and name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _checked_params(optimizer: str, params: Iterable[Tensor]) -> list[Tensor]:

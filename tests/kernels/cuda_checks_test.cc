@@ -201,7 +201,7 @@ __global__ void index_shared(int* out, int index) {
 TEST(an_index_is_in_its_array) {
   Numbers out;
   EXPECT_EQ(failure_of(index_shared, 1, 1, out.data, 15), "");
-  EXPECT_FAILURE("index 16 is not in the array", index_shared, 1, 1, out.data, 16);
+  EXPECT_FAILURE("an index that is not in the array: 16", index_shared, 1, 1, out.data, 16);
 }
 
 __global__ void multiply(int* out, int factor) { out[0] = factor * 65536; }

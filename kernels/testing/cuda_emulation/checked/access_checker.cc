@@ -115,7 +115,8 @@ void find_segments() {
 
 // What runs
 
-bool is_running = false;
+thread_local bool is_running = false;   // on this thread of the host
+thread_local bool is_checking = false;  // what the library does for the checker may be instrumented, too
 Range arguments, local_memory;
 unsigned block, thread, block_epoch;
 unsigned warp_epochs[kMaxThreads];     // how often a thread has met others of its warp
@@ -152,9 +153,9 @@ bool are_of_one_warp(const Access& one, const Access& other) {
 void check_order(const Access& before, const Region& region, bool is_atomic, Kind kind, Kind other, const void* where) {
   if (is_ordered(before, region, is_atomic)) return;
   std::ostringstream message;
-  message << access_text(kind) << " in " << (region.is_shared ? "shared" : "global") << " memory: no barrier orders it after the "
-          << text(before.is_atomic ? Kind::atomic : other) << " by thread " << before.thread << " of block "
-          << before.block;
+  message << access_text(kind) << " in " << (region.is_shared ? "shared" : "global")
+          << " memory: no barrier orders it after the " << text(before.is_atomic ? Kind::atomic : other)
+          << " by thread " << before.thread << " of block " << before.block;
   report(message.str(), where);
 }
 
@@ -179,15 +180,20 @@ std::string source_of(const void* where) {
 }  // namespace
 
 void report(const std::string& text, const void* where) {
+  is_checking = true;
   const std::string place = where ? source_of(where) : "";
   if (is_running) fail(place + text);
   std::fprintf(stderr, "CUDA emulation: %s%s\n", place.c_str(), text.c_str());  // the host's code, in the same files
   std::abort();
 }
 
-void access(const void* pointer, size_t nbytes, Kind kind, const void* where) {
-  const uintptr_t address = number(pointer);
-  if (!is_running || nbytes == 0 || local_memory.contains(address, nbytes)) return;
+void report_at(const char* file, unsigned line, const char* text, const int64_t* number) {
+  is_checking = true;
+  const std::string place = std::string(file) + ":" + std::to_string(line) + ": ";
+  report(place + text + (number ? " " + std::to_string(*number) : ""), nullptr);
+}
+
+static void check_access(uintptr_t address, size_t nbytes, Kind kind, const void* where) {
   if (kind == Kind::read) {
     if (Range{number(__start_cuda_registers), number(__stop_cuda_registers)}.contains(address, nbytes)) return;
     if (arguments.contains(address, nbytes)) return;
@@ -201,7 +207,7 @@ void access(const void* pointer, size_t nbytes, Kind kind, const void* where) {
     if (region)
       message << "they begin at byte " << address - region->begin << " of " << region->end - region->begin;
     else
-      message << "no kernel can reach " << pointer;
+      message << "no kernel can reach " << reinterpret_cast<const void*>(address);
     report(message.str(), where);
   }
   const bool is_atomic = kind == Kind::atomic || lock;
@@ -225,8 +231,16 @@ void access(const void* pointer, size_t nbytes, Kind kind, const void* where) {
   }
 }
 
+void access(const void* pointer, size_t nbytes, Kind kind, const void* where) {
+  const uintptr_t address = number(pointer);
+  if (!is_running || is_checking || nbytes == 0 || local_memory.contains(address, nbytes)) return;
+  is_checking = true;
+  check_access(address, nbytes, kind, where);
+  is_checking = false;
+}
+
 void aligned_access(const void* address, size_t nbytes, Kind kind, const void* where) {
-  if (is_running && number(address) % nbytes != 0)
+  if (is_running && !is_checking && number(address) % nbytes != 0)
     report(std::string(text(kind)) + " of " + std::to_string(nbytes) + " bytes at no multiple of that", where);
   access(address, nbytes, kind, where);
 }
@@ -249,6 +263,7 @@ void turn_begins(unsigned index, const void* stack, size_t nbytes) {
   thread = index;
   local_memory = {number(stack), number(stack) + nbytes};
   is_running = true;
+  is_checking = false;
 }
 
 void turn_ends() {

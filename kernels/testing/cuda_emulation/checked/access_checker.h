@@ -2,11 +2,12 @@
 //
 // The kernels are compiled with gcc's instrumentation for ThreadSanitizer, which calls a function at each access;
 // instrumented_calls.cc has these functions in place of ThreadSanitizer's. An access must lie in memory that a kernel
-// can reach, shared memory be written before it is read, and of two accesses to one byte, of which one writes, both must
+// can reach; shared memory must be written before it is read; and two accesses to one byte, of which one writes, must
 // be of one thread, or a barrier must stand between them.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace cuda_emulation::checks {
@@ -21,5 +22,6 @@ void aligned_access(const void* address, size_t nbytes, Kind kind, const void* w
 
 // The running kernel fails; the program ends where none runs.
 [[noreturn]] void report(const std::string& text, const void* where);
+[[noreturn]] void report_at(const char* file, unsigned line, const char* text, const int64_t* number);
 
 }  // namespace cuda_emulation::checks

@@ -40,21 +40,23 @@ struct SourceLocation {
   uint32_t line, column;
 };
 
-static void report_at(const void* data, const std::string& text) {
+static void stop(const void* data, const char* text, const int64_t* number = nullptr) {
   const auto& location = *static_cast<const SourceLocation*>(data);
-  report(std::string(location.file) + ":" + std::to_string(location.line) + ": " + text, nullptr);
+  report_at(location.file, location.line, text, number);
 }
 
 void __ubsan_handle_type_mismatch_v1(void* data, uintptr_t address) {
-  report_at(data, "an access at an address that its type may not have: modulo 256 " + std::to_string(address % 256));
+  const auto rest = static_cast<int64_t>(address % 256);
+  stop(data, "an access at an address that its type may not have: modulo 256", &rest);
 }
 void __ubsan_handle_out_of_bounds(void* data, uintptr_t index) {
-  report_at(data, "index " + std::to_string(static_cast<int64_t>(index)) + " is not in the array");
+  const auto number = static_cast<int64_t>(index);
+  stop(data, "an index that is not in the array:", &number);
 }
-void __ubsan_handle_add_overflow(void* data, uintptr_t, uintptr_t) { report_at(data, "a sum overflows"); }
-void __ubsan_handle_sub_overflow(void* data, uintptr_t, uintptr_t) { report_at(data, "a difference overflows"); }
-void __ubsan_handle_mul_overflow(void* data, uintptr_t, uintptr_t) { report_at(data, "a product overflows"); }
-void __ubsan_handle_negate_overflow(void* data, uintptr_t) { report_at(data, "a negation overflows"); }
-void __ubsan_handle_divrem_overflow(void* data, uintptr_t, uintptr_t) { report_at(data, "a quotient overflows"); }
+void __ubsan_handle_add_overflow(void* data, uintptr_t, uintptr_t) { stop(data, "a sum overflows"); }
+void __ubsan_handle_sub_overflow(void* data, uintptr_t, uintptr_t) { stop(data, "a difference overflows"); }
+void __ubsan_handle_mul_overflow(void* data, uintptr_t, uintptr_t) { stop(data, "a product overflows"); }
+void __ubsan_handle_negate_overflow(void* data, uintptr_t) { stop(data, "a negation overflows"); }
+void __ubsan_handle_divrem_overflow(void* data, uintptr_t, uintptr_t) { stop(data, "a quotient overflows"); }
 
 }  // extern "C"
