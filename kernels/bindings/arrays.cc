@@ -1,6 +1,8 @@
 #include "kernels/bindings/arrays.h"
 
-#include <limits>
+#include <structmember.h>
+
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
@@ -21,6 +23,7 @@ PyObject* new_object(PyTypeObject* type, Value&& value) {
   auto* object = PyObject_New(Object, type);
   if (!object) throw py::error_already_set();
   new (&(object->*member)) std::decay_t<Value>(std::forward<Value>(value));
+  if constexpr (std::is_same_v<Object, PyBuffer>) object->changed_at = 0;
   return reinterpret_cast<PyObject*>(object);
 }
 
@@ -167,9 +170,12 @@ void add_array_types(py::module_& module, bool host) {
   static PyMethodDef buffer_methods[] = {
       {"wrap", wrap_buffer, METH_O | METH_STATIC, "A Buffer over the memory of an object with a writable buffer."}, {}};
   static PyGetSetDef buffer_properties[] = {{"nbytes", buffer_nbytes, nullptr, "Size in bytes.", nullptr}, {}};
+  static PyMemberDef buffer_members[] = {
+      {"changed_at", T_LONGLONG, offsetof(PyBuffer, changed_at), 0, "When its content was last changed in place."}, {}};
   PyType_Slot buffer_slots[] = {{Py_tp_doc, const_cast<char*>("Buffer(nbytes): memory of the pool, not initialized.")},
                                 {Py_tp_dealloc, reinterpret_cast<void*>(&delete_object<PyBuffer, &PyBuffer::buffer>)},
                                 {Py_tp_getset, buffer_properties},
+                                {Py_tp_members, buffer_members},
                                 {host ? Py_tp_methods : 0, buffer_methods},
                                 {Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},
                                 {0, nullptr}};

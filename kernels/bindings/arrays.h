@@ -17,6 +17,7 @@ extern PyTypeObject *buffer_type, *array_type;
 struct PyBuffer {
   PyObject_HEAD
   BufferPtr buffer;
+  long long changed_at;  // for needle/backend_ndarray/changes.py, which alone reads and writes it
 };
 
 struct PyArray {

@@ -21,6 +21,8 @@ class Buffer:
         Raises BufferError, or TypeError where there is no buffer.
         """
 
+    changed_at: int  # see changes.py
+
     @property
     def nbytes(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...

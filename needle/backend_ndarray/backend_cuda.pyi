@@ -10,6 +10,8 @@ from typing_extensions import Buffer as BufferProtocol
 class Buffer:
     """Memory of a GPU's pool. It has no buffer for `memoryview`: see read, upload."""
 
+    changed_at: int  # see changes.py
+
     @property
     def nbytes(self) -> int: ...
 
