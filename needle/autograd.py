@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from needle.backend_ndarray import Device, DType, NDArray, array
-from needle.backend_ndarray.elementwise import add_to
+from needle.backend_ndarray import Device, DType, NDArray, array, changes
+from needle.backend_ndarray.elementwise import add_to, is_operand
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.ufunc import apply_ufunc
 from needle.errors import GradientError, ShapeError
 
 
@@ -83,15 +84,30 @@ class Op:
     def __call__(self, *inputs: Value):
         if _mode.autocast is not None:
             inputs = _mode.autocast(self, inputs)
-        data = self.compute(*[value.cached_data for value in inputs])
+        try:
+            arrays = [value.cached_data for value in inputs]
+        except AttributeError:
+            require_tensors(type(self).__name__, *inputs)
+            raise
+        data = self.compute(*arrays)
         node = TensorTuple.__new__(TensorTuple) if isinstance(data, tuple) else Tensor.__new__(Tensor)
         node.cached_data = data
         node.grad = None
         node.requires_grad = _mode.recording and self.differentiable and any([v.requires_grad for v in inputs])
-        node.op, node.inputs = (self, inputs) if node.requires_grad else (None, ())
+        if node.requires_grad:
+            node.op, node.inputs, node.read = self, inputs, (changes.count, arrays, data)
+        else:
+            node.op, node.inputs, node.read = None, (), None
         return node
 
     differentiable = True  # False for comparisons and the like
+
+
+def require_tensors(op: str, *values) -> None:
+    """Raises TypeError, which names the op and the first of `values` that is no Tensor, unless all of them are."""
+    for index, value in enumerate(values):
+        if not isinstance(value, Value):
+            raise TypeError(f"{op}: operand {index} of type {type(value).__name__}: expected a Tensor")
 
 
 class FusedOp(Op):
@@ -105,26 +121,63 @@ class FusedOp(Op):
         raise NotImplementedError
 
     def fused_gradient(self, out_grad, node) -> tuple[NDArray | None, ...]:
-        """`gradient` by the backward kernel, as arrays. Called only where the gradient itself is not differentiated."""
+        """`gradient` by the backward kernel, as arrays."""
         raise NotImplementedError
 
     def gradient(self, out_grad, node):
-        if is_recording():
-            # Of an input that is given twice `gradients` has the whole gradient, which goes to its first place only.
-            grads = gradients(self.spelled(*node.inputs), node.inputs, out_grad)
-            found = dict(zip(map(id, node.inputs), grads))
-            return tuple(found.pop(id(value), None) for value in node.inputs)
-        grads = self.fused_gradient(out_grad, node)
-        return tuple(None if grad is None else Tensor.make_const(grad) for grad in grads)
+        if not is_recording():
+            grads = self.fused_gradient(out_grad, node)
+            return tuple(None if grad is None else Tensor.make_const(grad) for grad in grads)
+        out_grads = out_grad if isinstance(out_grad, list) else [out_grad]
+        op = _FusedGradient(self, out_grad, node)
+        grads = iter(op(*out_grads, *node.inputs))
+        return tuple(next(grads) if there_is_one else None for there_is_one in op.has_gradient)
+
+
+class _FusedGradient(Op):
+    """The gradient of a FusedOp where that is differentiated in turn: a TensorTuple of the adjoints that there are.
+
+    Its inputs are the adjoints of the FusedOp's results and then the FusedOp's inputs. The backward kernel computes it,
+    as it does where no graph is kept, and its own gradient is that of the gradient of `spelled`.
+    """
+
+    def __init__(self, fused: FusedOp, out_grad, node: Value) -> None:
+        self.fused = fused
+        self.out_grad = out_grad
+        self.node = node
+
+    def infer(self, *operands):
+        inputs = operands[-len(self.has_gradient) :]
+        return tuple(Spec(a.shape, a.dtype) for a, there_is_one in zip(inputs, self.has_gradient) if there_is_one)
+
+    def compute(self, *arrays):
+        grads = self.fused.fused_gradient(self.out_grad, self.node)
+        del self.out_grad, self.node
+        self.has_gradient = [grad is not None for grad in grads]
+        return tuple(grad for grad in grads if grad is not None)
+
+    def gradient(self, out_grad, node):
+        with computing(recording=True):
+            # A Tensor may stand in several places, each of which has an adjoint of its own here: so each gets a node of
+            # its own. Half types are computed in float32, which rounds once, as the kernels do.
+            operands = [ops.reshape(ops.elementwise.widened(value), value.shape) for value in node.inputs]
+            inputs = operands[-len(self.has_gradient) :]
+            out_grads = operands[: -len(self.has_gradient)]
+            results = self.fused.spelled(*inputs)
+            grads = gradients(results, inputs, out_grads if isinstance(results, tuple) else out_grads[0])
+        grads = [grad for grad, there_is_one in zip(grads, self.has_gradient) if there_is_one]
+        pairs = [(grad, adjoint) for grad, adjoint in zip(grads, out_grad) if grad is not None and grad.requires_grad]
+        return tuple(gradients(tuple(grad for grad, _ in pairs), operands, [adjoint for _, adjoint in pairs]))
 
 
 class Value:
     """A node of the graph: what an Op made from its inputs, or a leaf."""
 
-    __slots__ = ("op", "inputs", "cached_data", "requires_grad", "grad", "__weakref__")
+    __slots__ = ("op", "inputs", "read", "cached_data", "requires_grad", "grad", "__weakref__")
 
     op: Op | None
     inputs: tuple[Value, ...]
+    read: tuple[int, list, object] | None  # changes.count, the inputs' arrays and the result's when `op` computed it
     requires_grad: bool
 
     def realize_cached_data(self):
@@ -143,7 +196,7 @@ class Tensor(Value):
 
     cached_data: NDArray
     grad: Tensor | None
-    __array_priority__ = 2000  # NumPy's operators leave `numpy_array + tensor` to us
+    __array_priority__ = 2000
 
     def __init__(
         self,
@@ -162,7 +215,7 @@ class Tensor(Value):
         self._init_leaf(array(data, device=device, dtype=dtype), requires_grad)
 
     def _init_leaf(self, data: NDArray, requires_grad: bool) -> None:
-        self.op, self.inputs, self.grad = None, (), None
+        self.op, self.inputs, self.read, self.grad = None, (), None, None
         self.cached_data, self.requires_grad = data, requires_grad
 
     @staticmethod
@@ -237,6 +290,13 @@ class Tensor(Value):
     def begin_read(self) -> Reading:
         """The one element on its way to the host, see NDArray.begin_read."""
         return self.cached_data.begin_read()
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        has_gradient = any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+        return apply_ufunc((ops,), ufunc, method, inputs, options, has_gradient)
+
+    def __contains__(self, value) -> bool:
+        return value in self.cached_data
 
     def __bool__(self) -> bool:
         return bool(self.cached_data)
@@ -357,17 +417,52 @@ class Tensor(Value):
     def __matmul__(self, other) -> Tensor:
         return ops.matmul(self, other)
 
+    def __rmatmul__(self, other) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __iadd__(self, other) -> Tensor:
+        return self._assign_result("+=", ops.add(self, other))
+
+    def __isub__(self, other) -> Tensor:
+        return self._assign_result("-=", ops.subtract(self, other))
+
+    def __imul__(self, other) -> Tensor:
+        return self._assign_result("*=", ops.multiply(self, other))
+
+    def __itruediv__(self, other) -> Tensor:
+        return self._assign_result("/=", ops.divide(self, other))
+
+    def __ipow__(self, other) -> Tensor:
+        return self._assign_result("**=", ops.power(self, other))
+
+    def _assign_result(self, operator: str, result: Tensor) -> Tensor:
+        """What `x += y` leaves in x: x + y, a new tensor, unless x is a leaf to be learned and nothing is recorded.
+
+        Such a leaf, `w` in `w -= lr * w.grad` under no_grad, gets the values of the result and stays what it is. A
+        Parameter that is not under no_grad would be lost to its module and optimizer: GradientError.
+        """
+        if is_recording() or not (self.is_leaf() and self.requires_grad):
+            if is_recording() and isinstance(self, Parameter):
+                raise GradientError(f"{operator}: of a Parameter: expected it within no_grad(), or a new name: x = x + y")
+            return result
+        if result.shape != self.shape:
+            raise ShapeError(f"{operator}: a result of shape {result.shape}: expected {self.shape}")
+        self.cached_data[...] = result.cached_data
+        return self
+
     def __neg__(self) -> Tensor:
         return ops.negate(self)
 
     def __abs__(self) -> Tensor:
         return ops.abs(self)
 
+    # What cannot be compared with numbers, such as None, is not equal: Python says so where this says NotImplemented.
+
     def __eq__(self, other) -> Tensor:
-        return ops.equal(self, other)
+        return ops.equal(self, other) if is_operand(other) else NotImplemented
 
     def __ne__(self, other) -> Tensor:
-        return ops.not_equal(self, other)
+        return ops.not_equal(self, other) if is_operand(other) else NotImplemented
 
     def __lt__(self, other) -> Tensor:
         return ops.less(self, other)
@@ -390,8 +485,6 @@ class Parameter(Tensor):
     """A Tensor that a module learns: `parameters()` finds it, and a backward pass that reaches one frees its graph."""
 
     __slots__ = ()
-
-    changes = 0  # how often arrays of Parameters have been changed in place: what was computed from them is old then
 
 
 class TensorTuple(Value):
@@ -488,11 +581,63 @@ def _sweep(
             continue
         if isinstance(adjoint, _PartialTuple):
             adjoint = adjoint.complete(node)
-        for value, partial in zip(node.inputs, node.op.gradient_as_tuple(adjoint, node)):
+        for value, partial in zip(node.inputs, _gradient(node, adjoint)):
             if partial is not None and value.requires_grad:
                 _accumulate(adjoints, owned, value, partial)
         if not keep_graph:
-            node.op, node.inputs = _freed, ()
+            node.op, node.inputs, node.read = _freed, (), None
+
+
+class _Changed(Tensor):
+    """In the place of a tensor whose array is not what the forward pass saw: there is a shape, but reading it fails."""
+
+    __slots__ = ("role", "array")
+
+    def __init__(self, value: Value, role: str, array: NDArray) -> None:
+        self.op, self.inputs, self.grad, self.requires_grad = value.op, value.inputs, None, value.requires_grad
+        self.role, self.array = role, array
+
+    @property
+    def cached_data(self) -> NDArray:
+        raise GradientError(
+            f"backward: {self.role}, of shape {self.shape}, has been changed in place since the forward pass, and the "
+            "gradient needs it as it was: expected backward() before an optimizer's step, an assignment and the like"
+        )
+
+    shape = property(lambda self: self.array.shape)
+    dtype = property(lambda self: self.array.dtype)
+    device = property(lambda self: self.array.device)
+    ndim = property(lambda self: self.array.ndim)
+    size = property(lambda self: self.array.size)
+
+
+def _gradient(node: Value, adjoint) -> tuple[Tensor | None, ...]:
+    """The adjoints of node.inputs. Raises GradientError where they depend on an array that has been changed since."""
+    if node.read is None:  # let go
+        return node.op.gradient_as_tuple(adjoint, node)
+    count, arrays, result = node.read
+    count = None if count == changes.count else count
+    changed = [_has_changed(value, array, count) for value, array in zip(node.inputs, arrays)]
+    if not any(changed) and not _has_changed(node, result, count):
+        return node.op.gradient_as_tuple(adjoint, node)
+    name, inputs, as_seen = type(node.op).__name__, node.inputs, node
+    if _has_changed(node, result, count):
+        as_seen = _Changed(node, f"the result of {name}", result)
+    as_seen.inputs = tuple(
+        _Changed(value, f"operand {index} of {name}", arrays[index]) if changed[index] else value
+        for index, value in enumerate(inputs)
+    )
+    try:
+        return node.op.gradient_as_tuple(adjoint, as_seen)
+    finally:
+        node.inputs = inputs  # a graph that has been made meanwhile leads to the real ones
+
+
+def _has_changed(value: Value, array, count: int | None) -> bool:
+    """Whether `value` has another array than that, or one changed since changes.count was `count` (None: none was)."""
+    if value.cached_data is not array:
+        return True
+    return count is not None and type(array) is not tuple and array.buffer.changed_at > count
 
 
 def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:

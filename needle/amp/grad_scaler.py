@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from needle import ops
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray
-from needle.backend_ndarray.dtype import float16, float32, float64
+from needle.backend_ndarray.dtype import float16, float32, float64, promote_types
 from needle.backend_ndarray.elementwise import multiply_by
 from needle.backend_ndarray.reading import Reading
 from needle.errors import CheckpointError, DTypeError, GradientError
@@ -74,8 +75,8 @@ class GradScaler:
         return self._scale if self._enabled else 1.0
 
     def scale(self, loss: Tensor) -> Tensor:
-        """loss * get_scale()"""
-        return loss * self.get_scale() if self._enabled else loss
+        """loss * get_scale(), in float32 at least"""
+        return ops.cast(loss, promote_types(loss.dtype, float32)) * self.get_scale() if self._enabled else loss
 
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divides the gradients of the optimizer's parameters by the scale, in place; `step` does, where nobody did.

@@ -34,6 +34,7 @@ PRECISION: dict[type[Op], str] = {
     ScalarPower: float32,
     # Sums of many
     ops.Summation: float32,
+    ops.Mean: float32,
     ops.LogSumExp: float32,
     ops.Softmax: float32,
     ops.LogSoftmax: float32,
@@ -89,20 +90,17 @@ class _Autocast:
 
 
 class _ParameterCasts:
-    """Parameters in another dtype, each cast once until parameters change."""
+    """Parameters in another dtype, each cast once until it changes."""
 
     def __init__(self) -> None:
-        self._changes = Parameter.changes
-        self._casts: dict[tuple[int, DType], tuple[Parameter, NDArray, Tensor]] = {}
+        self._casts: dict[tuple[int, DType], tuple[Parameter, NDArray, int, Tensor]] = {}
 
     def cast(self, parameter: Parameter, dtype: DType) -> Tensor:
-        if self._changes != Parameter.changes:
-            self._changes = Parameter.changes
-            self._casts.clear()
-        _, array, cast = self._casts.get((id(parameter), dtype), (None, None, None))
-        if array is not parameter.cached_data or not _is_of_use(cast, parameter):
+        key, array = (id(parameter), dtype), parameter.cached_data
+        _, of, changed_at, cast = self._casts.get(key, (None, None, None, None))
+        if of is not array or changed_at != array.buffer.changed_at or not _is_of_use(cast, parameter):
             cast = ops.cast(parameter, dtype)
-            self._casts[id(parameter), dtype] = parameter, parameter.cached_data, cast
+            self._casts[key] = parameter, array, array.buffer.changed_at, cast
         return cast
 
 

@@ -4,6 +4,8 @@ The public names; array functions are in the modules of the topic: `elementwise`
 `norm`, `softmax`, `gather`, `crop`, `random`, `optim`.
 """
 
+# NDArray first: its operators are functions of modules that import it.
+from needle.backend_ndarray.ndarray import NDArray, array, empty, from_dlpack, full, ones, zeros  # isort: skip
 from needle.backend_ndarray.device import (
     Device,
     all_devices,
@@ -20,7 +22,6 @@ from needle.backend_ndarray.elementwise import (
     maximum,
     tanh,
 )
-from needle.backend_ndarray.ndarray import NDArray, array, empty, from_dlpack, full, ones, zeros
 
 __all__ = [
     "all_devices", "array", "cpu", "cpu_numpy", "cuda", "default_device", "Device", "DType", "empty", "exp",

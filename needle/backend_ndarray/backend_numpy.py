@@ -17,10 +17,14 @@ from needle.errors import OutOfMemoryError, ShapeError
 _HALF = (np.dtype(np.float16), bfloat16.numpy)
 
 
+class _Memory(np.ndarray):
+    changed_at = 0  # see changes.py
+
+
 def Buffer(nbytes: int) -> np.ndarray:
     """Uninitialized memory."""
     try:
-        return np.empty(nbytes, np.uint8)
+        return np.empty(nbytes, np.uint8).view(_Memory)
     except (MemoryError, ValueError):
         raise OutOfMemoryError(f"cpu_numpy(): cannot allocate {nbytes} bytes") from None
 

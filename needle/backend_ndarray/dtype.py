@@ -89,6 +89,14 @@ def promote_types(a: DType, b: DType) -> DType:
     return float32 if a.kind == "floating" else int32
 
 
+def common_dtype(arrays) -> DType:
+    """The dtype that those of all the arrays promote to."""
+    dtype = arrays[0].dtype
+    for array in arrays[1:]:
+        dtype = promote_types(dtype, array.dtype)
+    return dtype
+
+
 def promote_scalar(dtype: DType, value: bool | int | float) -> DType:
     """The dtype of an operation on an array of `dtype` and a Python number, which has no width of its own."""
     if isinstance(value, (bool, np.bool_)) or dtype.kind == "floating":

@@ -1,4 +1,7 @@
-"""Element-wise functions: operands broadcast against each other, dtypes promote, numbers take the array's dtype."""
+"""Element-wise functions: operands broadcast against each other and dtypes promote.
+
+Beside an NDArray an operand may be a number (number.py), or a NumPy array or list, which becomes one of its device.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from needle.backend_ndarray import ndarray
+from needle.backend_ndarray import changes, ndarray, reduce
 from needle.backend_ndarray.device import Device, same_device
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.dtype import DType, bool_, float32, promote_scalar, promote_types
+from needle.backend_ndarray.dtype import DType, bool_, float32, int8, promote_scalar, promote_types
+from needle.backend_ndarray.number import NUMBER_TYPES, as_number, comparison, value_in
 from needle.backend_ndarray.shape import Shape, broadcast_shapes, compact_strides, dense_strides_like, remembered
 from needle.backend_ndarray.spec import Spec
-from needle.errors import DTypeError
+from needle.errors import DTypeError, ShapeError
 
 _FLOATING_UNARY = frozenset("floor ceil exp log sqrt sin cos tanh sigmoid erf".split())
 _NUMERIC_UNARY = frozenset("negate abs sign relu".split())
 _NUMERIC_BINARY = frozenset("subtract floor_divide remainder power add_relu relu_backward".split())
 _COMPARISONS = frozenset("equal not_equal less less_equal".split())
 _LOGICAL = frozenset("logical_and logical_or logical_xor logical_not".split())
-
-
-_NUMBER = (bool, int, float, np.number, np.bool_)
 
 
 def infer_unary(op: str, a) -> Spec:
@@ -35,9 +36,9 @@ def infer_unary(op: str, a) -> Spec:
 
 def operand_dtype(op: str, a, b) -> DType:
     """The dtype in which a binary function works. One of a and b may be a Python number."""
-    if isinstance(a, _NUMBER):
+    if type(a) in NUMBER_TYPES:
         dtype = promote_scalar(b.dtype, a)
-    elif isinstance(b, _NUMBER):
+    elif type(b) in NUMBER_TYPES:
         dtype = promote_scalar(a.dtype, b)
     else:
         dtype = promote_types(a.dtype, b.dtype)
@@ -51,7 +52,7 @@ def operand_dtype(op: str, a, b) -> DType:
 def infer_binary(op: str, a, b) -> Spec:
     """Shapes broadcast and dtypes promote; comparisons are bool; a division of integers is float32."""
     dtype = operand_dtype(op, a, b)
-    shape = broadcast_shapes(op, *[operand.shape for operand in (a, b) if not isinstance(operand, _NUMBER)])
+    shape = broadcast_shapes(op, *[operand.shape for operand in (a, b) if type(operand) not in NUMBER_TYPES])
     return Spec(shape, bool_ if op in _COMPARISONS or op in _LOGICAL else dtype)
 
 
@@ -60,12 +61,14 @@ def infer_where(condition, a, b) -> Spec:
     if condition.dtype is not bool_:
         raise DTypeError(f"where: a condition of dtype {condition.dtype}: expected bool")
     dtype = operand_dtype("where", a, b)
-    shapes = [operand.shape for operand in (condition, a, b) if not isinstance(operand, _NUMBER)]
+    shapes = [operand.shape for operand in (condition, a, b) if type(operand) not in NUMBER_TYPES]
     return Spec(broadcast_shapes("where", *shapes), dtype)
 
 
 def _unary(op: str, doc: str):
     def function(a):
+        if not isinstance(a, ndarray.NDArray):
+            raise TypeError(f"{op}: an operand of type {type(a).__name__}: expected an NDArray")
         spec = infer_unary(op, a)
         out = ndarray.empty_like(a, dtype=spec.dtype)
         call(a.device, op, a.astype(spec.dtype), out)
@@ -79,8 +82,10 @@ def _unary(op: str, doc: str):
 def _binary(op: str, doc: str):
     def function(a, b):
         NDArray = ndarray.NDArray
-        if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-            a, b = _beside(a, b), _beside(b, a)
+        if type(a) is not NDArray or type(b) is not NDArray:
+            a, b = operands(op, a, b)
+            if op in _COMPARISONS and (type(a) in NUMBER_TYPES or type(b) in NUMBER_TYPES):
+                return _compare_with_number(op, a, b)
         result, dtype, a_is_ready, b_is_ready = _plan_binary(
             op,
             (a.shape, a.strides, a.dtype, a.device) if isinstance(a, NDArray) else type(a),
@@ -97,10 +102,55 @@ def _binary(op: str, doc: str):
     return function
 
 
-def _beside(x, other):
-    """A NumPy array comes along as an array of the other operand's device."""
-    is_one = isinstance(x, np.ndarray) and isinstance(other, ndarray.NDArray)
-    return ndarray.array(x, device=other.device) if is_one else x
+def operands(op: str, a, b):
+    """a and b, one of which is an NDArray, as NDArrays or Python numbers. Raises DTypeError for anything else."""
+    NDArray = ndarray.NDArray
+    if isinstance(a, NDArray):
+        return a, b if isinstance(b, NDArray) else _beside(op, b, a)
+    if isinstance(b, NDArray):
+        return _beside(op, a, b), b
+    raise TypeError(f"{op}: operands of types {type(a).__name__} and {type(b).__name__}: expected an NDArray")
+
+
+def _beside(op: str, x, like):
+    """A number, or an array on like's device, with what is float64 in float32 unless `like` is float64."""
+    number = as_number(x)
+    return array_beside(op, x, like) if number is None else number
+
+
+def is_operand(x) -> bool:
+    """Whether x may stand beside an array: a number, a NumPy array, or a list, tuple or the like of numbers."""
+    if as_number(x) is not None or isinstance(x, (list, tuple)):
+        return True
+    return hasattr(x, "__array__") and not isinstance(x, np.generic)
+
+
+def array_beside(op: str, x, like):
+    """An array-like as an NDArray on the device of `like` and, if it holds float64, of float64 or else float32."""
+    if not is_operand(x):
+        raise DTypeError(f"{op}: an operand of type {type(x).__name__}: expected an array or a number")
+    try:
+        values = np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(f"{op}: {error}") from None
+    keeps = like.dtype == "float64" and values.dtype == np.float64
+    return ndarray.array(values, device=like.device, dtype=like.dtype if keeps else None)
+
+
+def _compare_with_number(op: str, a, b):
+    number_is_left = type(a) in NUMBER_TYPES
+    x, number = (b, a) if number_is_left else (a, b)
+    if x.dtype is bool_ and type(number) is not bool:
+        x = x.astype(int8)
+    said = comparison(op, number, x.dtype, number_is_left)
+    out = ndarray.empty_like(x, dtype=bool_)
+    if isinstance(said, bool):
+        call(x.device, "copy", x.device.kernels.scalar(said, bool_.code), out)
+        return out
+    op, number = said
+    number = x.device.kernels.scalar(number, x.dtype.code)
+    call(x.device, op, *((number, x) if number_is_left else (x, number)), out)
+    return out
 
 
 class _Layout(NamedTuple):
@@ -118,10 +168,7 @@ def _plan_binary(op: str, *operands: _Layout | type) -> tuple[_Layout, DType, bo
 
     The result lies in memory as the first operand that has its shape.
     """
-    for operand in operands:
-        if isinstance(operand, type) and not issubclass(operand, _NUMBER):
-            raise DTypeError(f"{op}: an operand of type {operand.__name__}: expected an array or a number")
-    a, b = (_zero(operand) if isinstance(operand, type) else _Layout(*operand) for operand in operands)
+    a, b = (operand() if isinstance(operand, type) else _Layout(*operand) for operand in operands)
     arrays = [x for x in (a, b) if isinstance(x, _Layout)]
     device = same_device(op, *arrays)
     shape, dtype = infer_binary(op, a, b)
@@ -131,24 +178,12 @@ def _plan_binary(op: str, *operands: _Layout | type) -> tuple[_Layout, DType, bo
     return _Layout(shape, dense_strides_like(shape, like), dtype, device), worked, *ready
 
 
-def _zero(number: type) -> bool | int | float:
-    """A plain number of the same kind: a subclass, such as an IntEnum, might not have a 0."""
-    if issubclass(number, (bool, np.bool_)):
-        return False
-    return 0 if issubclass(number, (int, np.integer)) else 0.0
-
-
 def _prepare(op: str, x, dtype: DType, out):
     """What a kernel takes: an array of `dtype` broadcast to out's shape, or a scalar."""
     if isinstance(x, ndarray.NDArray):
         ready = x.dtype is dtype and x.shape == out.shape
         return x if ready else x.astype(dtype).broadcast_to(out.shape)
-    if dtype.kind == "integer":
-        limits = np.iinfo(dtype.numpy)
-        if not limits.min <= x <= limits.max:
-            raise DTypeError(f"{op}: {x} does not fit into {dtype}: expected {limits.min} to {limits.max}")
-        return out.device.kernels.scalar(int(x), dtype.code)
-    return out.device.kernels.scalar(float(x), dtype.code)
+    return out.device.kernels.scalar(value_in(op, x, dtype), dtype.code)
 
 
 def _empty_result(spec: Spec, arrays):
@@ -181,7 +216,7 @@ multiply = _binary("multiply", "a * b; `and` for bool")
 divide = _binary("divide", "a / b; float32 for integers")
 floor_divide = _binary("floor_divide", "floor(a / b); 0 for an integer divided by 0")
 remainder = _binary("remainder", "a - b * floor(a / b), which has the sign of b; 0 for an integer divided by 0")
-power = _binary("power", "a^b")
+_power = _binary("power", "a^b")
 add_relu = _binary("add_relu", "max(a + b, 0), NaN stays NaN")
 relu_backward = _binary("relu_backward", "a where b is above 0, else 0: the gradient of relu from that of its result")
 maximum = _binary("maximum", "The larger one; NaN if either is.")
@@ -193,6 +228,16 @@ less_equal = _binary("less_equal", "a <= b")
 logical_and = _binary("logical_and", "a and b, for bool")
 logical_or = _binary("logical_or", "a or b, for bool")
 logical_xor = _binary("logical_xor", "a != b, for bool")
+
+
+def power(a, b):
+    """a^b. Raises DTypeError for an integer to a negative power, as that is none; to see that, arrays of powers are read."""
+    if type(b) is int and b < 0 or isinstance(b, ndarray.NDArray) and b.dtype in ("int8", "int32", "int64") and b.size:
+        a, b = operands("power", a, b)
+        negative = b if type(b) is int else 0
+        if operand_dtype("power", a, b).kind == "integer" and (negative or (negative := reduce.min(b).item()) < 0):
+            raise DTypeError(f"power: an integer to the power of {negative}: expected powers of 0 or more, or floats")
+    return _power(a, b)
 
 
 def greater(a, b):
@@ -207,6 +252,9 @@ def greater_equal(a, b):
 
 def where(condition, a, b):
     """a where the condition is true, else b; a or b may be a number."""
+    if not isinstance(condition, ndarray.NDArray):
+        raise TypeError(f"where: a condition of type {type(condition).__name__}: expected an NDArray of bools")
+    a, b = (x if isinstance(x, ndarray.NDArray) else _beside("where", x, condition) for x in (a, b))
     spec = infer_where(condition, a, b)
     arrays = [x for x in (condition, a, b) if isinstance(x, ndarray.NDArray)]
     same_device("where", *arrays)
@@ -219,13 +267,18 @@ def where(condition, a, b):
 def lerp_to(a, b, weight: float) -> None:
     """a += weight * (b - a), in place; b has the shape and dtype of a, which are floating."""
     call(same_device("lerp_to", a, b), "lerp", a, b, weight, a)
+    changes.mark(a)
 
 
 def multiply_by(a, b) -> None:
     """a *= b, in place; b broadcasts to the shape of a, which keeps its dtype."""
-    call(a.device, "multiply", a, _prepare("multiply_by", b, a.dtype, a), a)
+    if isinstance(b, ndarray.NDArray) and b.dtype is not a.dtype:
+        call(a.device, "copy", multiply(a, b), a)  # b is not rounded: a half type would lose small factors
+    else:
+        call(a.device, "multiply", a, _prepare("multiply_by", b, a.dtype, a), a)
+    changes.mark(a)
 
 
 def add_to(a, b) -> None:
-    """a += b, in place; b broadcasts to the shape of a, which keeps its dtype."""
+    """a += b, in place; b broadcasts to the shape of a, which keeps its dtype. For sums that nobody else has seen."""
     call(a.device, "add", a, _prepare("add_to", b, a.dtype, a), a)

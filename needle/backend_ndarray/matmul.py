@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from needle.backend_ndarray import ndarray
+from needle.backend_ndarray import elementwise, ndarray
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import promote_types
@@ -35,6 +35,7 @@ def infer_matmul(a, b) -> Spec:
 
 def matmul(a, b):
     """a @ b, see `infer_matmul` for the shapes. Any strides; a transposed operand is not copied."""
+    a, b = elementwise.operands("matmul", a, b)
     same_device("matmul", a, b)
     spec = infer_matmul(a, b)
     a, b = a.astype(spec.dtype), b.astype(spec.dtype)

@@ -8,15 +8,16 @@ arithmetic is in the files beside it, by topic, and the operators at the end of 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from needle.backend_ndarray import elementwise, gather, matmul, reduce
+from needle.backend_ndarray import changes, elementwise, gather, matmul, reduce
 from needle.backend_ndarray.device import Device, default_device, same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, as_dtype, float32
 from needle.backend_ndarray.indexing import resolve_index
+from needle.backend_ndarray.number import NUMBER_TYPES, as_number, value_in
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.shape import (
     Shape,
@@ -29,14 +30,31 @@ from needle.backend_ndarray.shape import (
     reshape_strides,
     resolve_reshape,
 )
+from needle.backend_ndarray.ufunc import apply_ufunc
 from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError
+
+
+def _operator(function: Callable, reflected: bool = False, of_anything: bool = False) -> Callable:
+    """The method of an operator. With `of_anything` it leaves to Python what is nothing to compute with, such as None.
+
+    So it does where the other's __array_priority__ is higher, as a Tensor's: then the other's method is next.
+    """
+
+    def method(self, other):
+        if not isinstance(other, NDArray) and type(other) not in NUMBER_TYPES:
+            is_next = getattr(other, "__array_priority__", 0) > self.__array_priority__
+            if is_next or of_anything and not elementwise.is_operand(other):
+                return NotImplemented
+        return function(other, self) if reflected else function(self, other)
+
+    return method
 
 
 class NDArray:
     """A strided n-d array. `NDArray(data, device=None, dtype=None)` copies, see `array`."""
 
     __slots__ = ("buffer", "shape", "strides", "offset", "dtype", "device", "_operand")
-    __array_priority__ = 1000  # NumPy's operators leave `numpy_array + ndarray` to us
+    __array_priority__ = 1000
 
     buffer: object
     shape: Shape
@@ -131,9 +149,20 @@ class NDArray:
         return self.host_view() if self.device.is_host else self._read()
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.asarray(self.host_view() if copy is False else self.numpy(), dtype)
+        if copy is not False:
+            return np.asarray(self.numpy(), dtype)
+        if not self.device.is_host or dtype is not None and np.dtype(dtype) != self.dtype.numpy:
+            raise ValueError(f"array: {self.dtype} on {self.device} takes a copy, which copy=False refuses")
+        return self.host_view()
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        if any(getattr(x, "__array_priority__", 0) > self.__array_priority__ for x in inputs):
+            return NotImplemented
+        return apply_ufunc((elementwise, matmul), ufunc, method, inputs, options, has_gradient=False)
 
     def __dlpack__(self, **options):
+        if any(stride < 0 for stride, extent in zip(self.strides, self.shape) if extent > 1):
+            raise BufferError(f"dlpack: strides {self.strides}: expected none below 0, see .copy()")
         return self.host_view().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -165,11 +194,14 @@ class NDArray:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise ShapeError("len: a 0-d array has no length")
+            raise TypeError("len: a 0-d array has no length")
         return self.shape[0]
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value) -> bool:
+        return bool(np.any(self == value))
 
     def __repr__(self) -> str:
         return f"NDArray({self.host_values()}, dtype={self.dtype}, device={self.device})"
@@ -267,13 +299,13 @@ class NDArray:
         kept = [i for i in range(self.ndim) if i not in axes]
         return self.view(tuple(self.shape[i] for i in kept), tuple(self.strides[i] for i in kept))
 
-    def pad(self, axes: Sequence[tuple[int, int]]) -> NDArray:
-        """A copy with (before, after) zeros added along each axis."""
+    def pad(self, axes: Sequence[tuple[int, int]], value: float = 0) -> NDArray:
+        """A copy with (before, after) elements of `value` added along each axis."""
         axes = tuple(tuple(pair) for pair in axes)
         if len(axes) != self.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in axes):
             raise ShapeError(f"pad: {axes} for shape {self.shape}: expected a pair of counts of 0 or more per axis")
         shape = tuple(before + extent + after for extent, (before, after) in zip(self.shape, axes))
-        out = full(shape, 0, self.dtype, self.device)
+        out = full(shape, value, self.dtype, self.device)
         out[tuple(slice(before, before + extent) for extent, (before, _) in zip(self.shape, axes))] = self
         return out
 
@@ -298,6 +330,7 @@ class NDArray:
         if value.buffer is self.buffer:
             value = value.copy()  # it may overlap with what is written
         call(self.device, "copy", value.broadcast_to(target.shape), target)
+        changes.mark(self)
 
     def _basic_index(self, index) -> NDArray:
         return self.view(*resolve_index(index, self.shape, self.strides, self.offset))
@@ -328,47 +361,22 @@ class NDArray:
     def maximum(self, other: NDArray | float) -> NDArray:
         return elementwise.maximum(self, other)
 
-    def __add__(self, other):
-        return elementwise.add(self, other)
-
-    def __sub__(self, other):
-        return elementwise.subtract(self, other)
-
-    def __mul__(self, other):
-        return elementwise.multiply(self, other)
-
-    def __truediv__(self, other):
-        return elementwise.divide(self, other)
-
-    def __floordiv__(self, other):
-        return elementwise.floor_divide(self, other)
-
-    def __mod__(self, other):
-        return elementwise.remainder(self, other)
-
-    def __pow__(self, other):
-        return elementwise.power(self, other)
-
-    def __matmul__(self, other):
-        return matmul.matmul(self, other)
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-    def __rsub__(self, other):
-        return elementwise.subtract(other, self)
-
-    def __rtruediv__(self, other):
-        return elementwise.divide(other, self)
-
-    def __rfloordiv__(self, other):
-        return elementwise.floor_divide(other, self)
-
-    def __rmod__(self, other):
-        return elementwise.remainder(other, self)
-
-    def __rpow__(self, other):
-        return elementwise.power(other, self)
+    __add__ = _operator(elementwise.add)
+    __radd__ = _operator(elementwise.add, reflected=True)
+    __sub__ = _operator(elementwise.subtract)
+    __rsub__ = _operator(elementwise.subtract, reflected=True)
+    __mul__ = _operator(elementwise.multiply)
+    __rmul__ = _operator(elementwise.multiply, reflected=True)
+    __truediv__ = _operator(elementwise.divide)
+    __rtruediv__ = _operator(elementwise.divide, reflected=True)
+    __floordiv__ = _operator(elementwise.floor_divide)
+    __rfloordiv__ = _operator(elementwise.floor_divide, reflected=True)
+    __mod__ = _operator(elementwise.remainder)
+    __rmod__ = _operator(elementwise.remainder, reflected=True)
+    __pow__ = _operator(elementwise.power)
+    __rpow__ = _operator(elementwise.power, reflected=True)
+    __matmul__ = _operator(matmul.matmul)
+    __rmatmul__ = _operator(matmul.matmul, reflected=True)
 
     def __neg__(self):
         return elementwise.negate(self)
@@ -376,32 +384,18 @@ class NDArray:
     def __abs__(self):
         return elementwise.abs(self)
 
-    def __eq__(self, other):
-        return elementwise.equal(self, other)
-
-    def __ne__(self, other):
-        return elementwise.not_equal(self, other)
-
-    def __lt__(self, other):
-        return elementwise.less(self, other)
-
-    def __le__(self, other):
-        return elementwise.less_equal(self, other)
-
-    def __gt__(self, other):
-        return elementwise.greater(self, other)
-
-    def __ge__(self, other):
-        return elementwise.greater_equal(self, other)
-
-    def __and__(self, other):
-        return elementwise.logical_and(self, other)
-
-    def __or__(self, other):
-        return elementwise.logical_or(self, other)
-
-    def __xor__(self, other):
-        return elementwise.logical_xor(self, other)
+    __eq__ = _operator(elementwise.equal, of_anything=True)
+    __ne__ = _operator(elementwise.not_equal, of_anything=True)
+    __lt__ = _operator(elementwise.less)
+    __le__ = _operator(elementwise.less_equal)
+    __gt__ = _operator(elementwise.greater)
+    __ge__ = _operator(elementwise.greater_equal)
+    __and__ = _operator(elementwise.logical_and)
+    __rand__ = _operator(elementwise.logical_and, reflected=True)
+    __or__ = _operator(elementwise.logical_or)
+    __ror__ = _operator(elementwise.logical_or, reflected=True)
+    __xor__ = _operator(elementwise.logical_xor)
+    __rxor__ = _operator(elementwise.logical_xor, reflected=True)
 
     def __invert__(self):
         return elementwise.logical_not(self)
@@ -429,8 +423,10 @@ def empty_like(a: NDArray, dtype: DType | None = None, shape: Shape | None = Non
 def full(shape, fill_value: float, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
     """A compact array of one value."""
     out = empty(shape, dtype, device)
-    value = int(fill_value) if out.dtype.kind == "integer" else fill_value
-    call(out.device, "copy", out.device.kernels.scalar(value, out.dtype.code), out)
+    value = as_number(fill_value)
+    if value is None:
+        raise TypeError(f"full: a value of type {type(fill_value).__name__}: expected a number")
+    call(out.device, "copy", out.device.kernels.scalar(value_in("full", value, out.dtype), out.dtype.code), out)
     return out
 
 

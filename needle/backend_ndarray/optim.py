@@ -7,6 +7,7 @@ changes. The device itself looks at it, so nothing waits for it.
 
 from __future__ import annotations
 
+from needle.backend_ndarray import changes
 from needle.backend_ndarray.dispatch import call
 
 
@@ -16,6 +17,7 @@ def sgd_step(parameters, grads, velocities, lr: float, momentum: float, dampenin
     arrays = (parameters, grads, velocities)
     settings = (lr, momentum, dampening, weight_decay, nesterov)
     call(parameters[0].device, "sgd_step", *arrays, *settings, list(only_if_finite))
+    _mark(parameters)
 
 
 def adam_step(parameters, grads, first_moments, second_moments, lr: float, beta1: float, beta2: float, eps: float,
@@ -24,3 +26,9 @@ def adam_step(parameters, grads, first_moments, second_moments, lr: float, beta1
     arrays = (parameters, grads, first_moments, second_moments)
     settings = (lr, beta1, beta2, eps, weight_decay, decoupled, step)
     call(parameters[0].device, "adam_step", *arrays, *settings, list(only_if_finite))
+    _mark(parameters)
+
+
+def _mark(parameters) -> None:
+    for parameter in parameters:
+        changes.mark(parameter)

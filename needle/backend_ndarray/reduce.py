@@ -21,17 +21,23 @@ def infer_reduce(op: str, a, axis=None, keepdims: bool = False) -> Spec:
     return Spec(reduced_shape(a.shape, axes, keepdims), dtype)
 
 
-def _reduce(op: str, a, axis, keepdims: bool):
-    spec = infer_reduce(op, a, axis, keepdims)
+def infer_sum(a, axis=None, keepdims: bool = False, wide: bool = False) -> Spec:
+    """int64 of integers and bools, as in the array API standard; with `wide`, float32 of half types."""
+    spec = infer_reduce("sum", a, axis, keepdims)
+    return spec._replace(dtype=float32) if wide and spec.dtype.itemsize == 2 else spec
+
+
+def _reduce(op: str, a, axis, keepdims: bool, spec: Spec | None = None):
+    spec = spec or infer_reduce(op, a, axis, keepdims)
     axes = normalize_axes(op, axis, a.ndim)
     out = ndarray.empty(reduced_shape(a.shape, axes, True), spec.dtype, a.device)
-    call(a.device, op, a.astype(spec.dtype), out)
+    call(a.device, op, a if a.dtype.kind == "floating" else a.astype(spec.dtype), out)
     return out.view(spec.shape, compact_strides(spec.shape))
 
 
-def sum(a, axis=None, keepdims: bool = False):
-    """The sum; 0 of nothing. Half-precision floats are summed in float32."""
-    return _reduce("sum", a, axis, keepdims)
+def sum(a, axis=None, keepdims: bool = False, wide: bool = False):
+    """The sum; 0 of nothing. Half types are summed in float32, and with `wide` the result is."""
+    return _reduce("sum", a, axis, keepdims, infer_sum(a, axis, keepdims, wide))
 
 
 def sum_of_squares(a):

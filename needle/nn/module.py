@@ -101,7 +101,6 @@ class Module:
                 raise CheckpointError(f"load_state_dict: {name}: shape {arrays[name].shape}: expected {tensor.shape}")
         for name, tensor in tensors.items():
             tensor.cached_data[...] = arrays[name]
-        Parameter.changes += 1
 
     # Text
 

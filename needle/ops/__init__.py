@@ -13,7 +13,7 @@ from needle.ops.select import (
     Maximum, Minimum, Where,
     equal, greater, greater_equal, less, less_equal, maximum, minimum, not_equal, where,
 )  # fmt: skip
-from needle.ops.reduce import Max, Min, Summation, max, mean, min, summation
+from needle.ops.reduce import Max, Mean, Min, Summation, max, mean, min, summation
 from needle.ops.shape import (
     BroadcastTo, Concatenate, Dilate, Flip, GetItem, Pad, Permute, Reshape, Split, Stack, Transpose, UnDilate,
     broadcast_to, concatenate, dilate, flip, getitem, pad, permute, reshape, split, stack, transpose, undilate,
@@ -37,7 +37,7 @@ __all__ = [
     "Erf", "erf", "ewise_pow", "EWiseAdd", "EWiseDiv", "EWiseMul", "EWisePow", "EWiseSub", "Exp", "exp", "Flip", "flip",
     "Gather", "gather", "gelu", "GetItem", "getitem", "greater", "greater_equal", "layer_norm", "LayerNorm", "less",
     "less_equal", "Linear", "linear", "Log", "log", "LogSoftmax", "logsoftmax", "LogSumExp", "logsumexp", "LSTM",
-    "lstm", "lstm_cell", "MatMul", "matmul", "Max", "max", "max_pool2d", "Maximum", "maximum", "MaxPool2d", "mean",
+    "lstm", "lstm_cell", "MatMul", "matmul", "Max", "max", "max_pool2d", "Maximum", "maximum", "MaxPool2d", "Mean", "mean",
     "Min", "min", "Minimum", "minimum", "mul_scalar", "MulScalar", "multiply", "Negate", "negate", "not_equal",
     "ones_like", "Pad", "pad", "Permute", "permute", "power", "power_scalar", "PowerScalar", "ReLU", "relu", "Reshape",
     "reshape", "RNN", "rnn", "rnn_cell", "Sigmoid", "sigmoid", "sign", "sin", "Softmax", "softmax",

@@ -6,9 +6,10 @@ import math
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import elementwise as array_api
-from needle.ops.broadcast import as_tensor, is_number, unbroadcast
-from needle.ops.elementwise import Negate, ReLUBackward, log
-from needle.ops.select import equal, where
+from needle.backend_ndarray.number import as_number
+from needle.ops.broadcast import operands, unbroadcast
+from needle.ops.elementwise import ReLUBackward, cast, log, relu, widened
+from needle.ops.select import equal, less_equal, where
 
 
 class EWiseAdd(Op):
@@ -29,7 +30,7 @@ class EWiseAdd(Op):
 
 
 class AddReLU(Op):
-    """max(a + b, 0); the derivative at 0 is 0"""
+    """max(a + b, 0); the derivative at 0 is 0, at NaN 1"""
 
     def infer(self, a, b):
         return array_api.infer_binary("add_relu", a, b)
@@ -81,7 +82,7 @@ class EWiseMul(Op):
 
 
 class EWiseDiv(Op):
-    """a / b"""
+    """a / b; d/da = 1 / b, d/db = -a / b^2"""
 
     def infer(self, a, b):
         return array_api.infer_binary("divide", a, b)
@@ -91,12 +92,14 @@ class EWiseDiv(Op):
 
     def gradient(self, out_grad, node):
         a, b = node.inputs
-        by_b = out_grad / b
-        return unbroadcast(by_b, a), unbroadcast(-by_b * (a / b), b) if b.requires_grad else None
+        return (
+            unbroadcast(out_grad / b, a) if a.requires_grad else None,
+            unbroadcast(-(widened(out_grad) / b) * (a / widened(b)), b) if b.requires_grad else None,
+        )
 
 
 class EWisePow(Op):
-    """a^b; d/da = b a^(b-1), d/db = a^b log(a), taken as 0 where a is 0"""
+    """a^b; d/da = b a^(b-1), but 0 where b is 0, d/db = a^b log(a), but 0 where a is 0 and b is 0 or more"""
 
     def infer(self, a, b):
         return array_api.infer_binary("power", a, b)
@@ -106,104 +109,141 @@ class EWisePow(Op):
 
     def gradient(self, out_grad, node):
         a, b = node.inputs
-        grad_b = None
+        out_grad = widened(out_grad)
+        x, y = cast(a, out_grad.dtype), cast(b, out_grad.dtype)  # integers would wrap in b - 1
+        grad_a = grad_b = None
+        if a.requires_grad:
+            grad_a = unbroadcast(where(equal(y, 0), 0, out_grad * (y * x ** (y - 1))), a)
         if b.requires_grad:
-            grad_b = unbroadcast(out_grad * node * log(where(equal(a, 0), 1, a)), b)
-        return unbroadcast(out_grad * b * a ** (b - 1), a) if a.requires_grad else None, grad_b
+            is_flat = equal(x, 0) * less_equal(0, y)
+            grad_b = unbroadcast(where(is_flat, 0, out_grad * (widened(node) * log(x))), b)
+        return grad_a, grad_b
 
 
-class AddScalar(Op):
-    """a + scalar"""
+class _WithNumber(Op):
+    """A binary function of a Tensor and a Python number, `scalar`, which is its second operand."""
+
+    kernel: str
 
     def __init__(self, scalar: float) -> None:
-        self.scalar = scalar
+        self.scalar = as_number(scalar)
+        if self.scalar is None:
+            raise TypeError(f"{self.kernel}: an operand of type {type(scalar).__name__}: expected a number")
+
+    def operands(self, a):
+        """Both, in order."""
+        return a, self.scalar
 
     def infer(self, a):
-        return array_api.infer_binary("add", a, self.scalar)
+        return array_api.infer_binary(self.kernel, *self.operands(a))
 
     def compute(self, a):
-        return array_api.add(a, self.scalar)
+        return getattr(array_api, self.kernel)(*self.operands(a))
+
+
+class AddScalar(_WithNumber):
+    """a + scalar"""
+
+    kernel = "add"
 
     def gradient(self, out_grad, node):
         return out_grad
 
 
-class MulScalar(Op):
+class SubScalar(_WithNumber):
+    """a - scalar"""
+
+    kernel = "subtract"
+
+    def gradient(self, out_grad, node):
+        return out_grad
+
+
+class MulScalar(_WithNumber):
     """a * scalar"""
 
-    def __init__(self, scalar: float) -> None:
-        self.scalar = scalar
-
-    def infer(self, a):
-        return array_api.infer_binary("multiply", a, self.scalar)
-
-    def compute(self, a):
-        return array_api.multiply(a, self.scalar)
+    kernel = "multiply"
 
     def gradient(self, out_grad, node):
         return out_grad * self.scalar
 
 
-class DivScalar(Op):
+class DivScalar(_WithNumber):
     """a / scalar"""
 
-    def __init__(self, scalar: float) -> None:
-        self.scalar = scalar
-
-    def infer(self, a):
-        return array_api.infer_binary("divide", a, self.scalar)
-
-    def compute(self, a):
-        return array_api.divide(a, self.scalar)
+    kernel = "divide"
 
     def gradient(self, out_grad, node):
         return out_grad / self.scalar
 
 
-class PowerScalar(Op):
-    """a^scalar"""
+class PowerScalar(_WithNumber):
+    """a^scalar; d/da = scalar a^(scalar-1), but 0 where scalar is 0"""
 
-    def __init__(self, scalar: float) -> None:
-        self.scalar = scalar
-
-    def infer(self, a):
-        return array_api.infer_binary("power", a, self.scalar)
-
-    def compute(self, a):
-        return array_api.power(a, self.scalar)
+    kernel = "power"
 
     def gradient(self, out_grad, node):
         if self.scalar == 0:
             return out_grad * 0
-        return out_grad * (self.scalar * power_scalar(node.inputs[0], self.scalar - 1))
+        return out_grad * (self.scalar * power_scalar(widened(node.inputs[0]), self.scalar - 1))
 
 
-class ScalarPower(Op):
-    """scalar^a; d/da = scalar^a log(scalar)"""
+class _OfNumber(_WithNumber):
+    """The same where the number is the first operand."""
 
-    def __init__(self, scalar: float) -> None:
-        self.scalar = scalar
+    def operands(self, a):
+        return self.scalar, a
 
-    def infer(self, a):
-        return array_api.infer_binary("power", self.scalar, a)
 
-    def compute(self, a):
-        return array_api.power(self.scalar, a)
+class ScalarSub(_OfNumber):
+    """scalar - a"""
+
+    kernel = "subtract"
 
     def gradient(self, out_grad, node):
-        return out_grad * node * math.log(self.scalar)
+        return -out_grad
+
+
+class ScalarDiv(_OfNumber):
+    """scalar / a; d/da = -scalar / a^2"""
+
+    kernel = "divide"
+
+    def gradient(self, out_grad, node):
+        return -(widened(out_grad) * (widened(node) / node.inputs[0]))
+
+
+class ScalarPower(_OfNumber):
+    """scalar^a; d/da = scalar^a log(scalar), but 0 where scalar is 0 and a is 0 or more"""
+
+    kernel = "power"
+
+    def gradient(self, out_grad, node):
+        base = float(self.scalar)
+        if base:
+            return out_grad * (widened(node) * (math.log(base) if base > 0 else math.nan))
+        return where(less_equal(0, node.inputs[0]), 0, out_grad * (widened(node) * -math.inf))
+
+
+def _binary(op: str, a, b, of_tensors: type[Op], with_number: type[Op], of_number: type[Op]) -> Tensor:
+    """The Op that fits the operands, called."""
+    a, b = operands(op, a, b)
+    if not isinstance(b, Tensor):
+        return with_number(b)(a)
+    return of_tensors()(a, b) if isinstance(a, Tensor) else of_number(a)(b)
 
 
 def add(a, b) -> Tensor:
     """a + b"""
-    if is_number(b):
-        return AddScalar(b)(a)
-    return AddScalar(a)(b) if is_number(a) else EWiseAdd()(as_tensor(a, b), as_tensor(b, a))
+    return _binary("add", a, b, EWiseAdd, AddScalar, AddScalar)
 
 
 def add_relu(a, b) -> Tensor:
     """max(a + b, 0) in one pass: a ReLU after a residual connection or a bias. Operands are those of `add`."""
-    return AddReLU()(as_tensor(a, b), as_tensor(b, a))
+    a, b = operands("add_relu", a, b)
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        return relu(add(a, b))
+    return AddReLU()(a, b)
 
 
 def add_scalar(a: Tensor, scalar: float) -> Tensor:
@@ -213,16 +253,12 @@ def add_scalar(a: Tensor, scalar: float) -> Tensor:
 
 def subtract(a, b) -> Tensor:
     """a - b"""
-    if is_number(b):
-        return AddScalar(-b)(a)
-    return AddScalar(a)(Negate()(b)) if is_number(a) else EWiseSub()(as_tensor(a, b), as_tensor(b, a))
+    return _binary("subtract", a, b, EWiseSub, SubScalar, ScalarSub)
 
 
 def multiply(a, b) -> Tensor:
     """a * b"""
-    if is_number(b):
-        return MulScalar(b)(a)
-    return MulScalar(a)(b) if is_number(a) else EWiseMul()(as_tensor(a, b), as_tensor(b, a))
+    return _binary("multiply", a, b, EWiseMul, MulScalar, MulScalar)
 
 
 def mul_scalar(a: Tensor, scalar: float) -> Tensor:
@@ -232,9 +268,7 @@ def mul_scalar(a: Tensor, scalar: float) -> Tensor:
 
 def divide(a, b) -> Tensor:
     """a / b; float32 for integers"""
-    if is_number(b):
-        return DivScalar(b)(a)
-    return MulScalar(a)(PowerScalar(-1.0)(b)) if is_number(a) else EWiseDiv()(as_tensor(a, b), as_tensor(b, a))
+    return _binary("divide", a, b, EWiseDiv, DivScalar, ScalarDiv)
 
 
 def divide_scalar(a: Tensor, scalar: float) -> Tensor:
@@ -243,10 +277,8 @@ def divide_scalar(a: Tensor, scalar: float) -> Tensor:
 
 
 def power(a, b) -> Tensor:
-    """a^b"""
-    if is_number(b):
-        return PowerScalar(b)(a)
-    return ScalarPower(a)(b) if is_number(a) else EWisePow()(as_tensor(a, b), as_tensor(b, a))
+    """a^b; DTypeError for an integer to a negative power, see needle/backend_ndarray/elementwise.py."""
+    return _binary("power", a, b, EWisePow, PowerScalar, ScalarPower)
 
 
 def power_scalar(a: Tensor, scalar: float) -> Tensor:

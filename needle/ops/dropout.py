@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from needle.autograd import Tensor
+from needle.autograd import Tensor, require_tensors
 from needle.backend_ndarray import random
+from needle.ops.select import where
 
 
 def dropout(a: Tensor, p: float = 0.5) -> Tensor:
@@ -11,8 +12,12 @@ def dropout(a: Tensor, p: float = 0.5) -> Tensor:
 
     The mask comes from the device's counter-based generator: see `needle.manual_seed`.
     """
+    require_tensors("dropout", a)
     if not 0 <= p < 1:
         raise ValueError(f"dropout: a probability of {p}: expected 0 <= p < 1")
     if p == 0:
         return a
-    return a * Tensor.make_const(random.dropout_mask(a.shape, p, a.dtype, a.device))
+    mask = Tensor.make_const(random.dropout_mask(a.shape, p, a.dtype, a.device))
+    if a.dtype.itemsize == 2:  # which would round 1 / (1 - p), a bias
+        return where(mask != 0, a, 0) * (1 / (1 - p))
+    return a * mask

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from needle.autograd import Op, Tensor
+from needle.autograd import Op, Tensor, require_tensors
 from needle.backend_ndarray import elementwise as array_api
-from needle.backend_ndarray.dtype import DType, as_dtype
+from needle.backend_ndarray.dtype import DType, as_dtype, bfloat16, float16, float32
 from needle.backend_ndarray.spec import Spec
 
 
@@ -30,12 +30,15 @@ class Negate(_Unary):
 
 
 class Abs(_Unary):
-    """|a|; the derivative at 0 is 0"""
+    """|a|; the derivative at 0 and at NaN is 0"""
 
     kernel = "abs"
 
     def gradient(self, out_grad, node):
-        return out_grad * sign(node.inputs[0])
+        from needle.ops.select import where
+
+        a = node.inputs[0]
+        return out_grad * where(a == a, sign(a), 0)
 
 
 class Exp(_Unary):
@@ -79,7 +82,8 @@ class Tanh(_Unary):
     kernel = "tanh"
 
     def gradient(self, out_grad, node):
-        return out_grad * (1 - node * node)
+        y = widened(node)
+        return out_grad * (1 - y * y)
 
 
 class Sigmoid(_Unary):
@@ -88,7 +92,8 @@ class Sigmoid(_Unary):
     kernel = "sigmoid"
 
     def gradient(self, out_grad, node):
-        return out_grad * (node * (1 - node))
+        y = widened(node)
+        return out_grad * (y * (1 - y))
 
 
 class Erf(_Unary):
@@ -97,12 +102,12 @@ class Erf(_Unary):
     kernel = "erf"
 
     def gradient(self, out_grad, node):
-        a = node.inputs[0]
+        a = widened(node.inputs[0])
         return out_grad * (2 / math.sqrt(math.pi) * exp(-(a * a)))
 
 
 class ReLU(_Unary):
-    """max(a, 0); the derivative at 0 is 0"""
+    """max(a, 0); the derivative at 0 is 0, at NaN 1"""
 
     kernel = "relu"
 
@@ -111,7 +116,7 @@ class ReLU(_Unary):
 
 
 class ReLUBackward(Op):
-    """a > 0 ? grad : 0, where a is what ReLU gave"""
+    """a <= 0 ? 0 : grad, where a is what ReLU gave"""
 
     def infer(self, grad, a):
         return array_api.infer_binary("relu_backward", grad, a)
@@ -143,6 +148,14 @@ class Cast(Op):
     def gradient(self, out_grad, node):
         a = node.inputs[0]
         return cast(out_grad, a.dtype) if a.dtype.kind == "floating" else None
+
+
+def widened(a: Tensor) -> Tensor:
+    """a in float32 if it is of a half type: what several operations make of it is rounded once then, by who casts back.
+
+    A gradient need not: a backward pass casts every adjoint to its value's dtype.
+    """
+    return cast(a, float32) if a.dtype in (float16, bfloat16) else a
 
 
 def negate(a: Tensor) -> Tensor:
@@ -212,5 +225,6 @@ def gelu(a: Tensor) -> Tensor:
 
 def cast(a: Tensor, dtype: str | DType) -> Tensor:
     """a in another dtype; a itself if it has that one."""
+    require_tensors("cast", a)
     dtype = as_dtype(dtype)
     return a if dtype is a.dtype else Cast(dtype)(a)

@@ -7,9 +7,9 @@ import math
 from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import matmul as array_api
 from needle.backend_ndarray.elementwise import relu_backward
-from needle.backend_ndarray.spec import check_nonlinearity
+from needle.backend_ndarray.spec import Spec, check_nonlinearity
 from needle.ops.arithmetic import multiply
-from needle.ops.broadcast import unbroadcast
+from needle.ops.broadcast import as_tensors, unbroadcast
 from needle.ops.elementwise import relu
 from needle.ops.shape import reshape, transpose
 
@@ -28,11 +28,9 @@ class MatMul(Op):
         if a.ndim == 1 or b.ndim == 1:
             return self._vector_gradient(out_grad, a, b)
         if b.ndim == 2:  # one matrix for all rows of a: one product sums over them
-            count = math.prod(a.shape[:-1])
-            rows = reshape(a, (count, a.shape[-1])), reshape(out_grad, (count, out_grad.shape[-1]))
             return (
                 matmul(out_grad, transpose(b)) if a.requires_grad else None,
-                matmul(transpose(rows[0]), rows[1]) if b.requires_grad else None,
+                matmul(transpose(_as_rows(a)), _as_rows(out_grad)) if b.requires_grad else None,
             )
         return (
             unbroadcast(matmul(out_grad, transpose(b)), a) if a.requires_grad else None,
@@ -41,13 +39,23 @@ class MatMul(Op):
 
     def _vector_gradient(self, out_grad, a, b):
         """The same with the axis put back that a vector operand lacks."""
+        row, column = (1, *a.shape), (*b.shape, 1)
         if a.ndim == 1 and b.ndim == 1:
-            return multiply(b, out_grad), multiply(a, out_grad)
-        if a.ndim == 1:  # (k,) @ (..., k, n) gives (..., n)
-            row, grad = reshape(a, (1, -1)), reshape(out_grad, (*out_grad.shape[:-1], 1, out_grad.shape[-1]))
-            return reshape(unbroadcast(matmul(grad, transpose(b)), row), a.shape), matmul(transpose(row), grad)
-        column, grad = reshape(b, (-1, 1)), reshape(out_grad, (*out_grad.shape, 1))
-        return matmul(grad, transpose(column)), reshape(unbroadcast(matmul(transpose(a), grad), column), b.shape)
+            grad_a, grad_b = lambda: multiply(b, out_grad), lambda: multiply(a, out_grad)
+        elif a.ndim == 1:  # (k,) @ (..., k, n) gives (..., n)
+            grad = reshape(out_grad, (*out_grad.shape[:-1], 1, out_grad.shape[-1]))
+            grad_a = lambda: reshape(unbroadcast(matmul(grad, transpose(b)), Spec(row, a.dtype)), a.shape)
+            grad_b = lambda: matmul(transpose(reshape(a, row)), grad)
+        else:
+            grad = reshape(out_grad, (*out_grad.shape, 1))
+            grad_a = lambda: matmul(grad, transpose(reshape(b, column)))
+            grad_b = lambda: reshape(unbroadcast(matmul(transpose(a), grad), Spec(column, b.dtype)), b.shape)
+        return grad_a() if a.requires_grad else None, grad_b() if b.requires_grad else None
+
+
+def _as_rows(a: Tensor) -> Tensor:
+    """(..., n) as a matrix of n columns."""
+    return reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
 
 
 class Linear(FusedOp):
@@ -68,7 +76,7 @@ class Linear(FusedOp):
         return relu(out) if self.nonlinearity == "relu" else out
 
     def fused_gradient(self, out_grad, node):
-        x, weight, _ = (value.cached_data for value in node.inputs)
+        x, weight = (value.cached_data for value in node.inputs[:2])
         grad = out_grad.cached_data
         if self.nonlinearity == "relu":
             grad = relu_backward(grad, node.cached_data)
@@ -77,7 +85,7 @@ class Linear(FusedOp):
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """a @ b: (..., m, k) @ (..., k, n) gives (..., m, n), the axes in front broadcast; 1-d operands as in NumPy."""
-    return MatMul()(a, b)
+    return MatMul()(*as_tensors("matmul", a, b))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, nonlinearity: str | None = None) -> Tensor:

@@ -75,7 +75,7 @@ class LayerNorm(_Norm):
         return (ndim - 1,)
 
     def fused_gradient(self, out_grad, node):
-        x, weight, _ = (value.cached_data for value in node.inputs)
+        x, weight = (value.cached_data for value in node.inputs[:2])
         return array_api.layer_norm_backward(out_grad.cached_data, x, weight, self.mean, self.variance, self.eps)
 
 

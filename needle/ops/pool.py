@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from needle.autograd import FusedOp, Tensor
 from needle.backend_ndarray import pool as array_api
 from needle.ops.arithmetic import add
-from needle.ops.select import maximum
+from needle.ops.select import where
 from needle.ops.shape import getitem, pad
 
 
@@ -20,11 +22,11 @@ class _Pool2d(FusedOp):
         return self.kernel, self.stride, self.padding
 
     def shifted(self, x: Tensor, padding_value: float) -> list[Tensor]:
-        """One (N, H', W', C) slice of the padded images per position in the window, in row-major order."""
+        """One (N, H', W', C) slice of the images, bordered by that value, per position in the window, row by row."""
         _, rows, columns, _ = self.infer(x).shape
         if self.padding:
             border = (self.padding, self.padding)
-            x = pad(x - padding_value, ((0, 0), border, border, (0, 0))) + padding_value
+            x = pad(x, ((0, 0), border, border, (0, 0)), padding_value)
         last_row, last_column = (rows - 1) * self.stride + 1, (columns - 1) * self.stride + 1
         offsets = [(i, j) for i in range(self.kernel) for j in range(self.kernel)]
         step = self.stride
@@ -41,10 +43,11 @@ class MaxPool2d(_Pool2d):
         return array_api.max_pool2d(x, *self.settings)
 
     def spelled(self, x):
-        first, *rest = self.shifted(x, -1e4)  # below any activation, and exact in every floating dtype
-        for window in rest:
-            first = maximum(first, window)
-        return first
+        largest, *rest = self.shifted(x, -math.inf)
+        for candidate in rest:  # of equal ones, and of NaNs, the first is taken, and has the gradient
+            is_larger = where(candidate == candidate, candidate > largest, largest == largest)
+            largest = where(is_larger, candidate, largest)
+        return largest
 
     def fused_gradient(self, out_grad, node):
         x = node.inputs[0]

@@ -6,7 +6,9 @@ import math
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import reduce as array_api
+from needle.backend_ndarray.dtype import float32
 from needle.backend_ndarray.shape import normalize_axes, reduced_shape
+from needle.ops.elementwise import widened
 from needle.ops.shape import broadcast_to, reshape
 
 
@@ -24,8 +26,29 @@ class Summation(Op):
         return expand_reduced(out_grad, node.inputs[0], self.axes)
 
 
+class Mean(Op):
+    """The sum divided by the count; of half types the sum is float32, so that only the mean is rounded."""
+
+    def __init__(self, axes=None) -> None:
+        self.axes = axes
+
+    def infer(self, a):
+        spec = array_api.infer_reduce("sum", a, self.axes)
+        return spec if spec.dtype.kind == "floating" else spec._replace(dtype=float32)
+
+    def compute(self, a):
+        return (array_api.sum(a, self.axes, wide=True) / self._count(a)).astype(self.infer(a).dtype)
+
+    def _count(self, a) -> int:
+        return math.prod(a.shape[i] for i in normalize_axes("mean", self.axes, a.ndim))
+
+    def gradient(self, out_grad, node):
+        a = node.inputs[0]
+        return expand_reduced(out_grad / self._count(a), a, self.axes)
+
+
 class _ExtremeElement(Op):
-    """The largest or smallest element; where several are, the gradient is shared evenly among them."""
+    """The largest or smallest element; where several are, the gradient is shared evenly among them, or the NaNs."""
 
     kernel: str
 
@@ -39,10 +62,13 @@ class _ExtremeElement(Op):
         return getattr(array_api, self.kernel)(a, self.axes)
 
     def gradient(self, out_grad, node):
+        from needle.ops.select import where
+
         a = node.inputs[0]
-        chosen = (a == expand_reduced(node, a, self.axes)).astype(out_grad.dtype)
+        out_grad, largest = widened(out_grad), expand_reduced(node, a, self.axes)
+        chosen = where(largest == largest, a == largest, a != a)
         share = out_grad / summation(chosen, self.axes)
-        return chosen * expand_reduced(share, a, self.axes)
+        return where(chosen, expand_reduced(share, a, self.axes), 0)
 
 
 class Max(_ExtremeElement):
@@ -65,8 +91,8 @@ def summation(a: Tensor, axes=None) -> Tensor:
 
 
 def mean(a: Tensor, axes=None) -> Tensor:
-    """The mean over axes."""
-    return summation(a, axes) / math.prod(a.shape[i] for i in normalize_axes("mean", axes, a.ndim))
+    """The mean over axes, NaN of nothing; float32 for integers and bools."""
+    return Mean(axes)(a)
 
 
 def max(a: Tensor, axes=None) -> Tensor:

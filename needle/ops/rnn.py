@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from needle.autograd import FusedOp, Tensor
 from needle.backend_ndarray import rnn as array_api
+from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.matmul import linear_backward
-from needle.ops.elementwise import relu, sigmoid, tanh
+from needle.ops.elementwise import cast, relu, sigmoid, tanh, widened
 from needle.ops.matmul import matmul
 from needle.ops.shape import reshape, split, stack
 
 
 def rnn_cell(x: Tensor, h: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, nonlinearity: str = "tanh") -> Tensor:
     """One step: h' = tanh(x W_ih + h W_hh + bias), or relu of it. x (B, I), h and h' (B, H)."""
-    a = matmul(x, W_ih) + matmul(h, W_hh) + bias
-    return relu(a) if nonlinearity == "relu" else tanh(a)
+    a = widened(matmul(x, W_ih)) + matmul(h, W_hh) + bias
+    return cast(relu(a) if nonlinearity == "relu" else tanh(a), common_dtype((x, h, W_ih, W_hh, bias)))
 
 
 def lstm_cell(x: Tensor, h: Tensor, c: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,10 +30,12 @@ def lstm_cell(x: Tensor, h: Tensor, c: Tensor, W_ih: Tensor, W_hh: Tensor, bias:
         c' = sigmoid(a_f) * c + sigmoid(a_i) * tanh(a_g)
         h' = sigmoid(a_o) * tanh(c')
     """
-    a = matmul(x, W_ih) + matmul(h, W_hh) + bias
+    a = widened(matmul(x, W_ih)) + matmul(h, W_hh) + bias
     i, f, g, o = split(reshape(a, (x.shape[0], 4, -1)), axis=1)
-    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-    return sigmoid(o) * tanh(c), c
+    next_c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    next_h = sigmoid(o) * tanh(next_c)
+    dtype = common_dtype((x, h, c, W_ih, W_hh, bias))
+    return cast(next_h, dtype), cast(next_c, dtype)
 
 
 class _Recurrent(FusedOp):
@@ -43,7 +46,7 @@ class _Recurrent(FusedOp):
 
         Of x W_ih and h W_hh, all steps together: one product each.
         """
-        x, W_ih, W_hh, _ = (value.cached_data for value in node.inputs[:4])
+        x, W_ih, W_hh = (value.cached_data for value in node.inputs[:3])
         grad_x, grad_W_ih, grad_bias = linear_backward(grad_gates, x, W_ih, node.inputs[0].requires_grad)
         rows = x.shape[0] * x.shape[1]
         before = self.hidden[:-1].reshape(rows, W_hh.shape[0])

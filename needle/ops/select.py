@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import elementwise as array_api
-from needle.ops.broadcast import as_tensor, unbroadcast
+from needle.ops.broadcast import as_tensors, operands, unbroadcast
 
 
 class _Extremum(Op):
-    """maximum or minimum; where both are equal the gradient is shared evenly."""
+    """maximum or minimum. Where both are equal the gradient is shared evenly, where either is NaN both have all of it."""
 
     kernel: str
 
@@ -20,12 +20,11 @@ class _Extremum(Op):
 
     def gradient(self, out_grad, node):
         a, b = node.inputs
-        half = out_grad * 0.5
-        tie = equal(a, b)
-        chosen_a, chosen_b = equal(node, a), equal(node, b)
+        shared = where(equal(a, b), out_grad * 0.5, out_grad)
+        a_is_chosen, b_is_chosen = (less(b, a), less(a, b)) if self.kernel == "maximum" else (less(a, b), less(b, a))
         return (
-            unbroadcast(where(tie, half, where(chosen_a, out_grad, 0)), a),
-            unbroadcast(where(tie, half, where(chosen_b, out_grad, 0)), b),
+            unbroadcast(where(b_is_chosen, 0, shared), a) if a.requires_grad else None,
+            unbroadcast(where(a_is_chosen, 0, shared), b) if b.requires_grad else None,
         )
 
 
@@ -56,61 +55,74 @@ class Where(Op):
 
 
 class Compare(Op):
-    """equal, not_equal, less or less_equal; a bool Tensor without gradient"""
+    """equal, not_equal, less or less_equal of two Tensors, or of a Tensor and a number; bool, without gradient"""
 
     differentiable = False
 
-    def __init__(self, kernel: str) -> None:
+    def __init__(self, kernel: str, number=None, number_is_left: bool = False) -> None:
         self.kernel = kernel
+        self.number = number
+        self.number_is_left = number_is_left
 
-    def infer(self, a, b):
-        return array_api.infer_binary(self.kernel, a, b)
+    def _both(self, operands):
+        if self.number is None:
+            return operands
+        return (self.number, *operands) if self.number_is_left else (*operands, self.number)
 
-    def compute(self, a, b):
-        return getattr(array_api, self.kernel)(a, b)
+    def infer(self, *operands):
+        return array_api.infer_binary(self.kernel, *self._both(operands))
+
+    def compute(self, *operands):
+        return getattr(array_api, self.kernel)(*self._both(operands))
 
 
-def maximum(a: Tensor, b: Tensor | float) -> Tensor:
+def _compare(kernel: str, a, b) -> Tensor:
+    a, b = operands(kernel, a, b)
+    if not isinstance(b, Tensor):
+        return Compare(kernel, b)(a)
+    return Compare(kernel)(a, b) if isinstance(a, Tensor) else Compare(kernel, a, number_is_left=True)(b)
+
+
+def maximum(a: Tensor | float, b: Tensor | float) -> Tensor:
     """The larger one, element by element; NaN if either is."""
-    return Maximum()(a, as_tensor(b, a))
+    return Maximum()(*as_tensors("maximum", a, b))
 
 
-def minimum(a: Tensor, b: Tensor | float) -> Tensor:
+def minimum(a: Tensor | float, b: Tensor | float) -> Tensor:
     """The smaller one, element by element; NaN if either is."""
-    return Minimum()(a, as_tensor(b, a))
+    return Minimum()(*as_tensors("minimum", a, b))
 
 
 def where(condition: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a where the condition (bool) is true, else b."""
-    like = a if isinstance(a, Tensor) else b if isinstance(b, Tensor) else Tensor(0.0, device=condition.device)
-    return Where()(condition, as_tensor(a, like), as_tensor(b, like))
+    """a where the condition (bool) is true, else b. Of two numbers it is bool, int64 or float32, as they are."""
+    return Where()(*as_tensors("where", condition, a, b))
 
 
-def equal(a: Tensor, b: Tensor | float) -> Tensor:
+def equal(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a == b, as bool; no gradient"""
-    return Compare("equal")(a, as_tensor(b, a))
+    return _compare("equal", a, b)
 
 
-def not_equal(a: Tensor, b: Tensor | float) -> Tensor:
+def not_equal(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a != b, as bool; no gradient"""
-    return Compare("not_equal")(a, as_tensor(b, a))
+    return _compare("not_equal", a, b)
 
 
-def less(a: Tensor, b: Tensor | float) -> Tensor:
+def less(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a < b, as bool; no gradient"""
-    return Compare("less")(a, as_tensor(b, a))
+    return _compare("less", a, b)
 
 
-def less_equal(a: Tensor, b: Tensor | float) -> Tensor:
+def less_equal(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a <= b, as bool; no gradient"""
-    return Compare("less_equal")(a, as_tensor(b, a))
+    return _compare("less_equal", a, b)
 
 
-def greater(a: Tensor, b: Tensor | float) -> Tensor:
+def greater(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a > b, as bool; no gradient"""
-    return Compare("less")(as_tensor(b, a), a)
+    return _compare("less", b, a)
 
 
-def greater_equal(a: Tensor, b: Tensor | float) -> Tensor:
+def greater_equal(a: Tensor | float, b: Tensor | float) -> Tensor:
     """a >= b, as bool; no gradient"""
-    return Compare("less_equal")(as_tensor(b, a), a)
+    return _compare("less_equal", b, a)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from needle.autograd import Op, Tensor, TensorTuple
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.device import same_device
-from needle.backend_ndarray.dtype import promote_types
+from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.indexing import resolve_index
 from needle.backend_ndarray.shape import (
     as_shape,
@@ -152,10 +152,11 @@ class _SetItem(Op):
 
 
 class Pad(Op):
-    """(before, after) zeros added along each axis."""
+    """(before, after) elements of one value added along each axis."""
 
-    def __init__(self, axes: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, axes: Sequence[tuple[int, int]], value: float = 0) -> None:
         self.axes = tuple(tuple(pair) for pair in axes)
+        self.value = value
 
     def infer(self, a):
         if len(self.axes) != len(a.shape):
@@ -163,7 +164,7 @@ class Pad(Op):
         return Spec(tuple(extent + sum(pair) for extent, pair in zip(a.shape, self.axes)), a.dtype)
 
     def compute(self, a):
-        return a.pad(self.axes)
+        return a.pad(self.axes, self.value)
 
     def gradient(self, out_grad, node):
         a = node.inputs[0]
@@ -225,7 +226,7 @@ class Stack(Op):
         if any(a.shape != shape for a in arrays):
             raise ShapeError(f"stack: shapes {', '.join(str(a.shape) for a in arrays)}: expected one shape")
         axis = normalize_axis("stack", self.axis, len(shape) + 1)
-        return Spec((*shape[:axis], len(arrays), *shape[axis:]), _common_dtype(arrays))
+        return Spec((*shape[:axis], len(arrays), *shape[axis:]), common_dtype(arrays))
 
     def compute(self, *arrays):
         same_device("stack", *arrays)
@@ -271,7 +272,7 @@ class Concatenate(Op):
             met = ", ".join(str(a.shape) for a in arrays)
             raise ShapeError(f"concatenate: shapes {met}: expected equal extents but for axis {axis}")
         extent = sum(a.shape[axis] for a in arrays)
-        return Spec((*shape[:axis], extent, *shape[axis + 1 :]), _common_dtype(arrays))
+        return Spec((*shape[:axis], extent, *shape[axis + 1 :]), common_dtype(arrays))
 
     def compute(self, *arrays):
         same_device("concatenate", *arrays)
@@ -289,13 +290,6 @@ class Concatenate(Op):
 
     def gradient(self, out_grad, node):
         return tuple(getitem(out_grad, index) for index in self._slices(node.inputs))
-
-
-def _common_dtype(arrays):
-    dtype = arrays[0].dtype
-    for a in arrays[1:]:
-        dtype = promote_types(dtype, a.dtype)
-    return dtype
 
 
 def _at_least_one(op: str, tensors: Sequence[Tensor] | TensorTuple) -> tuple[Tensor, ...]:
@@ -341,9 +335,9 @@ def getitem(a: Tensor, index) -> Tensor:
     return GetItem(index)(a)
 
 
-def pad(a: Tensor, axes: Sequence[tuple[int, int]]) -> Tensor:
-    """A copy with (before, after) zeros added along each axis."""
-    return Pad(axes)(a)
+def pad(a: Tensor, axes: Sequence[tuple[int, int]], value: float = 0) -> Tensor:
+    """A copy with (before, after) elements of `value` added along each axis."""
+    return Pad(axes, value)(a)
 
 
 def dilate(a: Tensor, axes: Sequence[int], dilation: int) -> Tensor:

@@ -6,7 +6,7 @@ from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import softmax as array_api
 from needle.backend_ndarray.dtype import int64
 from needle.errors import DTypeError
-from needle.ops.elementwise import cast, exp
+from needle.ops.elementwise import cast, exp, widened
 from needle.ops.reduce import expand_reduced, summation
 from needle.ops.select import equal
 from needle.ops.shape import broadcast_to, reshape
@@ -28,8 +28,8 @@ class LogSumExp(Op):
         return array_api.log_sum_exp(x, self.axes)
 
     def gradient(self, out_grad, node):
-        x = node.inputs[0]
-        e = exp(x - expand_reduced(node, x, self.axes))
+        x = widened(node.inputs[0])
+        e = exp(x - expand_reduced(widened(node), x, self.axes))
         return e * expand_reduced(out_grad / summation(e, self.axes), x, self.axes)
 
 
@@ -46,8 +46,9 @@ class Softmax(Op):
         return array_api.softmax(x, self.axis)
 
     def gradient(self, out_grad, node):
-        inner = summation(out_grad * node, self.axis)
-        return node * (out_grad - expand_reduced(inner, node, self.axis))
+        y = widened(node)
+        inner = summation(out_grad * y, self.axis)
+        return y * (out_grad - expand_reduced(inner, y, self.axis))
 
 
 class LogSoftmax(Op):
@@ -63,7 +64,8 @@ class LogSoftmax(Op):
         return array_api.log_softmax(x, self.axis)
 
     def gradient(self, out_grad, node):
-        return out_grad - exp(node) * expand_reduced(summation(out_grad, self.axis), node, self.axis)
+        out_grad = widened(out_grad)
+        return out_grad - exp(widened(node)) * expand_reduced(summation(out_grad, self.axis), node, self.axis)
 
 
 class SoftmaxCrossEntropy(FusedOp):

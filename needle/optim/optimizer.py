@@ -88,7 +88,6 @@ class Optimizer:
             updated += indices
             for index in indices:
                 steps[index] += 1
-        Parameter.changes += 1
         return reading
 
     def knows_only_if_finite(self) -> bool:

@@ -96,7 +96,7 @@ def test_the_document_has_the_rows_of_the_table():
     assert operations(LOW) == {"MatMul", "Linear", "Conv", "RNN", "LSTM"}
     assert documented()["the context's"] == "matmul linear conv rnn lstm".split()
     assert {name.lower() for name in operations(ndl.float32)} == {
-        "exp", "log", "powerscalar", "scalarpower", "ewisepow", "summation",
+        "exp", "log", "powerscalar", "scalarpower", "ewisepow", "summation", "mean",
         "logsumexp", "softmax", "logsoftmax", "softmaxcrossentropy",
     }  # fmt: skip
     assert len(documented()["float32"]) == len(operations(ndl.float32)) + 1  # power has two Ops, mean none of its own

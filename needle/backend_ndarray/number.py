@@ -1,0 +1,92 @@
+"""Numbers beside arrays: Python's, NumPy's scalars, and NumPy's 0-d arrays, all of which count as Python's.
+
+A number has no width of its own. It keeps its value and takes part in the arithmetic of the array's dtype, see
+`promote_scalar`: of float16 and bfloat16 that is float32's, so there a number is a float32. In a comparison with
+integers every number counts with its exact value; in one with floats it is rounded to their dtype, as 0.1 is in the
+array that holds it, but a finite number never becomes an infinite one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import ml_dtypes
+import numpy as np
+
+from needle.backend_ndarray.dtype import DType
+from needle.errors import DTypeError
+
+NUMBER_TYPES = frozenset((bool, int, float))
+
+
+def as_number(x) -> bool | int | float | None:
+    """x as a Python number, None if it is none."""
+    if type(x) in NUMBER_TYPES:
+        return x
+    if isinstance(x, np.generic) or isinstance(x, np.ndarray) and x.ndim == 0:
+        if x.dtype.kind == "b":
+            return bool(x)
+        if x.dtype.kind in "iu":
+            return int(x)
+        return float(x) if x.dtype.kind == "f" or x.dtype == ml_dtypes.bfloat16 else None
+    if isinstance(x, int):  # a subclass, such as an IntEnum
+        return int(x)
+    return float(x) if isinstance(x, float) else None
+
+
+def value_in(op: str, number: bool | int | float, dtype: DType) -> bool | int | float:
+    """What an operation in `dtype` computes with. Raises DTypeError for an integer that the dtype does not hold."""
+    if dtype.kind == "integer":
+        low, high = limits(dtype)
+        if not low <= number <= high:
+            raise DTypeError(f"{op}: {_short(number)} does not fit into {dtype}: expected {low} to {high}")
+        return int(number)
+    if dtype.kind == "bool":
+        return bool(number)
+    try:
+        return float(number)
+    except OverflowError:
+        raise DTypeError(f"{op}: {_short(number)} does not fit into {dtype}: expected at most about 1.8e308") from None
+
+
+def limits(dtype: DType) -> tuple[int | float, int | float]:
+    """The smallest and the largest finite number of a dtype."""
+    info = np.iinfo(dtype.numpy) if dtype.kind == "integer" else ml_dtypes.finfo(dtype.numpy)
+    python = int if dtype.kind == "integer" else float
+    return python(info.min), python(info.max)
+
+
+def comparison(
+    op: str, number: bool | int | float, dtype: DType, number_is_left: bool
+) -> tuple[str, bool | int | float] | bool:
+    """(op, number) of the comparison of `dtype` that says the same, or the answer where it is one for all elements.
+
+    `op` is equal, not_equal, less or less_equal, between an array of `dtype` and the number, or the other way around.
+    """
+    if dtype.kind == "bool":
+        return op, number
+    ordered = op in ("less", "less_equal")
+    low, high = limits(dtype)
+    if number != number:
+        return (op == "not_equal") if dtype.kind == "integer" else (op, number)
+    if dtype.kind == "floating" and (low <= number <= high or abs(number) == math.inf):
+        return op, float(number)
+    if number > high or number < low:
+        if not ordered:
+            return op == "not_equal"
+        above = number > high
+        if dtype.kind == "integer":
+            return above is not number_is_left
+        # Between the largest finite number and infinity: a < number if a <= high, number < a if high < a.
+        return ("less_equal", high if above else low) if above is not number_is_left else ("less", high if above else low)
+    if number == int(number):
+        return op, int(number)
+    if not ordered:
+        return op == "not_equal"
+    # a < 2.5 if a < 3, a <= 2.5 if a <= 2, 2.5 < a if 2 < a, 2.5 <= a if 3 <= a
+    return op, math.ceil(number) if (op == "less") is not number_is_left else math.floor(number)
+
+
+def _short(number) -> str:
+    text = repr(number)
+    return text if len(text) <= 40 else f"a number of {len(text)} digits"
