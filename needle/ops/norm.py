@@ -10,7 +10,7 @@ from __future__ import annotations
 from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import norm as array_api
 from needle.ops.arithmetic import power_scalar
-from needle.ops.elementwise import ReLUBackward, relu
+from needle.ops.elementwise import ReLUBackward, relu, widened
 from needle.ops.reduce import expand_reduced, mean
 
 
@@ -96,8 +96,9 @@ class BatchNormInference(Op):
         if self.nonlinearity == "relu":
             out_grad = ReLUBackward()(out_grad, node)
         x, weight, _, mean, variance = node.inputs
+        out_grad, x, weight, mean = map(widened, (out_grad, x, weight, mean))
         rows = tuple(range(x.ndim - 1))
-        scale = power_scalar(variance + self.eps, -0.5)
+        scale = power_scalar(widened(variance) + self.eps, -0.5)
         grad_weight = (out_grad * ((x - mean) * scale)).sum(rows)
         return out_grad * (weight * scale), grad_weight, out_grad.sum(rows), None, None
 
