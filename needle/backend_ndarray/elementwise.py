@@ -60,7 +60,11 @@ def infer_where(condition, a, b) -> Spec:
     """The three shapes broadcast, the dtypes of a and b promote."""
     if condition.dtype is not bool_:
         raise DTypeError(f"where: a condition of dtype {condition.dtype}: expected bool")
-    dtype = operand_dtype("where", a, b)
+    numbers = [x for x in (a, b) if type(x) in NUMBER_TYPES]
+    if len(numbers) == 2:
+        dtype = promote_types(promote_scalar(bool_, a), promote_scalar(bool_, b))
+    else:
+        dtype = operand_dtype("where", a, b)
     shapes = [operand.shape for operand in (condition, a, b) if type(operand) not in NUMBER_TYPES]
     return Spec(broadcast_shapes("where", *shapes), dtype)
 
@@ -131,10 +135,12 @@ def array_beside(op: str, x, like):
         raise DTypeError(f"{op}: an operand of type {type(x).__name__}: expected an array or a number")
     try:
         values = np.asarray(x)
+        keeps = like.dtype == "float64" and values.dtype == np.float64
+        return ndarray.array(values, device=like.device, dtype=like.dtype if keeps else None)
+    except DTypeError as error:
+        raise DTypeError(f"{op}: {error}") from None
     except ValueError as error:
         raise ShapeError(f"{op}: {error}") from None
-    keeps = like.dtype == "float64" and values.dtype == np.float64
-    return ndarray.array(values, device=like.device, dtype=like.dtype if keeps else None)
 
 
 def _compare_with_number(op: str, a, b):

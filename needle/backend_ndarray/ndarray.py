@@ -285,8 +285,9 @@ class NDArray:
     def flip(self, axes: int | Sequence[int] | None = None) -> NDArray:
         """A view with the order of elements reversed along the axes (None: all)."""
         strides, offset = list(self.strides), self.offset
+        axes = normalize_axes("flip", axes, self.ndim)
         if self.size:
-            for axis in normalize_axes("flip", axes, self.ndim):
+            for axis in axes:
                 offset += (self.shape[axis] - 1) * strides[axis]
                 strides[axis] = -strides[axis]
         return self.view(self.shape, tuple(strides), offset)

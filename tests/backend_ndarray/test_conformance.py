@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from needle.backend_ndarray import Device, cpu, cpu_numpy, cuda
+from needle.backend_ndarray import cpu, cpu_numpy, cuda
 from needle.backend_ndarray.kernel_table import KERNELS
-from tests.devices import CUDA_ALONE, devices
+from tests.devices import CUDA_ALONE
 from tests.backend_ndarray.kernel_cases import CASES, Case, Draw, Operand
-
-
-def on_every_target() -> Iterator[tuple[str, Device]]:
-    """Each device but the reference; the CPU at each instruction level of this machine, and with oneDNN's kernels.
-
-    oneDNN's own instructions are those of the level at which it was loaded, NEEDLE_CPU_LEVEL or the highest.
-    """
-    for device in devices():
-        if device is cpu_numpy():
-            continue
-        if device is not cpu():
-            yield repr(device), device
-            continue
-        first = device.kernels.level(), device.kernels.provider()
-        try:
-            device.kernels.set_provider("native")
-            for level in device.kernels.levels():
-                device.kernels.set_level(level)
-                yield f"{device!r} {level}", device
-            device.kernels.set_level(first[0])
-            device.kernels.set_provider("onednn")
-            yield f"{device!r} {first[0]} with oneDNN", device
-        finally:
-            device.kernels.set_level(first[0])
-            device.kernels.set_provider(first[1])
+from tests.targets import on_every_target
 
 
 EXAMPLES = 25

@@ -10,8 +10,8 @@ from needle import ops
 from needle.autograd import FusedOp, Op, Tensor, computing, gradients
 from needle.backend_ndarray import array
 from needle.backend_ndarray.dtype import FLOATING, as_dtype
-from tests.backend_ndarray.test_conformance import on_every_target
-from tests.ops.test_gradients import CASES
+from tests.ops.gradient_cases import CASES
+from tests.targets import on_every_target
 
 random = np.random.default_rng(7)
 
