@@ -12,6 +12,7 @@ An Op's gradient is built from Ops, so a gradient has a graph of its own where o
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -187,6 +188,36 @@ class Value:
     def is_leaf(self) -> bool:
         """Whether no Op made this value."""
         return self.op is None
+
+    def __copy__(self) -> Value:
+        """Another node with the same array (as in PyTorch), gradient and graph."""
+        make, arguments, state = super().__reduce_ex__(2)[:3]
+        return _with_state(make(*arguments), state)
+
+    def __deepcopy__(self, memo: dict) -> Value:
+        """A leaf with copies of the array and the gradient.
+
+        Raises GradientError for what an Op made, as PyTorch does: the copy could not be differentiated as this can.
+        """
+        if not self.is_leaf():
+            raise GradientError("deepcopy: met the result of an operation: expected a leaf, see detach()")
+        make, arguments, state = self.__reduce_ex__(2)
+        memo[id(self)] = out = make(*arguments)
+        return _with_state(out, copy.deepcopy(state, memo))
+
+    def __reduce_ex__(self, protocol):
+        """For pickle: a leaf with the array and the gradient. What graph they have stays behind."""
+        make, arguments, (attributes, slots) = super().__reduce_ex__(2)[:3]
+        grad = self.grad if self.grad is None or self.grad.is_leaf() else self.grad.detach()
+        return make, arguments, (attributes, slots | {"op": None, "inputs": (), "grad": grad})
+
+
+def _with_state(value: Value, state: tuple[dict | None, dict]) -> Value:
+    """Sets the attributes, of a subclass, and slots of a new `value`."""
+    attributes, slots = state
+    for name, entry in {**(attributes or {}), **slots}.items():
+        setattr(value, name, entry)
+    return value
 
 
 class Tensor(Value):
@@ -502,6 +533,10 @@ class TensorTuple(Value):
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
+
+    def __reduce_ex__(self, protocol):
+        make, arguments, (attributes, slots) = super().__reduce_ex__(protocol)
+        return make, arguments, (attributes, slots | {"requires_grad": False})  # no leaf of this kind takes a gradient
 
     def __repr__(self) -> str:
         return f"needle.TensorTuple{tuple(self)}"

@@ -154,9 +154,15 @@ class GradScaler:
             )
 
     def __getstate__(self) -> dict:
-        """For `copy` and `pickle`: numbers on their way to the host stay with this scaler."""
+        """For `copy` and `pickle`: numbers on their way to the host stay with this scaler.
+
+        Raises GradientError between `unscale_` or `step` and `update`: a copy would not know the optimizers whose
+        gradients are unscaled, and divide them once more.
+        """
+        if self._unscaled:
+            raise GradientError("GradScaler: met a copy within a step: expected one before unscale_ or after update()")
         self._decide()
-        return self.__dict__ | {"_undecided": []}
+        return self.__dict__ | {"_unscaled": {}, "_undecided": []}
 
     def state_dict(self) -> dict[str, float | int]:
         """What decides how scaling goes on; {} where it is not enabled."""

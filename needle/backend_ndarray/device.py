@@ -50,7 +50,7 @@ class Device:
     def __repr__(self) -> str:
         return f"{self.name}({self.index or ''})"
 
-    def __reduce__(self):
+    def __reduce__(self):  # copies and pickles are this very object: devices are compared by identity
         return (cuda, (self.index,)) if self.name == "cuda" else (globals()[self.name], ())
 
     # Arrays of this device. The random ones are drawn from NumPy's global generator, so np.random.seed repeats them.
@@ -117,9 +117,13 @@ def cpu_numpy() -> Device:
     return Device("cpu_numpy", "backend_numpy")
 
 
-@functools.cache
 def cuda(index: int = 0) -> Device:
     """An NVIDIA GPU, counted from 0."""
+    return _cuda(index)
+
+
+@functools.cache
+def _cuda(index: int) -> Device:  # cuda(), cuda(0) and cuda(index=0) are one, which three calls of a cache are not
     return Device("cuda", "backend_cuda", index)
 
 

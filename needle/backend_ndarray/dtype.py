@@ -27,8 +27,8 @@ class DType(str):
         dtype.itemsize = dtype.numpy.itemsize
         return dtype
 
-    def __getnewargs__(self):  # for copy and pickle
-        return str(self), self.code, self.kind, self.numpy.type
+    def __reduce__(self):  # copies and pickles are this very object: dtypes are compared by identity
+        return as_dtype, (str(self),)
 
 
 # The order is shared with kernels/common/dtype.h. float16 and bfloat16 are for storage: arithmetic on them is float32.

@@ -218,6 +218,15 @@ class NDArray:
         call(self.device, "copy", self, out)
         return out
 
+    __copy__ = copy  # as NumPy's: a copy of the elements
+
+    def __deepcopy__(self, memo: dict) -> NDArray:
+        return self.copy()
+
+    def __reduce__(self):
+        """For pickle: the elements, and of dtype and device the names. Raises DeviceError where that is not enabled."""
+        return array, (self.host_values(), self.dtype, self.device)
+
     def astype(self, dtype: str | DType) -> NDArray:
         """This array if it has that dtype, else a copy converted to it.
 

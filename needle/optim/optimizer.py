@@ -129,6 +129,11 @@ class Optimizer:
             parameter.grad = in_own_memory(parameter.grad, taken)
         return [parameter.grad.cached_data for parameter in owners]
 
+    def __getstate__(self) -> dict:
+        """For `copy` and `pickle`: numbers on their way to the host stay with this optimizer."""
+        _ = self.steps  # waits for them
+        return vars(self)
+
     def state_dict(self) -> dict[str, float | list[int] | np.ndarray]:
         """`lr`, `steps` and copies of the moments as NumPy arrays, "velocity.0" being that of params[0]."""
         state = {"lr": self.lr, "steps": list(self.steps)}

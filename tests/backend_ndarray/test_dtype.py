@@ -20,8 +20,8 @@ def test_a_dtype_is_its_name():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_copies_are_equal(dtype):
-    assert pickle.loads(pickle.dumps(dtype)).numpy == copy.deepcopy(dtype).numpy == dtype.numpy
+def test_copies_are_the_same_object(dtype):
+    assert pickle.loads(pickle.dumps(dtype)) is copy.deepcopy(dtype) is copy.copy(dtype) is dtype
 
 
 @pytest.mark.parametrize(
