@@ -78,11 +78,11 @@ def run_program(program: str, main: Callable[[], dict[str, Any] | str]) -> NoRet
         return rest
 
     def run(_: list[str]) -> None:
-        if os.environ.get("NEEDLE_DATA_DIR"):
-            os.environ["NEEDLE_DATA_DIR"] = str(user_path(os.environ["NEEDLE_DATA_DIR"]))
-        if "data_dir" in FLAGS and FLAGS.data_dir is not None:
-            FLAGS.data_dir = str(user_path(FLAGS.data_dir))  # as a resumed run will find it too
         try:
+            if os.environ.get("NEEDLE_DATA_DIR"):
+                os.environ["NEEDLE_DATA_DIR"] = str(user_path(os.environ["NEEDLE_DATA_DIR"]))
+            if "data_dir" in FLAGS and FLAGS.data_dir is not None:
+                FLAGS.data_dir = str(user_path(FLAGS.data_dir))  # as a resumed run will find it too
             result = main()
             print(result if isinstance(result, str) else json.dumps(result), flush=True)
         except NeedleError as error:
@@ -112,8 +112,16 @@ def notice(message: str) -> None:
 
 
 def user_path(path: str) -> Path:
-    """The path as the user means it: `bazel run` moves to another folder, and says in the environment from where."""
-    return Path(os.environ.get("BUILD_WORKING_DIRECTORY", "."), Path(path).expanduser()).absolute()
+    """The path as the user means it: `bazel run` moves to another folder, and says in the environment from where.
+
+    Raises NeedleError for a home folder that the system does not know.
+    """
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError:
+        met = f"{path}: met no home folder for this ~"
+        raise NeedleError(f"{met}: expected $HOME, or an account that has one") from None
+    return Path(os.environ.get("BUILD_WORKING_DIRECTORY", "."), expanded).absolute()
 
 
 def chosen_device() -> Device:

@@ -12,11 +12,12 @@ from needle.errors import DataError
 def data_dirs(data_dir: str | os.PathLike | None = None) -> list[Path]:
     """The folders to look in, best first: `data_dir`, $NEEDLE_DATA_DIR, ~/.cache/needle/data.
 
-    A download goes to the first of them. A `data_dir` that is given has to exist: a mistyped one is a DataError.
+    A download goes to the first of them. A `data_dir` that is given has to exist: a mistyped one is a DataError. So is
+    a `~` of an account without a home folder; ~/.cache/needle/data is then left out, if there is another folder.
     """
     folders = []
     if data_dir is not None:
-        folder = os.path.expanduser(data_dir)
+        folder = _expanded(data_dir)
         try:
             is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
         except OSError as error:
@@ -25,6 +26,18 @@ def data_dirs(data_dir: str | os.PathLike | None = None) -> list[Path]:
             raise DataError(f"{data_dir}: not a folder")
         folders.append(folder)
     if os.environ.get("NEEDLE_DATA_DIR"):
-        folders.append(os.path.expanduser(os.environ["NEEDLE_DATA_DIR"]))
-    folders.append(os.path.expanduser("~/.cache/needle/data"))
+        folders.append(_expanded(os.environ["NEEDLE_DATA_DIR"]))
+    try:
+        folders.append(_expanded("~/.cache/needle/data"))
+    except DataError as error:
+        if not folders:
+            raise DataError(f"{error}; --data_dir and $NEEDLE_DATA_DIR name another") from None
     return [Path(folder) for folder in folders]
+
+
+def _expanded(folder: str | os.PathLike) -> str:
+    """The folder, a home folder in place of its `~`. Raises DataError where the system knows of none."""
+    expanded = os.path.expanduser(folder)
+    if expanded.startswith("~"):
+        raise DataError(f"{folder}: met no home folder for this ~: expected $HOME, or an account that has one")
+    return expanded
