@@ -209,7 +209,7 @@ class Value:
         """For pickle: a leaf with the array and the gradient. What graph they have stays behind."""
         make, arguments, (attributes, slots) = super().__reduce_ex__(2)[:3]
         grad = self.grad if self.grad is None or self.grad.is_leaf() else self.grad.detach()
-        return make, arguments, (attributes, slots | {"op": None, "inputs": (), "grad": grad})
+        return make, arguments, (attributes, slots | {"op": None, "inputs": (), "read": None, "grad": grad})
 
 
 def _with_state(value: Value, state: tuple[dict | None, dict]) -> Value:

@@ -8,14 +8,15 @@ from needle.backend_ndarray.dtype import int64
 from needle.errors import DTypeError
 from needle.ops.elementwise import cast, exp, widened
 from needle.ops.reduce import expand_reduced, summation
-from needle.ops.select import equal
+from needle.ops.select import equal, where
 from needle.ops.shape import broadcast_to, reshape
 
 
 class LogSumExp(Op):
     """log(sum(e^x)) over axes; d/dx = softmax(x)
 
-    e^(x - out) is divided by its sum, which is 1 but for the rounding of `out`: that is all of it where x is large.
+    e^(x - out) is divided by its sum, which is 1 but for the rounding of `out`: that is all of it where x is large. (Of
+    an infinite x it is NaN, and no divisor for the others.)
     """
 
     def __init__(self, axes=None) -> None:
@@ -30,7 +31,8 @@ class LogSumExp(Op):
     def gradient(self, out_grad, node):
         x = widened(node.inputs[0])
         e = exp(x - expand_reduced(widened(node), x, self.axes))
-        return e * expand_reduced(out_grad / summation(e, self.axes), x, self.axes)
+        total = summation(e, self.axes)
+        return e * expand_reduced(out_grad / where(total == total, total, 1), x, self.axes)
 
 
 class Softmax(Op):
