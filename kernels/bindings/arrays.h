@@ -35,7 +35,7 @@ PyObject* allocate(MemoryPool& pool, PyObject* const* arguments, Py_ssize_t coun
 // A Python Buffer, a new reference.
 PyObject* python_buffer(const BufferPtr& buffer);
 
-// scalar(value, dtype_code): a 0-d operand. An integer that its dtype does not hold is an OverflowError.
+// scalar(value, dtype_code): a 0-d operand, Array::scalar. An integer that its dtype does not hold is an OverflowError.
 PyObject* make_scalar(PyObject*, PyObject* const* arguments, Py_ssize_t count);
 
 }  // namespace needle::bindings

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kernels/common/convert.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/common/error.h"
 
@@ -43,7 +44,8 @@ template <class Value>
 static void store_immediate(Array& array, Value value) {
   dispatch(array.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const T element = static_cast<T>(value);
+    using Stored = std::conditional_t<std::is_same_v<Compute<T>, T>, T, double>;
+    const Stored element = static_cast<Stored>(value);
     std::memcpy(array.immediate, &element, sizeof element);
   });
 }
@@ -58,6 +60,14 @@ Array Array::scalar(int64_t value, DType dtype) {
   Array array(dtype);
   store_immediate(array, value);
   return array;
+}
+
+Array Array::rounded_scalar() const {
+  if (!is_half_scalar()) return *this;
+  const float nearly = ToOddFloat::apply(*data<double>());
+  const float rounded =
+      dtype == DType::float16 ? static_cast<float>(float16(nearly)) : static_cast<float>(bfloat16(nearly));
+  return scalar(static_cast<double>(rounded), dtype);
 }
 
 int64_t Array::size() const {

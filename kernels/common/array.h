@@ -25,7 +25,9 @@ struct Array {
   Dims shape{};
   Dims strides{};
   int64_t offset = 0;
-  alignas(8) std::byte immediate[8] = {};  // the value of a scalar, which has no buffer
+  // The value of a scalar, which has no buffer: an element or, beside arrays of a half type, a float64, so that arithmetic
+  // has the number itself, as a float32, and what stores it rounds it once.
+  alignas(8) std::byte immediate[8] = {};
 
   // Throws ShapeError where any element would lie outside the buffer or there are more than kMaxDims dimensions.
   Array(BufferPtr buffer, DType dtype, int ndim, const Dims& shape, const Dims& strides, int64_t offset);
@@ -36,6 +38,15 @@ struct Array {
   // A 0-d operand that carries its value along; element-wise kernels broadcast it.
   static Array scalar(double value, DType dtype);
   static Array scalar(int64_t value, DType dtype);
+
+  bool is_half_scalar() const { return !buffer && is_half_dtype(dtype); }
+  // A half type's scalar as the number that its dtype has for it; any other array as it is.
+  Array rounded_scalar() const;
+  // The only element of a 0-d array of Ts, as arithmetic takes it.
+  template <class T>
+  Compute<T> number() const {
+    return is_half_scalar() ? static_cast<Compute<T>>(*data<double>()) : static_cast<Compute<T>>(*data<T>());
+  }
 
   template <class T>
   T* data() const {

@@ -24,9 +24,6 @@ struct NamedArray {
   const Array& array;
 };
 
-inline bool is_floating_dtype(DType dtype) { return dtype <= DType::bfloat16; }
-inline bool is_half_dtype(DType dtype) { return dtype == DType::float16 || dtype == DType::bfloat16; }
-
 void check_dtype(const char* op, NamedArray a, DType expected);
 void check_same_dtype(const char* op, NamedArray a, NamedArray b);
 void check_floating(const char* op, NamedArray a);

@@ -1,12 +1,31 @@
 // A number of one dtype as a number of another, on all backends.
 #pragma once
 
+#include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 
 #include "kernels/common/host_device.h"
 
 namespace needle {
+
+// To the next float32 towards zero, with the last bit set if that was not exact. Rounding the result to a half type then
+// gives what rounding the float64 itself would ("round to odd", Boldo and Melquiond 2008).
+struct ToOddFloat {
+  static NEEDLE_HOST_DEVICE float apply(double a) {
+    const float nearest = static_cast<float>(a);
+    if (!(std::fabs(nearest) < INFINITY) || static_cast<double>(nearest) == a) return nearest;
+    uint32_t bits;
+    std::memcpy(&bits, &nearest, sizeof bits);
+    if (std::fabs(static_cast<double>(nearest)) > std::fabs(a)) --bits;
+    bits |= 1;
+    float odd;
+    std::memcpy(&odd, &bits, sizeof odd);
+    return odd;
+  }
+};
 
 template <class To>
 struct Convert {

@@ -42,6 +42,8 @@ struct bfloat16 {
 
 inline constexpr int kNumDTypes = 9;
 int64_t itemsize(DType dtype);
+inline bool is_floating_dtype(DType dtype) { return dtype <= DType::bfloat16; }
+inline bool is_half_dtype(DType dtype) { return dtype == DType::float16 || dtype == DType::bfloat16; }
 const char* name(DType dtype);
 
 // The type that arithmetic on T is done in.

@@ -6,7 +6,8 @@
 //   array as an operand of an element-wise or optimizer kernel; otherwise outputs do not overlap with inputs.
 // - Operands may have any strides. Floating operands and outputs of one call share one dtype unless said otherwise;
 //   float16 and bfloat16 are computed in float32. Checks run before any output is touched.
-// - Element-wise operands have the shape of `out` or are 0-d (a broadcast is stride 0).
+// - Element-wise operands have the shape of `out` or are 0-d (a broadcast is stride 0). A half type's scalar need not be
+//   a number of that type: arithmetic and comparisons take it as a float32, `copy` and `where` round it.
 // - A reduction writes to an `out` with extent 1 along every reduced axis.
 // - Images are (N, H, W, C), convolution weights (K_h, K_w, C_in, C_out); normalization and softmax work along the last
 //   axis of `x` and see the leading axes as rows.

@@ -1,27 +1,9 @@
 // out = a: makes strided arrays compact, fills, broadcasts, and converts dtypes.
-#include <cmath>
-
 #include "kernels/common/convert.h"
 #include "kernels/cpu/elementwise.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
-
-// To the next float32 towards zero, with the last bit set if that was not exact. Rounding the result to float16 then
-// gives what rounding the float64 itself would ("round to odd", Boldo and Melquiond 2008).
-struct ToOddFloat {
-  static float apply(double a) {
-    const float nearest = static_cast<float>(a);
-    if (!(std::fabs(nearest) < INFINITY) || static_cast<double>(nearest) == a) return nearest;
-    uint32_t bits;
-    std::memcpy(&bits, &nearest, sizeof bits);
-    if (std::fabs(static_cast<double>(nearest)) > std::fabs(a)) --bits;
-    bits |= 1;
-    float odd;
-    std::memcpy(&odd, &bits, sizeof odd);
-    return odd;
-  }
-};
 
 template <class T>
 void copy_loop(int64_t n, void* const* operands, const void*) {
@@ -32,9 +14,9 @@ template <class From>
 Loop convert_loop(DType to) {
   switch (to) {
     case DType::float16:
+    case DType::bfloat16:
       if constexpr (std::is_same_v<From, double>) return unary_loop<ToOddFloat, double, float>;
       [[fallthrough]];
-    case DType::bfloat16:  // rounded twice on the way from float64, as ml_dtypes does
     case DType::float32: return unary_loop<Convert<float>, From, float>;
     case DType::float64: return unary_loop<Convert<double>, From, double>;
     case DType::int8: return unary_loop<Convert<int8_t>, From, int8_t>;
@@ -48,6 +30,7 @@ Loop convert_loop(DType to) {
 }  // namespace
 
 void copy(const Array& a, const Array& out) {
+  if (a.is_half_scalar()) return copy(Array::scalar(*a.data<double>(), DType::float64), out);
   dispatch(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     const bool as_is = a.dtype == out.dtype && a.dtype != DType::boolean;

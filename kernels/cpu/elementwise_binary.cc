@@ -94,7 +94,7 @@ void power(const Array& a, const Array& b, const Array& out) {
     Loop loop = nullptr;
     dispatch(a.dtype, [&](auto zero) {
       using T = decltype(zero);
-      if constexpr (is_floating<T>) loop = power_loop<Compute<T>>(*b.data<T>());
+      if constexpr (is_floating<T>) loop = power_loop(b.number<T>());
     });
     if (loop) return run_unary("power", loop, 1, a, out);
   }

@@ -37,6 +37,13 @@ void where_loop(int64_t n, void* const* operands, const void*) {
   }
 }
 
+void pick(const Array& condition, const Array& a, const Array& b, const Array& out) {
+  const Array* arrays[] = {&out, &condition, &a, &b};
+  dispatch(out.dtype, [&](auto zero) {
+    elementwise(where_loop<Stored<Compute<decltype(zero)>>>, arrays, 4, 1);
+  });
+}
+
 }  // namespace
 
 void equal(const Array& a, const Array& b, const Array& out) { compare<Equal>("equal", a, b, out); }
@@ -61,10 +68,9 @@ void where(const Array& condition, const Array& a, const Array& b, const Array& 
   check_broadcast("where", {"condition", condition}, {"out", out});
   check_broadcast("where", {"a", a}, {"out", out});
   check_broadcast("where", {"b", b}, {"out", out});
-  const Array* arrays[] = {&out, &condition, &a, &b};
-  dispatch(out.dtype, [&](auto zero) {
-    elementwise(where_loop<Stored<Compute<decltype(zero)>>>, arrays, 4, 1);
-  });
+  if (a.is_half_scalar() || b.is_half_scalar())
+    return pick(condition, a.rounded_scalar(), b.rounded_scalar(), out);
+  pick(condition, a, b, out);
 }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -36,6 +36,14 @@ const void* load_halves(int64_t n, const std::byte* from, int64_t stride, void* 
   return chunk;
 }
 
+// A half type's scalar, which is a float64.
+const void* load_scalar(int64_t n, const std::byte* from, int64_t /*stride*/, void* chunk) {
+  float* to = static_cast<float*>(chunk);
+  const float value = static_cast<float>(*reinterpret_cast<const double*>(from));
+  for (int64_t i = 0; i < n; ++i) to[i] = value;
+  return chunk;
+}
+
 template <class Word>
 void store_words(int64_t n, const void* chunk, std::byte* to, int64_t stride) {
   const std::byte* from = static_cast<const std::byte*>(chunk);
@@ -131,6 +139,10 @@ template <class Half>
 Access access_halves() {
   return {true, true, true, sizeof(Half), sizeof(float),
           load_halves<Half>, store_halves<Half>, load_elements<float, Half>};
+}
+
+Access access_scalar() {
+  return {true, false, true, sizeof(double), sizeof(float), load_scalar, nullptr, load_elements<float, double>};
 }
 
 Access access_of(DType dtype) {
@@ -282,7 +294,7 @@ constexpr int64_t kUnit = 64;  // elements; threads share no cache line of a con
 Call::Call(Loop loop, const Array* const* arrays, int num_arrays, int outputs, bool update, const void* context)
     : plan(arrays, num_arrays, kAllAxes), loop(loop), context(context) {
   for (int k = 0; k < num_arrays; ++k) {
-    access[k] = access_of(arrays[k]->dtype);
+    access[k] = arrays[k]->is_half_scalar() ? access_scalar() : access_of(arrays[k]->dtype);
     access[k].written = k < outputs;
     access[k].read = !access[k].written || update;
   }

@@ -17,40 +17,43 @@ struct alignas(sizeof(T) * width) Pack {
   T values[width];
 };
 
-// What a kernel reads: an array or, without memory, one number.
+// What a kernel reads, in the type that is computed in: an array or, without memory, one number.
 template <class T>
 struct Input {
   const std::byte* data;
-  T number;
+  Compute<T> number;
   bool steps;  // whether the elements differ; else there is one, at `data`
 
   // Of `a` from the address `first` on.
   Input(const Array& a, const std::byte* first) : data(a.buffer ? first : nullptr), number{}, steps(a.ndim > 0) {
-    if (!data) std::memcpy(&number, a.immediate, sizeof number);
+    if (!data) number = a.number<T>();
   }
 
   template <int width>
-  __device__ Pack<T, width> read(int64_t pack) const {
-    if (data && steps) return reinterpret_cast<const Pack<T, width>*>(data)[pack];
-    Pack<T, width> all;
-    const T value = data ? *reinterpret_cast<const T*>(data) : number;
-    for (int i = 0; i < width; ++i) all.values[i] = value;
+  __device__ Pack<Compute<T>, width> read(int64_t pack) const {
+    Pack<Compute<T>, width> all;
+    if (data && steps) {
+      const Pack<T, width> stored = reinterpret_cast<const Pack<T, width>*>(data)[pack];
+#pragma unroll
+      for (int i = 0; i < width; ++i) all.values[i] = static_cast<Compute<T>>(stored.values[i]);
+    } else {
+      const Compute<T> value = read_at(0);
+#pragma unroll
+      for (int i = 0; i < width; ++i) all.values[i] = value;
+    }
     return all;
   }
 
-  __device__ T read_at(int64_t offset) const { return data ? *reinterpret_cast<const T*>(data + offset) : number; }
+  __device__ Compute<T> read_at(int64_t offset) const {
+    return data ? static_cast<Compute<T>>(*reinterpret_cast<const T*>(data + offset)) : number;
+  }
 };
-
-template <class Operation, class Out, class... In>
-__device__ Out apply(const Operation& operation, In... in) {
-  return static_cast<Out>(operation.apply(static_cast<Compute<In>>(in)...));
-}
 
 template <int width, class Operation, class Out, class... In>
 __device__ Pack<Out, width> apply_to_packs(const Operation& operation, const Pack<In, width>&... in) {
   Pack<Out, width> out;
 #pragma unroll
-  for (int i = 0; i < width; ++i) out.values[i] = apply<Operation, Out>(operation, in.values[i]...);
+  for (int i = 0; i < width; ++i) out.values[i] = static_cast<Out>(operation.apply(in.values[i]...));
   return out;
 }
 
@@ -63,13 +66,13 @@ dense_kernel(Operation operation, int64_t n, Out* out, Input<In>... in) {
     reinterpret_cast<Pack<Out, width>*>(out)[pack] =
         apply_to_packs<width, Operation, Out>(operation, in.template read<width>(pack)...);
   if (const int64_t i = packs * width + first; i < n)  // the last few elements are fewer than a block's threads
-    out[i] = apply<Operation, Out>(operation, in.template read<1>(i).values[0]...);
+    out[i] = static_cast<Out>(operation.apply(in.template read<1>(i).values[0]...));
 }
 
 template <class Operation, class Out, class... In, int... k>
 __device__ void strided_element(const Operation& operation, const int64_t* offset, std::byte* out,
                                 std::integer_sequence<int, k...>, const Input<In>&... in) {
-  *reinterpret_cast<Out*>(out + offset[0]) = apply<Operation, Out>(operation, in.read_at(offset[k + 1])...);
+  *reinterpret_cast<Out*>(out + offset[0]) = static_cast<Out>(operation.apply(in.read_at(offset[k + 1])...));
 }
 
 template <class Operation, class Out, class... In>

@@ -31,6 +31,13 @@ void logical(const char* op, const Array& a, const Array& b, const Array& out) {
   elementwise<bool, bool, bool>(Operation{}, out, a, b);
 }
 
+void pick(const Array& condition, const Array& a, const Array& b, const Array& out) {
+  dispatch(out.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    elementwise<T, bool, T, T>(Where{}, out, condition, a, b);
+  });
+}
+
 }  // namespace
 
 void equal(const Array& a, const Array& b, const Array& out) { compare<Equal>("equal", a, b, out); }
@@ -49,10 +56,9 @@ void where(const Array& condition, const Array& a, const Array& b, const Array& 
   check_broadcast("where", {"condition", condition}, {"out", out});
   check_broadcast("where", {"a", a}, {"out", out});
   check_broadcast("where", {"b", b}, {"out", out});
-  dispatch(out.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    elementwise<T, bool, T, T>(Where{}, out, condition, a, b);
-  });
+  if (a.is_half_scalar() || b.is_half_scalar())
+    return pick(condition, a.rounded_scalar(), b.rounded_scalar(), out);
+  pick(condition, a, b, out);
 }
 
 }  // namespace needle::cuda

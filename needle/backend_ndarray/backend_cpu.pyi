@@ -47,7 +47,10 @@ def allocate(
     """
 
 def scalar(value: bool | int | float, dtype_code: int, /) -> Array:
-    """A 0-d operand. Raises OverflowError for an integer that the dtype does not hold."""
+    """A number beside arrays of that dtype: a 0-d operand of element-wise kernels. Beside half types it keeps its value.
+
+    Raises OverflowError for an integer that the dtype does not hold.
+    """
 
 # Execution
 

@@ -44,14 +44,27 @@ def allocate(code: int, shape: tuple, strides: tuple) -> tuple[np.ndarray, np.nd
     return buffer, Array(buffer, code, shape, strides, 0)
 
 
+class _HalfScalar(np.ndarray):
+    """A number beside arrays of a half type: a 0-d float64, which arithmetic takes as a float32."""
+
+
 def scalar(value: float, code: int) -> np.ndarray:
     """A 0-d operand."""
-    return np.asarray(value).astype(DTYPES[code].numpy)
+    dtype = DTYPES[code].numpy
+    return np.asarray(value, np.float64).view(_HalfScalar) if dtype in _HALF else np.asarray(value).astype(dtype)
 
 
 def _wide(a: np.ndarray) -> np.ndarray:
     """Half-precision operands in float32, in which arithmetic on them is done."""
-    return a.astype(np.float32) if a.dtype in _HALF else a
+    return np.asarray(a, np.float32) if a.dtype in _HALF or isinstance(a, _HalfScalar) else a
+
+
+def _half(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """float64 in a half type, rounded once: on the way towards zero to float32, with the last bit set unless exact."""
+    nearest = a.astype(np.float32)
+    bits = nearest.view(np.int32) - (np.abs(nearest.astype(np.float64)) > np.abs(a))
+    odd = (bits | 1).astype(np.int32).view(np.float32)
+    return np.where(np.isfinite(nearest) & (nearest != a), odd, nearest).astype(dtype)
 
 
 def _elementwise(function):
@@ -66,7 +79,8 @@ def _elementwise(function):
 def copy(a, out):
     if a.dtype.kind in "iub" or a.dtype == out.dtype or out.dtype.kind not in "iu":
         with np.errstate(all="ignore"):
-            out[...] = _wide(a).astype(out.dtype)
+            is_rounded_once = a.dtype == np.float64 and out.dtype in _HALF
+            out[...] = _half(np.asarray(a), out.dtype) if is_rounded_once else _wide(a).astype(out.dtype)
         return
     limits = np.iinfo(out.dtype)
     values = np.trunc(np.nan_to_num(_wide(a).astype(np.float64), nan=0.0, posinf=np.inf, neginf=-np.inf))
@@ -119,7 +133,12 @@ logical_and = _elementwise(np.logical_and)
 logical_or = _elementwise(np.logical_or)
 logical_xor = _elementwise(np.logical_xor)
 logical_not = _elementwise(np.logical_not)
-where = _elementwise(np.where)
+
+
+def where(condition, a, b, out):
+    a, b = (_half(np.asarray(x), out.dtype) if isinstance(x, _HalfScalar) else x for x in (a, b))
+    out[...] = np.where(condition, a, b)
+
 
 
 @_elementwise

@@ -1,9 +1,9 @@
 """Every kernel that a backend has: its operands, in order, and what it computes.
 
 A backend is a module with one function per entry, plus `Buffer(nbytes)`, `Array(buffer, dtype_code, shape, strides,
-offset)`, `allocate(dtype_code, shape, strides)`, which makes both, and `scalar(value, dtype_code)`. backend_numpy.py is
-the reference that every other backend is tested against, over all dtypes and strides
-(tests/backend_ndarray/test_conformance.py).
+offset)`, `allocate(dtype_code, shape, strides)`, which makes both, and `scalar(value, dtype_code)`, a number beside
+arrays of that dtype. backend_numpy.py is the reference that every other backend is tested against, over all dtypes and
+strides (tests/backend_ndarray/test_conformance.py).
 
 Rules that hold for every kernel:
 
@@ -11,7 +11,8 @@ Rules that hold for every kernel:
   same array as an operand of an element-wise or optimizer kernel; otherwise outputs do not overlap with inputs.
 - Operands have any strides. Floating operands and outputs of one call share one dtype unless said otherwise; float16 and
   bfloat16 are computed in float32. Checks run before any output is touched.
-- Element-wise operands have the shape of `out` or are 0-d scalars; a broadcast is stride 0.
+- Element-wise operands have the shape of `out` or are 0-d, arrays or scalars; a broadcast is stride 0. A half type's
+  scalar need not be a number of that type: arithmetic and comparisons take it as a float32, `copy` and `where` round it.
 - A reduction writes to an `out` with extent 1 along every reduced axis.
 - Images are (N, H, W, C), convolution weights (K_h, K_w, C_in, C_out). Normalization and softmax work along the last axis
   of `x` and see the leading axes as rows.

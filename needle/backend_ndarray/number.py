@@ -70,7 +70,7 @@ def comparison(
     if number != number:
         return (op == "not_equal") if dtype.kind == "integer" else (op, number)
     if dtype.kind == "floating" and (low <= number <= high or abs(number) == math.inf):
-        return op, float(number)
+        return op, float(np.float64(number).astype(dtype.numpy))
     if number > high or number < low:
         if not ordered:
             return op == "not_equal"

@@ -42,8 +42,16 @@ class Operand:
 
 
 @dataclass
+class Number:
+    """A number beside arrays of `dtype`, which need not hold it where that is a half type."""
+
+    value: bool | int | float
+    dtype: DType
+
+
+@dataclass
 class Case:
-    """A kernel call; an operand may be a list of Operands.
+    """A kernel call; an operand may be a Number or a list of Operands.
 
     Results may differ by `scale` units of rounding of the dtype that is computed in.
     """
@@ -60,6 +68,8 @@ class Case:
         def lay_out(operand):
             if isinstance(operand, list):
                 return [lay_out(item) for item in operand]
+            if isinstance(operand, Number):
+                return device.kernels.scalar(operand.value, operand.dtype.code)
             if not isinstance(operand, Operand):
                 return operand
             base, view = operand.on(device)
@@ -161,9 +171,14 @@ class Draw:
         operand.base = np.abs(values) if positive else values
         return operand
 
-    def element_wise_input(self, shape: tuple[int, ...], dtype: DType, specials: bool = True) -> Operand:
-        """An operand of `shape`, or a 0-d one."""
-        return self.input(() if self.integer(0, 5, "0-d") == 0 else shape, dtype, specials)
+    def element_wise_input(self, shape: tuple[int, ...], dtype: DType, specials: bool = True) -> Operand | Number:
+        """An operand of `shape`, or a 0-d one, or a number."""
+        kind = self.integer(0, 7, "kind")
+        if kind > 0:
+            return self.input(() if kind == 1 else shape, dtype, specials)
+        wide = float32 if dtype.itemsize == 2 else dtype
+        value = self.numbers((), wide, specials).item()
+        return Number(value * 1e4 if wide is not dtype and self.boolean("large") else value, dtype)
 
 
 def unary(draw: Draw, dtype: DType, out_dtype: DType | None = None) -> Case:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from needle.backend_ndarray import cpu, cpu_numpy, cuda
 from needle.backend_ndarray.kernel_table import KERNELS
 from tests.devices import CUDA_ALONE
-from tests.backend_ndarray.kernel_cases import CASES, Case, Draw, Operand
+from tests.backend_ndarray.kernel_cases import CASES, Case, Draw, Number, Operand
 from tests.targets import on_every_target
 
 
@@ -98,6 +98,7 @@ def assert_agrees(operand: Operand, actual: np.ndarray, expected: np.ndarray, ca
     computed = np.finfo(np.float64 if operand.dtype == "float64" else np.float32)
     a, e = actual.astype(np.float64), expected.astype(np.float64)
     inputs = [np.abs(o.base.astype(np.float64)) for o in case.arrays() if not o.written]
+    inputs += [np.abs(np.float64(o.value)) for o in case.operands if isinstance(o, Number)]
     largest = max([1.0, *(x[np.isfinite(x)].max(initial=0) for x in inputs)])
     scale = 0 if case.exact else case.scale * float(computed.eps)
     rtol = 2 * float(stored.eps) + scale

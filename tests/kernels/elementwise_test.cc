@@ -266,6 +266,52 @@ TEST(where_picks) {
   });
 }
 
+TEST(numbers_beside_half_types_keep_their_value) {
+  testing::for_each_level([](const Kernels& kernels) {
+    for (DType dtype : {DType::float16, DType::bfloat16})
+      for (const Shape& shape : {Shape{1}, Shape{700}, Shape{3, 50}}) {
+        const Array a = strided(dtype, shape, Layout::sliced), wide = compact(DType::float32, shape);
+        const Array out = compact(dtype, shape), expected = compact(dtype, shape), is_less = compact(DType::boolean, shape);
+        Random random(6);
+        testing::fill(a, [&] { return random.normal() * 1e-3; });
+        for (double number : {1e5, 0.1, 3.0e-9, -2.0}) {
+          const Array half = Array::scalar(number, dtype), single = Array::scalar(number, DType::float32);
+          for (BinaryKernel kernel : {&Kernels::multiply, &Kernels::add, &Kernels::divide, &Kernels::power}) {
+            kernels.copy(a, wide);
+            (kernels.*kernel)(wide, single, wide);
+            kernels.copy(wide, expected);
+            (kernels.*kernel)(a, half, out);
+            EXPECT_NEAR(name(dtype), values(out), values(expected), 0);
+          }
+          kernels.less(half, a, is_less);
+          std::vector<double> less = values(a);
+          for (double& value : less) value = static_cast<float>(number) < value;
+          EXPECT_NEAR("less", values(is_less), less, 0);
+        }
+      }
+  });
+}
+
+// float32 would round these to the middle of two numbers of the half type, and that to the even one of them.
+TEST(numbers_are_rounded_once) {
+  testing::for_each_level([](const Kernels& kernels) {
+    const Array yes = compact(DType::boolean, {1});
+    testing::fill(yes, [] { return 1; });
+    for (DType dtype : {DType::float16, DType::bfloat16}) {
+      const double unit = testing::epsilon(dtype), number = 1 + unit / 2 + 0x1p-40;
+      const Array out = compact(dtype, {1}), doubles = compact(DType::float64, {1});
+      const auto expect_rounded = [&](const char* what) { EXPECT_NEAR(what, values(out), {1 + unit}, 0); };
+      kernels.copy(Array::scalar(number, dtype), out);
+      expect_rounded("copy of a number");
+      kernels.where(yes, Array::scalar(number, dtype), Array::scalar(0.0, dtype), out);
+      expect_rounded("where");
+      testing::fill(doubles, [&] { return number; });
+      kernels.copy(doubles, out);
+      expect_rounded("copy of an array");
+    }
+  });
+}
+
 TEST(out_may_be_an_operand) {
   testing::for_each_level([](const Kernels& kernels) {
     Random random(4);
