@@ -16,7 +16,7 @@ import numpy as np
 
 from needle.data.dataset import ImageDataset, Transforms
 from needle.data.download import download, locked, unpack_tar_gz
-from needle.data.locate import data_dirs
+from needle.data.locate import data_dirs, exists, is_folder
 from needle.data.restricted_unpickler import load
 from needle.data.synthetic import SyntheticCIFAR10
 from needle.errors import DataError
@@ -80,14 +80,14 @@ def load_cifar10(
 
     Returns the set to train on, to which `transforms` apply, the one to test on, to which `test_transforms` do, and in
     words where they come from.
-    That the synthetic set is used is said through `notice`. A `data_dir` that does not exist, and data that is found
-    but damaged, are a DataError and never replaced by something else.
+    That the synthetic set is used is said through `notice`. A `data_dir` that does not exist, and data that are found
+    but damaged, or may be there but cannot be read, are a DataError and never replaced by something else.
     """
     folders = data_dirs(data_dir)
     folder = next((found for found in map(find_cifar10, folders) if found is not None), None)
-    with_archive = [folder for folder in folders if os.path.exists(folder / ARCHIVE)]
-    if folder is None and with_archive:
-        folder = download_cifar10(with_archive[0])
+    if folder is None:
+        with_archive = next((folder for folder in folders if exists(folder / ARCHIVE)), None)
+        folder = None if with_archive is None else download_cifar10(with_archive)
     if folder is None:
         try:
             folder = download_cifar10(folders[0])
@@ -108,7 +108,7 @@ def download_cifar10(folder: str | os.PathLike) -> Path:
     with locked(folder):
         if (found := find_cifar10(folder)) is not None:
             return found  # another process was fetching it
-        was_there = os.path.exists(folder / ARCHIVE)
+        was_there = exists(folder / ARCHIVE)
         archive = download(URL, folder / ARCHIVE, md5=MD5)
         files = (*_TRAIN_FILES, *_TEST_FILES, _META_FILE, "readme.html")
         unpacked = unpack_tar_gz(archive, folder / FOLDER, files)
@@ -118,11 +118,13 @@ def download_cifar10(folder: str | os.PathLike) -> Path:
 
 
 def find_cifar10(folder: Path) -> Path | None:
-    """The folder of CIFAR-10's files that `folder` holds, or is."""
-    if os.path.isdir(folder / FOLDER):
+    """The folder of CIFAR-10's files that `folder` holds, or is. Raises DataError where that cannot be told."""
+    if not is_folder(folder):
+        return None
+    if is_folder(folder / FOLDER):
         return folder / FOLDER
-    is_itself = folder.name == FOLDER or any(os.path.exists(folder / name) for name in (*_TRAIN_FILES, *_TEST_FILES))
-    return folder if is_itself and os.path.isdir(folder) else None
+    is_itself = folder.name == FOLDER or any(exists(folder / name) for name in (*_TRAIN_FILES, *_TEST_FILES))
+    return folder if is_itself else None
 
 
 def _read_files(folder: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +141,7 @@ def _read_files(folder: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndar
 def _examples_per_file(folder: Path) -> int:
     """What `batches.meta` says, at most the published 10,000; the other files are checked against it."""
     path = folder / _META_FILE
-    count = _read_dict(path).get("num_cases_per_batch") if os.path.exists(path) else _EXAMPLES_PER_FILE
+    count = _read_dict(path).get("num_cases_per_batch") if exists(path) else _EXAMPLES_PER_FILE
     if type(count) is not int or not 1 <= count <= _EXAMPLES_PER_FILE:
         raise DataError(f"{path}: num_cases_per_batch is no number in 1..{_EXAMPLES_PER_FILE}")
     return count

@@ -12,6 +12,7 @@ import numpy as np
 
 from needle.autograd import Tensor
 from needle.backend_ndarray.dtype import as_dtype
+from needle.data.locate import exists, is_folder
 from needle.errors import DataError, DTypeError, ShapeError
 
 EOS = "<eos>"  # the word at the end of each line
@@ -78,10 +79,12 @@ class Corpus:
 
 
 def find_corpus(folder: Path) -> Path | None:
-    """The folder of a corpus's files that `folder` is, or holds."""
-    if os.path.isdir(folder / FOLDER) and not os.path.exists(folder / "train.txt"):
+    """The folder of a corpus's files that `folder` is, or holds. Raises DataError where that cannot be told."""
+    if not is_folder(folder):
+        return None
+    if not exists(folder / "train.txt") and is_folder(folder / FOLDER):
         return folder / FOLDER
-    return folder if any(os.path.exists(folder / name) for name in FILES) else None
+    return folder if any(exists(folder / name) for name in FILES) else None
 
 
 def batchify(data: Sequence[int], batch_size: int, device: Any = None, dtype: str | None = None) -> np.ndarray:

@@ -33,7 +33,8 @@ def load_ptb(
 
     Returns the corpus, and what it is: "Penn Treebank in FOLDER", "other text in FOLDER" for a text of the user's own in
     files of the same names, or "synthetic". That the made-up text is used is said through `notice`. A `data_dir` that
-    does not exist, and files that are found but damaged, are a DataError and never replaced by something else.
+    does not exist, and files that are found but damaged, or may be there but cannot be read, are a DataError and never
+    replaced by something else.
     """
     folders = data_dirs(data_dir)
     folder = next((found for found in map(find_corpus, folders) if found is not None), None)

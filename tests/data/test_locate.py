@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import errno
+import os
 import pwd
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +18,9 @@ from needle import command_line
 from needle.data import cifar10, load_cifar10, load_ptb, penn_treebank
 from needle.data.locate import data_dirs
 from needle.errors import DataError
+from tests.data.published_layout import write_cifar10
+
+STRANGER = 54321  # the number of an account that owns nothing
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +67,141 @@ def test_whoever_names_a_folder_needs_no_home(nobody, tmp_path, monkeypatch):
     assert data_dirs(tmp_path) == [tmp_path]
     monkeypatch.setenv("NEEDLE_DATA_DIR", "there")
     assert data_dirs() == [Path("there")]
+
+
+# What cannot be read. Each of these spoils, in a folder `where` there may be data, what is called `name`.
+
+
+def put(where: Path, name: str) -> None:
+    """Both data sets, `name` being a file or folder of one of them, the folder itself, or an archive."""
+    write_cifar10(where / "cifar-10-batches-py")
+    (where / "ptb").mkdir()
+    for file in ("train.txt", "valid.txt", "test.txt"):
+        (where / "ptb" / file).write_text("a b\n")
+    if name.endswith(".tar.gz"):
+        shutil.rmtree(where / "cifar-10-batches-py")
+        (where / name).write_bytes(b"")
+
+
+def replace(path: Path) -> Path:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return path
+
+
+FAULTS: dict[str, Callable[[Path], None]] = {
+    "locked": lambda path: path.chmod(0),
+    "broken link": lambda path: replace(path).symlink_to("/nowhere/at-all"),
+    "link to itself": lambda path: replace(path).symlink_to(path),
+    "another kind": lambda path: replace(path).mkdir() if path.is_file() else replace(path).write_bytes(b"x"),
+    "broken disk": lambda path: replace(path).symlink_to("/proc/self/mem"),  # reading it is an I/O error
+}
+REASONS = {
+    "locked": "Permission denied",
+    "broken link": "(a symbolic link to /nowhere/at-all, where nothing is|No such file or directory)",
+    "link to itself": "Too many levels of symbolic links",
+    "another kind": "(not a folder|Is a directory)",
+    "broken disk": "(not a folder|Input/output error)",
+}
+OF = {
+    ".": (load_cifar10, load_ptb),
+    "cifar-10-batches-py": (load_cifar10,),
+    "cifar-10-batches-py/batches.meta": (load_cifar10,),
+    "cifar-10-batches-py/data_batch_3": (load_cifar10,),
+    "cifar-10-batches-py/test_batch": (load_cifar10,),
+    "cifar-10-python.tar.gz": (load_cifar10,),
+    "ptb": (load_ptb,),
+    "ptb/train.txt": (load_ptb,),
+    "ptb/test.txt": (load_ptb,),
+}
+
+
+@pytest.fixture
+def outside():
+    """A folder that every account may look into, which pytest's are not."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    for path in (folder / "data", *folder.glob("data/*"), *folder.glob(".cache/needle/data/*")):
+        with contextlib.suppress(OSError):
+            path.chmod(0o700)  # to be removed
+    shutil.rmtree(folder)
+
+
+def as_stranger(check: Callable[[], None]) -> None:
+    """Runs `check` in a process without root's right to read everything."""
+    if os.geteuid() != 0:
+        return check()
+    codecs.lookup("utf-8-sig")  # in Python's own files, which a stranger may not read either
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(STRANGER)
+            os.setuid(STRANGER)
+            check()
+            os._exit(0)
+        except BaseException as error:
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0, "see standard error"
+
+
+def name_folder(place: str, folder: Path, home: Path, monkeypatch) -> dict[str, Path]:
+    """Makes the folder the one that is looked at first; the arguments for `load_cifar10` and `load_ptb`."""
+    monkeypatch.setenv("HOME", str(home))
+    if place == "variable":
+        monkeypatch.setenv("NEEDLE_DATA_DIR", str(folder))
+    return {"data_dir": folder} if place == "given" else {}
+
+
+@pytest.mark.parametrize("place", ["given", "variable", "cache"])
+@pytest.mark.parametrize("name", OF)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_cannot_be_read_is_not_replaced(fault, name, place, outside, monkeypatch, capfd):
+    folder = outside / ".cache/needle/data" if place == "cache" else outside / "data"
+    folder.mkdir(parents=True)
+    put(folder, name)
+    arguments = name_folder(place, folder, outside, monkeypatch)
+    FAULTS[fault](folder / name if name != "." else folder)
+
+    def check():
+        for load in OF[name]:
+            notices = []
+            with pytest.raises(DataError, match=REASONS[fault]) as caught:
+                load(**arguments, notice=notices.append)
+            assert str(folder) in str(caught.value) and not notices
+        if "/" not in name and not name.endswith(".gz"):  # the rest is read, or unpacked, by a program only
+            assert command_line.main(["data", *(f"--data_dir={path}" for path in arguments.values())]) == 1
+
+    as_stranger(check) if fault == "locked" else check()
+    if "/" not in name and not name.endswith(".gz"):
+        output = capfd.readouterr()
+        (line,) = output.err.splitlines()
+        assert line.startswith("needle data: error: ") and str(folder) in line
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("load", [load_cifar10, load_ptb])
+def test_an_error_of_the_file_system_is_not_an_absent_file(load, error, home, monkeypatch):
+    folder, system_stat = home / ".cache/needle/data", os.stat
+
+    def stat(path, *arguments, **options):
+        if str(path).startswith(str(folder)):
+            raise OSError(error, os.strerror(error), str(path))
+        return system_stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(DataError, match=f"{folder}.*: {os.strerror(error)}"):
+        load(notice=lambda text: pytest.fail(text))
+
+
+@pytest.mark.parametrize("load", [load_cifar10, load_ptb])
+def test_a_link_on_the_way_to_a_disk_that_is_not_there(load, home, tmp_path, monkeypatch):
+    home.mkdir()
+    disk = tmp_path / "disk"
+    (home / ".cache").symlink_to(disk)
+    with pytest.raises(DataError, match=f"{home / '.cache'}: a symbolic link to {disk}, where nothing is"):
+        load(notice=lambda text: pytest.fail(text))
+    disk.mkdir()
+    assert load(notice=lambda text: None)[-1] == "synthetic"

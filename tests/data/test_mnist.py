@@ -104,3 +104,7 @@ def test_files_in_the_wrong_order_and_missing_files(tmp_path):
         MNISTDataset(label_file, image_file)
     with pytest.raises(DataError, match="nowhere.gz: No such file or directory"):
         MNISTDataset(tmp_path / "nowhere.gz", label_file)
+    with pytest.raises(DataError, match=f"{tmp_path}: Is a directory"):
+        MNISTDataset(image_file, tmp_path)
+    with pytest.raises(DataError, match="/proc/self/mem: Input/output error"):
+        MNISTDataset("/proc/self/mem", label_file)

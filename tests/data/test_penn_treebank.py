@@ -186,17 +186,18 @@ def test_damaged_data_is_an_error_and_not_replaced(tmp_path, site, name):
 
 
 def test_what_is_in_the_way_is_left_alone(tmp_path, site):
-    given, notices = folder(tmp_path, "given"), []
+    given = folder(tmp_path, "given")
     (given / "ptb").write_bytes(b"no folder")
-    assert load_ptb(given, notice=notices.append)[1] == "synthetic"
-    assert "Not a directory" in notices[0] and (given / "ptb").read_bytes() == b"no folder"
+    with pytest.raises(DataError, match="ptb: not a folder"):
+        load_ptb(given, notice=no_notice)
+    assert (given / "ptb").read_bytes() == b"no folder"
 
 
-def test_a_cache_that_cannot_be_written(site, home):
-    home.write_bytes(b"no folder")
+def test_a_cache_that_cannot_be_written(site, monkeypatch):
+    monkeypatch.setenv("HOME", "/proc")
     notices = []
     assert load_ptb(notice=notices.append)[1] == "synthetic"
-    assert "Not a directory" in notices[0]
+    assert "/proc/.cache: No such file or directory" in notices[0]
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path, site):
