@@ -1,10 +1,31 @@
-"""Basic indexing: what a[1, ::-2, None, ...] means for a shape and its strides."""
+"""Basic indexing: what a[1, ::-2, None, ...] means for a shape and its strides.
+
+Ints, slices, None and Ellipsis pick a view. What else an index may be is in array_indexing.py.
+"""
 
 from __future__ import annotations
 
+import math
 import operator
 
-from needle.backend_ndarray.shape import Shape
+import numpy as np
+
+from needle.backend_ndarray.shape import Shape, broadcast_shapes
+from needle.errors import ShapeError
+
+_BOUND = frozenset({int, type(None)})
+_BASIC = frozenset({int, type(None), type(...)})
+
+
+def is_basic(index) -> bool:
+    """Whether an index is of plain ints, slices of such, None and Ellipsis: no NumPy ints, no bools."""
+    for item in index if type(index) is tuple else (index,):
+        if type(item) is slice:
+            if type(item.start) not in _BOUND or type(item.stop) not in _BOUND or type(item.step) not in _BOUND:
+                return False
+        elif type(item) not in _BASIC:
+            return False
+    return True
 
 
 def resolve_index(index, shape: Shape, strides: Shape, offset: int) -> tuple[Shape, Shape, int]:
@@ -14,7 +35,7 @@ def resolve_index(index, shape: Shape, strides: Shape, offset: int) -> tuple[Sha
     used = sum(item is not None and item is not Ellipsis for item in index)
     ellipses = sum(item is Ellipsis for item in index)
     if used > ndim or ellipses > 1:
-        raise IndexError(f"index {index}: too many indices for shape {shape}")
+        raise IndexError(f"index {index}: too many {'indices' if used > ndim else 'ellipses'} for shape {shape}")
     if not ellipses:
         index = (*index, Ellipsis)
     new_shape, new_strides = [], []
@@ -45,8 +66,27 @@ def _position(item, shape: Shape, axis: int) -> int:
     try:
         position = operator.index(item)
     except TypeError:
-        raise IndexError(f"index {item!r}: expected an int, a slice, None or Ellipsis") from None
+        position = None
+    if position is None or isinstance(item, (bool, np.bool_)):
+        raise IndexError(f"index {item!r}: expected an int, a slice, None or Ellipsis")
     extent = shape[axis]
     if not -extent <= position < extent:
-        raise IndexError(f"index {position} along axis {axis} of shape {shape}: expected {-extent} to {extent - 1}")
+        raise out_of_range(position, shape, axis)
     return position % extent
+
+
+def out_of_range(position: int, shape: Shape, axis: int) -> IndexError:
+    """What is to be raised for a position that an axis does not have."""
+    extent = shape[axis]
+    expected = f"{-extent} to {extent - 1}" if extent else "none, there being no elements"
+    return IndexError(f"index {position} along axis {axis} of shape {shape}: expected {expected}")
+
+
+def fit_value(value, shape: Shape):
+    """`value` broadcast to the shape of what it is to be set to; it may have more axes in front, of extent 1."""
+    surplus = len(value.shape) - len(shape)
+    if surplus > 0 and math.prod(value.shape[:surplus]) == 1:
+        value = value.reshape(value.shape[surplus:])
+    if broadcast_shapes("setitem", value.shape, shape) != shape:
+        raise ShapeError(f"setitem: a value of shape {value.shape} does not fit into shape {shape}")
+    return value.broadcast_to(shape)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from needle.backend_ndarray import changes, elementwise, gather, matmul, reduce
+from needle.backend_ndarray import array_indexing, changes, elementwise, gather, matmul, reduce
 from needle.backend_ndarray.device import Device, default_device, same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, as_dtype, float32
-from needle.backend_ndarray.indexing import resolve_index
+from needle.backend_ndarray.indexing import fit_value, is_basic, resolve_index
 from needle.backend_ndarray.number import NUMBER_TYPES, as_number, value_in
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.shape import (
@@ -320,30 +320,33 @@ class NDArray:
         return out
 
     def __getitem__(self, index) -> NDArray:
-        """Ints, slices of any step, None and Ellipsis give a view; an integer array picks along the first axis."""
-        if isinstance(index, (np.ndarray, list)):
-            index = array(np.asarray(index), device=self.device)
-        if isinstance(index, NDArray) and index.shape:
-            return gather.take(self, index)
-        return self._basic_index(index)
+        """NumPy's rules: ints, slices of any step, None and Ellipsis give a view, masks and integer arrays a copy.
+
+        An array of integers along the first axis costs one kernel. A mask is read, which waits for a GPU, and an
+        integer out of range in an array of a GPU is reported where the host waits next. Raises IndexError.
+        """
+        if not is_basic(index):
+            return array_indexing.pick(self, index, gather.take)
+        return self.view(*resolve_index(index, self.shape, self.strides, self.offset))
 
     def __setitem__(self, index, value: NDArray | np.ndarray | float) -> None:
-        """Copies `value`, broadcast to the shape of self[index] and converted to this dtype, into it."""
-        target = self._basic_index(index)
+        """Copies `value`, broadcast to the shape of self[index] and converted to this dtype, into it.
+
+        Of several values for one element the last stays. Masks and integer arrays are read, which waits for a GPU.
+        Raises IndexError, ShapeError where the value does not fit, and DTypeError for numbers that an integer dtype
+        cannot hold; NumPy arrays and NDArrays are converted, see `astype`.
+        """
         if not isinstance(value, NDArray):
-            value = array(value, device=self.device, dtype=self.dtype)
+            value = _value_for(self, value)
         same_device("setitem", self, value)
-        if value.ndim > target.ndim and math.prod(value.shape[: value.ndim - target.ndim]) == 1:
-            value = value.reshape(value.shape[value.ndim - target.ndim :])
-        if broadcast_shapes("setitem", value.shape, target.shape) != target.shape:
-            raise ShapeError(f"setitem: a value of shape {value.shape} does not fit into shape {target.shape}")
         if value.buffer is self.buffer:
             value = value.copy()  # it may overlap with what is written
-        call(self.device, "copy", value.broadcast_to(target.shape), target)
+        if is_basic(index):
+            target = self.view(*resolve_index(index, self.shape, self.strides, self.offset))
+            call(self.device, "copy", fit_value(value, target.shape), target)
+        else:
+            array_indexing.put(self, index, value)
         changes.mark(self)
-
-    def _basic_index(self, index) -> NDArray:
-        return self.view(*resolve_index(index, self.shape, self.strides, self.offset))
 
     # Reductions and operators: see reduce.py, elementwise.py, matmul.py
 
@@ -474,6 +477,17 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None) 
         out = empty(values.shape, dtype, device)
         out.host_view()[...] = values
     return out
+
+
+def _value_for(target: NDArray, value) -> NDArray:
+    """What is no NDArray, on its way into `target`."""
+    if target.dtype.kind == "integer" and not hasattr(value, "dtype"):
+        try:
+            value = np.asarray(value, target.dtype.numpy)
+        except (OverflowError, ValueError) as error:
+            array(value)  # raises what fits better if these are no numbers
+            raise DTypeError(f"setitem: {error}: expected numbers that {target.dtype} can hold") from None
+    return array(value, device=target.device, dtype=target.dtype)
 
 
 def _upload(values: np.ndarray, dtype: DType, device: Device) -> NDArray:

@@ -15,8 +15,8 @@ from needle.ops.select import (
 )  # fmt: skip
 from needle.ops.reduce import Max, Mean, Min, Summation, max, mean, min, summation
 from needle.ops.shape import (
-    BroadcastTo, Concatenate, Dilate, Flip, GetItem, Pad, Permute, Reshape, Split, Stack, Transpose, UnDilate,
-    broadcast_to, concatenate, dilate, flip, getitem, pad, permute, reshape, split, stack, transpose, undilate,
+    BroadcastTo, Concatenate, Dilate, Flip, Pad, Permute, Reshape, Split, Stack, Transpose, UnDilate,
+    broadcast_to, concatenate, dilate, flip, pad, permute, reshape, split, stack, transpose, undilate,
 )  # fmt: skip
 from needle.ops.matmul import Linear, MatMul, linear, matmul
 from needle.ops.conv import Conv, conv
@@ -27,6 +27,7 @@ from needle.ops.softmax import (
     logsoftmax, logsumexp, softmax, softmax_cross_entropy,
 )  # fmt: skip
 from needle.ops.gather import Gather, embedding, gather
+from needle.ops.getitem import GetItem, getitem
 from needle.ops.rnn import LSTM, RNN, lstm, lstm_cell, rnn, rnn_cell
 from needle.ops.dropout import dropout
 

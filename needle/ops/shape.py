@@ -8,17 +8,16 @@ from needle.autograd import Op, Tensor, TensorTuple
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dtype import common_dtype
-from needle.backend_ndarray.indexing import resolve_index
 from needle.backend_ndarray.shape import (
     as_shape,
     broadcast_shapes,
-    compact_strides,
     normalize_axes,
     normalize_axis,
     resolve_reshape,
 )
 from needle.backend_ndarray.spec import Spec
 from needle.errors import ShapeError
+from needle.ops.getitem import SetItem, getitem
 
 
 class Permute(Op):
@@ -115,42 +114,6 @@ class Flip(Op):
         return flip(out_grad, self.axes)
 
 
-class GetItem(Op):
-    """a[index] for ints, slices, None and Ellipsis."""
-
-    def __init__(self, index) -> None:
-        self.index = index
-
-    def infer(self, a):
-        return Spec(resolve_index(self.index, a.shape, compact_strides(a.shape), 0)[0], a.dtype)
-
-    def compute(self, a):
-        return a[self.index]
-
-    def gradient(self, out_grad, node):
-        a = node.inputs[0]
-        return _SetItem(self.index, a.shape)(out_grad)
-
-
-class _SetItem(Op):
-    """Zeros of `shape` with a at `index`: the transpose of GetItem."""
-
-    def __init__(self, index, shape: tuple[int, ...]) -> None:
-        self.index = index
-        self.shape = shape
-
-    def infer(self, a):
-        return Spec(self.shape, a.dtype)
-
-    def compute(self, a):
-        out = ndarray.zeros(self.shape, a.dtype, a.device)
-        out[self.index] = a
-        return out
-
-    def gradient(self, out_grad, node):
-        return getitem(out_grad, self.index)
-
-
 class Pad(Op):
     """(before, after) elements of one value added along each axis."""
 
@@ -212,7 +175,7 @@ class UnDilate(Op):
 
     def gradient(self, out_grad, node):
         shape = node.inputs[0].shape
-        return _SetItem(self.dilate._index(len(shape)), shape)(out_grad)
+        return SetItem(self.dilate._index(len(shape)), shape)(out_grad)
 
 
 class Stack(Op):
@@ -322,17 +285,6 @@ def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
 def flip(a: Tensor, axes=None) -> Tensor:
     """A view with the order of elements reversed along axes (None: all)."""
     return Flip(axes)(a)
-
-
-def getitem(a: Tensor, index) -> Tensor:
-    """a[index]: ints, slices, None and Ellipsis give a view, an integer Tensor or array picks rows."""
-    from needle.ops.gather import gather
-
-    if isinstance(index, Tensor) and index.shape:
-        return gather(a, index)
-    if isinstance(index, list) or hasattr(index, "dtype") and getattr(index, "shape", ()):
-        return gather(a, Tensor(index, device=a.device, requires_grad=False))
-    return GetItem(index)(a)
 
 
 def pad(a: Tensor, axes: Sequence[tuple[int, int]], value: float = 0) -> Tensor:

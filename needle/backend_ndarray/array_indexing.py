@@ -1,0 +1,275 @@
+"""Indexing with masks and integer arrays: what a[mask], a[[2, 0, 2]] and a[:, rows, None, columns] mean.
+
+The rules are NumPy's:
+
+- An array of integers picks from one axis; negative ones count from the end. One of no axes is an int.
+- A mask, a bool array of k axes, stands for the positions of its true elements along k axes, whose extents it has
+  (or 0, which fits any).
+  True, False and masks of no axes stand for one position or none along a new axis.
+- Several arrays broadcast against each other and pick together: a[[0, 1], [2, 3]] is a[0, 2] and a[1, 3].
+- The axes of what they broadcast to stand in the result where the arrays stand in the index, if those are neighbours
+  (an int beside arrays counts as one), and else, with a slice, None or Ellipsis between them, in front.
+
+`pick` does that by views and one kernel. For a of shape (A, B, C, D) and a[:, i, j]:
+
+    rows     a permuted to (B, C, A, D) and reshaped to (B * C, A, D)
+    numbers  i * C + j, in the shape that i and j broadcast to
+    result   rows[numbers], (*numbers.shape, A, D), permuted to (A, *numbers.shape, D)
+
+Masks are read, which waits for a GPU; integer arrays of a GPU are not, and its kernel reports those out of range.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from needle.backend_ndarray import elementwise, ndarray
+from needle.backend_ndarray.device import same_device
+from needle.backend_ndarray.dtype import int64
+from needle.backend_ndarray.indexing import fit_value, out_of_range
+from needle.backend_ndarray.shape import Shape
+from needle.errors import DTypeError, ShapeError
+
+
+def pick(a, index, take: Callable):
+    """a[index], for an NDArray or a Tensor. take(rows, numbers) is rows[numbers] along the first axis, for NDArrays."""
+    index = plain_index(a, index)
+    if not any(map(_is_array, index)):
+        return a[index]
+    chosen = _choose(index, a.shape)
+    rows = a if all(item == slice(None) for item in chosen.view) else a[chosen.view]
+    order = chosen.order
+    if order != sorted(order):
+        rows = rows.permute(order)
+    kept = rows.shape[len(chosen.indexed) :]
+    if len(chosen.indexed) > 1:
+        rows = rows.reshape((math.prod(array.extent for array in chosen.arrays), *kept))
+    picked = _take(a, rows, chosen, take)
+    new_axes = picked.ndim - len(kept)
+    if None in chosen.others:
+        picked = picked.reshape((*picked.shape[:new_axes], *chosen.with_new_axes(kept)))
+    if not chosen.place:
+        return picked
+    in_front = range(new_axes, new_axes + chosen.place)
+    return picked.permute([*in_front, *range(new_axes), *range(in_front.stop, picked.ndim)])
+
+
+def put(a, index, value) -> None:
+    """a[index] = value, an NDArray of the device of `a`; of values for one place the last stays.
+
+    It goes by way of NumPy, on a GPU with a copy of what ints and slices leave of `a`.
+    """
+    index = plain_index(a, index)
+    if not any(map(_is_array, index)):
+        a[index] = value
+        return
+    chosen = _choose(index, a.shape)
+    target = a[chosen.view].permute(chosen.order)
+    indexed, kept = target.shape[: len(chosen.indexed)], target.shape[len(chosen.indexed) :]
+    others = chosen.with_new_axes(kept)
+    numbers = _host_numbers(chosen)
+    value = fit_value(value.astype(a.dtype), (*others[: chosen.place], *numbers.shape, *others[chosen.place :]))
+    if value.size:
+        new_axes = range(chosen.place, chosen.place + numbers.ndim)
+        in_front = [*new_axes, *range(chosen.place), *range(new_axes.stop, value.ndim)]
+        values = target.host_values()
+        places = np.unravel_index(numbers.reshape(-1), indexed)
+        values[places] = value.permute(in_front).reshape(numbers.size, *kept).host_values()
+        if not a.device.is_host:
+            target[...] = ndarray.array(values, device=a.device, dtype=a.dtype)
+
+
+def plain_index(a, index) -> tuple:
+    """`index` as a tuple of ints, slices of ints, None, Ellipsis, masks, and integer arrays of one axis or more.
+
+    The arrays are NumPy's, or NDArrays of the device of `a`. Raises IndexError for anything else.
+    """
+    items = tuple(map(_plain_item, index if isinstance(index, tuple) else (index,)))
+    same_device("index", a, *[item for item in items if isinstance(item, ndarray.NDArray)])
+    return items
+
+
+def _plain_item(item):
+    if item is None or item is Ellipsis:
+        return item
+    if isinstance(item, slice):
+        try:
+            return slice(*[None if x is None else int(operator.index(x)) for x in (item.start, item.stop, item.step)])
+        except TypeError:
+            raise DTypeError(f"index {item}: expected a slice of ints") from None
+    if not isinstance(item, (bool, np.ndarray, np.generic, ndarray.NDArray)):
+        try:
+            return int(operator.index(item))
+        except TypeError:
+            pass
+    array = item if isinstance(item, ndarray.NDArray) else _host_array(item)
+    if not _is_mask(array) and array.dtype.kind not in ("integer", "i", "u"):
+        met = f"{item!r}" if array.shape == () else f"of shape {array.shape} and dtype {array.dtype}"
+        raise IndexError(f"index {met}: expected an int, a slice, None, Ellipsis, integers or a mask")
+    return array if array.shape or _is_mask(array) else int(array)
+
+
+def _host_array(item) -> np.ndarray:
+    try:
+        array = np.asarray(item)
+    except ValueError as error:
+        raise ShapeError(f"index: {error}") from None
+    return array if array.size or hasattr(item, "dtype") else array.astype(np.int64)  # NumPy makes floats of []
+
+
+def _is_array(item) -> bool:
+    return isinstance(item, (np.ndarray, ndarray.NDArray))
+
+
+def _is_mask(item) -> bool:
+    return _is_array(item) and item.dtype.kind in ("bool", "b")
+
+
+def _num_axes(item) -> int:
+    """How many axes of `a` an item of an index stands for."""
+    if item is None or item is Ellipsis:
+        return 0
+    return len(item.shape) if _is_mask(item) else 1
+
+
+class _Positions(NamedTuple):
+    """What one array of an index picks: positions along axes of `a`, counted row by row."""
+
+    values: np.ndarray | ndarray.NDArray
+    extent: int  # there are positions 0 to extent - 1
+    axis: int | None  # along which values may be negative or out of range; None for those of a mask, which are not
+
+
+class _Choice(NamedTuple):
+    """An index with arrays, taken apart."""
+
+    shape: Shape  # that of `a`
+    view: tuple  # what ints and slices leave of `a`; its axes are
+    indexed: list[int]  # those that arrays index, a new one where they index none
+    others: list[int | None]  # the rest; None stands for an axis that the index adds
+    place: int  # so many of the others come before the arrays' axes in the result
+    arrays: list[_Positions]
+
+    @property
+    def order(self) -> list[int]:
+        """The axes of the view, those that arrays index in front."""
+        return [*self.indexed, *(axis for axis in self.others if axis is not None)]
+
+    def with_new_axes(self, kept: Shape) -> Shape:
+        """The extents of the others, from those that the view has."""
+        extents = iter(kept)
+        return tuple(1 if axis is None else next(extents) for axis in self.others)
+
+
+def _choose(index: tuple, shape: Shape) -> _Choice:
+    missing = len(shape) - sum(map(_num_axes, index))
+    ellipses = sum(item is Ellipsis for item in index)
+    if missing < 0 or ellipses > 1:
+        raise IndexError(f"index: too many {'indices' if missing < 0 else 'ellipses'} for shape {shape}")
+    has_axes = any(_is_array(item) and _num_axes(item) for item in index)
+    view, indexed = ([], []) if has_axes else ([None], [0])
+    others, arrays = [], []
+    members = []  # arrays and ints: their places in the index, and how many of the others come before
+    axis, axes_of_view = 0, itertools.count(len(view))
+    for i, item in enumerate(index if ellipses else (*index, Ellipsis)):
+        num_axes = missing if item is Ellipsis else _num_axes(item)
+        if _is_array(item) or isinstance(item, int):
+            members.append((i, len(others)))
+        if _is_array(item):
+            arrays.append(_positions(item, axis, shape))
+            indexed.extend(itertools.islice(axes_of_view, num_axes))
+        elif item is None:
+            others.append(None)
+        elif not isinstance(item, int):
+            others.extend(itertools.islice(axes_of_view, num_axes))
+        if item is not None:
+            view.extend([item] if isinstance(item, (int, slice)) else [slice(None)] * num_axes)
+        axis += num_axes
+    (first, place), (last, _) = members[0], members[-1]
+    are_neighbours = last - first + 1 == len(members)
+    return _Choice(shape, tuple(view), indexed, others, place if are_neighbours else 0, arrays)
+
+
+def _positions(array, axis: int, shape: Shape) -> _Positions:
+    """Those that an array picks whose first axis, or the only one that it indexes, is `axis`."""
+    if not _is_mask(array):
+        return _Positions(array, shape[axis], axis)
+    expected = shape[axis : axis + len(array.shape)]
+    for i, (met, extent) in enumerate(zip(array.shape, expected), axis):
+        if met not in (extent, 0):
+            raise IndexError(
+                f"index: a mask of shape {array.shape} for axes {expected} of shape {shape}: "
+                f"met {met} along axis {i}: expected {extent}"
+            )
+    return _Positions(np.flatnonzero(_host_values(array)), math.prod(expected), None)
+
+
+def _host_values(array) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else array.host_values()
+
+
+def _take(a, rows, chosen: _Choice, take: Callable):
+    array, *more = chosen.arrays
+    if a.device.is_host or all(isinstance(array.values, np.ndarray) for array in chosen.arrays):
+        if a.device.is_host and not more and array.axis is not None:
+            try:
+                return take(rows, _on_device(array.values, a.device))
+            except ShapeError:  # from the kernel: there are negative ones, which it does not know, or wrong ones
+                pass
+        numbers = _host_numbers(chosen)
+    else:
+        numbers = _device_numbers(chosen, a.device)
+    return take(rows, _on_device(numbers, a.device))
+
+
+def _on_device(values, device):
+    return ndarray.array(values, int64, device) if isinstance(values, np.ndarray) else values
+
+
+def _host_numbers(chosen: _Choice) -> np.ndarray:
+    """The numbers of the rows that an index picks. Raises IndexError for what is out of range."""
+    is_empty = 0 in _broadcast_shape(chosen)
+    numbers = np.int64(0)
+    for array in chosen.arrays:
+        values = _host_values(array.values).astype(np.int64, copy=False)
+        if array.axis is not None and not is_empty:
+            values = _counted_from_front(values, chosen.shape, array.axis)
+        numbers = numbers * array.extent + values
+    return numbers
+
+
+def _counted_from_front(values: np.ndarray, shape: Shape, axis: int) -> np.ndarray:
+    extent = shape[axis]
+    wrong = (values < -extent) | (values >= extent)
+    if wrong.any():
+        raise out_of_range(values[wrong].flat[0], shape, axis)
+    return np.where(values < 0, values + extent, values)
+
+
+def _device_numbers(chosen: _Choice, device):
+    """The same without waiting for the device: a wrong position gives the number -1, which the kernel reports."""
+    _broadcast_shape(chosen)
+    numbers, right = None, None
+    for array in chosen.arrays:
+        values = _on_device(array.values, device).astype(int64)
+        if array.axis is not None:
+            values = elementwise.where(values < 0, values + array.extent, values)
+            inside = (values >= 0) & (values < array.extent)
+            right = inside if right is None else right & inside
+        numbers = values if numbers is None else numbers * array.extent + values
+    return elementwise.where(right, numbers, -1)
+
+
+def _broadcast_shape(chosen: _Choice) -> Shape:
+    shapes = [array.values.shape for array in chosen.arrays]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        met = " and ".join(map(str, shapes))
+        raise IndexError(f"index: arrays of shapes {met} do not broadcast: expected equal extents or 1") from None

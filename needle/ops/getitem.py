@@ -1,0 +1,60 @@
+"""a[index]: a view by GetItem, or rows picked by Gather, see needle/backend_ndarray/array_indexing.py."""
+
+from __future__ import annotations
+
+from needle.autograd import Op, Tensor
+from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.array_indexing import pick
+from needle.backend_ndarray.indexing import is_basic, resolve_index
+from needle.backend_ndarray.shape import compact_strides
+from needle.backend_ndarray.spec import Spec
+from needle.ops.gather import Gather
+
+
+class GetItem(Op):
+    """a[index] for ints, slices, None and Ellipsis."""
+
+    def __init__(self, index) -> None:
+        self.index = index
+
+    def infer(self, a):
+        return Spec(resolve_index(self.index, a.shape, compact_strides(a.shape), 0)[0], a.dtype)
+
+    def compute(self, a):
+        return a.view(*resolve_index(self.index, a.shape, a.strides, a.offset))
+
+    def gradient(self, out_grad, node):
+        return SetItem(self.index, node.inputs[0].shape)(out_grad)
+
+
+class SetItem(Op):
+    """Zeros of `shape` with a at `index`: the transpose of GetItem."""
+
+    def __init__(self, index, shape: tuple[int, ...]) -> None:
+        self.index = index
+        self.shape = shape
+
+    def infer(self, a):
+        return Spec(self.shape, a.dtype)
+
+    def compute(self, a):
+        out = ndarray.zeros(self.shape, a.dtype, a.device)
+        out[self.index] = a
+        return out
+
+    def gradient(self, out_grad, node):
+        return getitem(out_grad, self.index)
+
+
+def getitem(a: Tensor, index) -> Tensor:
+    """a[index] by NumPy's rules. Ints, slices, None and Ellipsis give a view, masks and arrays of integers a copy.
+
+    Arrays may be Tensors (of the device of `a`), NDArrays, NumPy arrays or lists, and get no gradient; where they pick
+    an element more than once, its gradient is the sum. A mask is read, which waits for a GPU; an integer out of range in
+    an array of a GPU is reported where the host waits next. Raises IndexError for what NumPy raises it for.
+    """
+    if is_basic(index):
+        return GetItem(index)(a)
+    items = index if isinstance(index, tuple) else (index,)
+    arrays = tuple(item.cached_data if isinstance(item, Tensor) else item for item in items)
+    return pick(a, arrays, lambda rows, numbers: Gather()(rows, Tensor.make_const(numbers)))
