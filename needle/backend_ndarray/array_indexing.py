@@ -4,8 +4,7 @@ The rules are NumPy's:
 
 - An array of integers picks from one axis; negative ones count from the end. One of no axes is an int.
 - A mask, a bool array of k axes, stands for the positions of its true elements along k axes, whose extents it has
-  (or 0, which fits any).
-  True, False and masks of no axes stand for one position or none along a new axis.
+  (or 0, which fits any). True, False and masks of no axes stand for one position or none along a new axis.
 - Several arrays broadcast against each other and pick together: a[[0, 1], [2, 3]] is a[0, 2] and a[1, 3].
 - The axes of what they broadcast to stand in the result where the arrays stand in the index, if those are neighbours
   (an int beside arrays counts as one), and else, with a slice, None or Ellipsis between them, in front.
@@ -16,7 +15,8 @@ The rules are NumPy's:
     numbers  i * C + j, in the shape that i and j broadcast to
     result   rows[numbers], (*numbers.shape, A, D), permuted to (A, *numbers.shape, D)
 
-Masks are read, which waits for a GPU; integer arrays of a GPU are not, and its kernel reports those out of range.
+Masks and arrays of no axes are read, which waits for a GPU. Other integers of a GPU are not, and its kernel reports
+those out of range.
 """
 
 from __future__ import annotations
@@ -260,8 +260,10 @@ def _device_numbers(chosen: _Choice, device):
         values = _on_device(array.values, device).astype(int64)
         if array.axis is not None:
             values = elementwise.where(values < 0, values + array.extent, values)
-            inside = (values >= 0) & (values < array.extent)
-            right = inside if right is None else right & inside
+        if len(chosen.arrays) == 1:
+            return values  # a wrong one is a wrong number as it is
+        inside = (values >= 0) & (values < array.extent)
+        right = inside if right is None else right & inside
         numbers = values if numbers is None else numbers * array.extent + values
     return elementwise.where(right, numbers, -1)
 

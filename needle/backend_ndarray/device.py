@@ -10,7 +10,7 @@ import types
 import numpy as np
 
 from needle.backend_ndarray.dtype import DType, as_dtype
-from needle.errors import DeviceError, OutOfMemoryError
+from needle.errors import DeviceError, OutOfMemoryError, ShapeError
 
 
 class Device:
@@ -84,10 +84,13 @@ class Device:
         return self._from_numpy(np.random.randn(*_one_shape(shape)), dtype)
 
     def one_hot(self, n: int, i, dtype: str | DType = "float32"):
-        """Row k is all zeros but for a one at column i[k]; i holds ints in 0..n-1."""
-        indices = np.asarray(i).astype(np.int64)
-        if indices.size and not 0 <= indices.min() <= indices.max() < n:
-            raise ValueError(f"one_hot: indices from {indices.min()} to {indices.max()}, expected 0 to {n - 1}")
+        """Row k is all zeros but for a one at column i[k]; i holds whole numbers in 0..n-1, or ShapeError is raised."""
+        from needle.backend_ndarray.whole_numbers import whole_numbers_of
+
+        indices = whole_numbers_of("one_hot", "index", i)
+        wrong = indices[(indices < 0) | (indices >= n)]
+        if wrong.size:
+            raise ShapeError(f"one_hot: index {wrong.flat[0]}, expected 0 to {n - 1}")
         return self._from_numpy(indices[..., None] == np.arange(n), dtype)
 
     def _from_numpy(self, values, dtype):

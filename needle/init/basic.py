@@ -108,7 +108,7 @@ def one_hot(
 ) -> Tensor:
     """(*i.shape, n): zeros but for a one at column i[k] of row k; on the device of `i` if that is a Tensor.
 
-    Raises ValueError for an index outside 0..n-1.
+    Raises ShapeError for an index outside 0..n-1, a fraction, NaN or infinity; DTypeError for bools.
     """
     if device is None:
         device = i.device if isinstance(i, Tensor) else default_device()

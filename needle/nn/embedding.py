@@ -29,5 +29,5 @@ class Embedding(Module):
         self.weight = Parameter(init.randn(num_embeddings, embedding_dim, **options))
 
     def forward(self, indices: Tensor) -> Tensor:
-        """`indices`: whole numbers in 0..num_embeddings-1; those of a floating dtype are truncated to such."""
+        """`indices`: whole numbers in 0..num_embeddings-1; those of a floating dtype are converted, see ops.gather."""
         return ops.embedding(indices, self.weight)

@@ -1,12 +1,9 @@
-"""Operands of different shapes and kinds: what comes before and after a broadcast."""
+"""What comes after a broadcast, and constants of a shape."""
 
 from __future__ import annotations
 
 from needle.autograd import Tensor, require_tensors
-from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray import ndarray
-from needle.backend_ndarray.dtype import common_dtype, promote_scalar
-from needle.backend_ndarray.number import as_number, value_in
 from needle.ops.reduce import summation
 from needle.ops.shape import reshape
 
@@ -19,41 +16,6 @@ def unbroadcast(grad: Tensor, like: Tensor) -> Tensor:
     repeated = [new_axes + i for i, extent in enumerate(like.shape) if extent == 1 and grad.shape[new_axes + i] != 1]
     axes = (*range(new_axes), *repeated)
     return reshape(summation(grad, axes) if axes else grad, like.shape)
-
-
-def operands(op: str, a, b) -> tuple[Tensor | bool | int | float, Tensor | bool | int | float]:
-    """a and b, one of which is a Tensor, as Tensors or Python numbers. Raises TypeError or DTypeError for others."""
-    if isinstance(a, Tensor):
-        return a, b if isinstance(b, Tensor) else _beside(op, b, a)
-    if isinstance(b, Tensor):
-        return _beside(op, a, b), b
-    raise TypeError(f"{op}: operands of types {type(a).__name__} and {type(b).__name__}: expected a Tensor")
-
-
-def as_tensors(op: str, *values) -> list[Tensor]:
-    """The same for any count of operands, numbers as 0-d Tensors of a dtype that does not change the others'."""
-    like = next((x for x in values if isinstance(x, Tensor)), None)
-    if like is None:
-        raise TypeError(f"{op}: operands of types {', '.join(type(x).__name__ for x in values)}: expected a Tensor")
-    result = [x if isinstance(x, Tensor) else _beside(op, x, like) for x in values]
-    arrays = [x for x in result if isinstance(x, Tensor)]
-    for index, x in enumerate(result):
-        if not isinstance(x, Tensor):
-            dtype = promote_scalar(common_dtype(arrays), x)
-            result[index] = Tensor.make_const(ndarray.full((), value_in(op, x, dtype), dtype, like.device))
-    return result
-
-
-def _beside(op: str, x, like: Tensor) -> Tensor | bool | int | float:
-    """A number, or a Tensor without gradient."""
-    number = as_number(x)
-    if number is not None:
-        return number
-    if isinstance(x, ndarray.NDArray):
-        return Tensor.make_const(x)
-    if isinstance(x, (list, tuple)) and any(isinstance(entry, Tensor) for entry in x):
-        raise TypeError(f"{op}: a {type(x).__name__} of Tensors: expected a Tensor, see stack")
-    return Tensor.make_const(array_api.array_beside(op, x, like))
 
 
 def zeros_like(a: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import gather as array_api
-from needle.backend_ndarray.dtype import int64
 from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.whole_numbers import whole_numbers
+from needle.ops.operands import as_tensors
 
 
 class Gather(Op):
@@ -39,12 +40,20 @@ class ScatterAdd(Op):
 
 
 def gather(a: Tensor, indices: Tensor) -> Tensor:
-    """a[indices], of shape (*indices.shape, *a.shape[1:]). Raises ShapeError for an index outside 0..len(a)-1."""
-    if indices.dtype.kind != "integer":
-        indices = Tensor.make_const(indices.cached_data.astype(int64))
-    return Gather()(a, indices)
+    """a[indices] by one kernel, of shape (*indices.shape, *a.shape[1:]).
+
+    Indices of a floating dtype (as the course's loaders give) are converted. Raises ShapeError for one outside
+    0..len(a)-1, a fraction, NaN or infinity, which a GPU reports where the host waits next; DTypeError for bools.
+    """
+    return _gather("gather", a, indices)
 
 
 def embedding(indices: Tensor, weight: Tensor) -> Tensor:
-    """The row of weight (num_embeddings, embedding_dim) for each index: (*indices.shape, embedding_dim)."""
-    return gather(weight, indices)
+    """gather(weight, indices): the rows of weight (num_embeddings, embedding_dim), (*indices.shape, embedding_dim)."""
+    return _gather("embedding", weight, indices)
+
+
+def _gather(op: str, a: Tensor, indices: Tensor) -> Tensor:
+    a, indices = as_tensors(op, a, indices)
+    numbers = whole_numbers(op, "index", indices.cached_data)
+    return Gather()(a, indices if numbers is indices.cached_data else Tensor.make_const(numbers))

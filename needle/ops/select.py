@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import elementwise as array_api
-from needle.ops.broadcast import as_tensors, operands, unbroadcast
+from needle.ops.broadcast import unbroadcast
+from needle.ops.operands import as_tensors, operands
 
 
 class _Extremum(Op):

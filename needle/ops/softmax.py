@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import softmax as array_api
-from needle.backend_ndarray.dtype import int64
-from needle.errors import DTypeError
-from needle.ops.elementwise import cast, exp, widened
+from needle.backend_ndarray.whole_numbers import whole_numbers
+from needle.ops.operands import as_tensors
+from needle.ops.elementwise import exp, widened
 from needle.ops.reduce import expand_reduced, summation
 from needle.ops.select import equal, where
 from needle.ops.shape import broadcast_to, reshape
@@ -107,10 +107,9 @@ def logsoftmax(a: Tensor, axis: int = -1) -> Tensor:
 def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The cross-entropy loss of each row, (N,); logits (N, classes), labels (N,) whole numbers in 0..classes-1.
 
-    Labels of a floating dtype (as the course's loaders give) are converted. Raises ShapeError for a label out of range.
+    Labels of a floating dtype (as the course's loaders give) are converted. Raises ShapeError for one out of range, a
+    fraction, NaN or infinity, which a GPU reports where the host waits next; DTypeError for bools.
     """
-    if labels.dtype.kind == "bool":
-        raise DTypeError("softmax_cross_entropy: labels of dtype bool: expected integers")
-    if labels.dtype not in ("int32", "int64"):
-        labels = Tensor.make_const(labels.cached_data.astype(int64))
-    return SoftmaxCrossEntropy()(logits, labels)
+    logits, labels = as_tensors("softmax_cross_entropy", logits, labels)
+    numbers = whole_numbers("softmax_cross_entropy", "label", labels.cached_data)
+    return SoftmaxCrossEntropy()(logits, labels if numbers is labels.cached_data else Tensor.make_const(numbers))

@@ -84,5 +84,5 @@ def test_one_hot(device):
 
 @pytest.mark.parametrize("index", [-1, 3])
 def test_one_hot_of_an_index_out_of_range(index):
-    with pytest.raises(ValueError, match=f"one_hot: indices from .*{index}.*, expected 0 to 2"):
+    with pytest.raises(ValueError, match=f"one_hot: index {index}, expected 0 to 2"):
         init.one_hot(3, [1, index])

@@ -77,6 +77,8 @@ CASES = {
     "permute": (lambda a: ops.permute(a, (2, 0, 1)) ** 2, normal(2, 3, 4)),
     "flip": (lambda a: ops.flip(a, (0, 1)) ** 2, normal(3, 2)),
     "getitem": (lambda a: a[1:, ::-2, None, 0] ** 2, normal(3, 4, 2)),
+    "getitem, mask": (lambda a: a[a[:, 0] > 0] ** 2, distinct(4, 2)),
+    "getitem, arrays": (lambda a: a[:, [[0, -1], [1, 1]], None, [2, 0]] ** 2, normal(2, 3, 3)),
     "pad": (lambda a: ops.pad(a, ((1, 0), (0, 2))) ** 2, normal(2, 3)),
     "dilate": (lambda a: ops.dilate(a, (0, 1), 2) ** 2, normal(2, 3)),
     "undilate": (lambda a: ops.undilate(a, (1,), 1) ** 2, normal(2, 5)),

@@ -1,0 +1,53 @@
+"""Labels, ids and row numbers that come as floats, as the course's loaders give them: they have to be whole."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from needle.backend_ndarray import elementwise
+from needle.backend_ndarray.dtype import int32, int64
+from needle.errors import DTypeError, ShapeError
+
+
+def whole_numbers(op: str, name: str, numbers):
+    """`numbers`, an NDArray, as int32 or int64; `name` is what op calls one of them.
+
+    Raises DTypeError for bools and ShapeError for a fraction, NaN or infinity. On a GPU those become -1, so that no one
+    waits for it: the kernel that then uses them reports that.
+    """
+    if numbers.dtype in (int32, int64):
+        return numbers
+    if numbers.dtype.kind == "bool":
+        raise _wrong_dtype(op, name, numbers.dtype)
+    converted = numbers.astype(int64)
+    if numbers.dtype.kind == "integer":
+        return converted
+    if numbers.device.is_host:
+        _check_whole(op, name, numbers.host_view(), converted.host_view())
+        return converted
+    return elementwise.where(elementwise.equal(converted, numbers), converted, -1)
+
+
+def whole_numbers_of(op: str, name: str, values) -> np.ndarray:
+    """The same for what NumPy makes an array of, as int64."""
+    values = np.asarray(values)
+    if not values.size:
+        return values.astype(np.int64)
+    is_floating = values.dtype.kind == "f" or values.dtype.name == "bfloat16"
+    if not is_floating and values.dtype.kind not in "iu":
+        raise _wrong_dtype(op, name, values.dtype)
+    with np.errstate(invalid="ignore"):
+        converted = values.astype(np.int64)
+    if is_floating:
+        _check_whole(op, name, values, converted)
+    return converted
+
+
+def _wrong_dtype(op: str, name: str, dtype) -> DTypeError:
+    return DTypeError(f"{op}: {name} of dtype {dtype}: expected whole numbers")
+
+
+def _check_whole(op: str, name: str, values: np.ndarray, converted: np.ndarray) -> None:
+    wrong = values.astype(np.float64) != converted
+    if wrong.any():
+        raise ShapeError(f"{op}: {name} {values[wrong].flat[0]}: expected whole numbers")
