@@ -5,8 +5,8 @@ from __future__ import annotations
 from needle.autograd import FusedOp, Op, Tensor
 from needle.backend_ndarray import softmax as array_api
 from needle.backend_ndarray.whole_numbers import whole_numbers
-from needle.ops.operands import as_tensors
 from needle.ops.elementwise import exp, widened
+from needle.ops.operands import as_tensors
 from needle.ops.reduce import expand_reduced, summation
 from needle.ops.select import equal, where
 from needle.ops.shape import broadcast_to, reshape
