@@ -13,7 +13,7 @@ from needle.autograd import Op, Parameter, Tensor, Value, autocasting, computing
 from needle.backend_ndarray import DType, NDArray
 from needle.backend_ndarray.dtype import as_dtype, bfloat16, float16, float32, float64
 from needle.errors import DTypeError
-from needle.ops.arithmetic import ScalarPower
+from needle.ops.arithmetic import ScalarDiv, ScalarPower
 
 LOW = "low"  # the context's float16 or bfloat16
 
@@ -32,6 +32,7 @@ PRECISION: dict[type[Op], str] = {
     ops.EWisePow: float32,
     ops.PowerScalar: float32,
     ScalarPower: float32,
+    ScalarDiv: float32,
     # Sums of many
     ops.Summation: float32,
     ops.Mean: float32,
