@@ -9,6 +9,7 @@
 
 #include "kernels/bindings/errors.h"
 #include "kernels/bindings/numbers.h"
+#include "kernels/common/sizes.h"
 
 namespace py = pybind11;
 
@@ -87,13 +88,11 @@ struct Layout {
     if (ndim != num_strides) throw ShapeError(message("array: ", ndim, " extents and ", num_strides, " strides"));
   }
 
-  // Whether there are 2^57 elements or more: a kernel may count the work of an element 64 times.
-  bool is_too_large() const {
-    int64_t size = 64;
-    bool overflows = false;
-    for (int d = 0; d < ndim; ++d)
-      if (shape[d] > 0) overflows |= __builtin_mul_overflow(size, shape[d], &size);
-    return overflows;
+  // What a buffer for the elements needs.
+  int64_t nbytes() const {
+    int64_t nbytes = itemsize(dtype);
+    for (int d = 0; d < ndim; ++d) nbytes = shape[d] == 0 ? 0 : saturated_product(nbytes, shape[d]);
+    return nbytes;
   }
 
   PyObject* array_over(const BufferPtr& buffer, int64_t offset) const {
@@ -110,10 +109,9 @@ PyObject* make_array(PyObject*, PyObject* const* arguments, size_t count, PyObje
                          message("Array: buffer is ", Py_TYPE(arguments[0])->tp_name, ", expected Buffer"));
     const BufferPtr& buffer = reinterpret_cast<PyBuffer*>(arguments[0])->buffer;
     const Layout layout(arguments[1], arguments[2], arguments[3]);
-    if (layout.is_too_large()) throw ShapeError("array: expected a shape of fewer than 2^57 elements");
     if (reinterpret_cast<uintptr_t>(buffer->data()) % itemsize(layout.dtype) != 0)
       throw ShapeError(message("array: the buffer's memory is not aligned for ", name(layout.dtype)));
-    return layout.array_over(buffer, integer_from(arguments[4]));
+    return layout.array_over(buffer, nearest_integer_from(arguments[4]));
   });
 }
 
@@ -145,10 +143,7 @@ PyObject* allocate(MemoryPool& pool, PyObject* const* arguments, Py_ssize_t coun
   return guarded([&] {
     check_count("allocate", count, 3);
     const Layout layout(arguments[0], arguments[1], arguments[2]);
-    if (layout.is_too_large()) throw OutOfMemoryError("out of memory: asked for 2^57 elements or more");
-    int64_t nbytes = itemsize(layout.dtype);
-    for (int d = 0; d < layout.ndim; ++d) nbytes *= layout.shape[d];
-    const auto memory = std::make_shared<Buffer>(nbytes, pool);
+    const auto memory = std::make_shared<Buffer>(layout.nbytes(), pool);
     const auto buffer = py::reinterpret_steal<py::object>(python_buffer(memory));
     const auto array = py::reinterpret_steal<py::object>(layout.array_over(memory, 0));
     return PyTuple_Pack(2, buffer.ptr(), array.ptr());

@@ -13,6 +13,17 @@ int64_t integer_from(PyObject* object) {
   return value;
 }
 
+int64_t nearest_integer_from(PyObject* object) {
+  if (PyLong_CheckExact(object)) {
+    const Py_ssize_t value = PyLong_AsSsize_t(object);
+    if (value != -1 || !PyErr_Occurred()) return value;
+    PyErr_Clear();
+  }
+  const Py_ssize_t value = PyNumber_AsSsize_t(object, nullptr);
+  if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+  return value;
+}
+
 double float_from(PyObject* object) {
   const double value = PyFloat_AsDouble(object);
   if (value == -1.0 && PyErr_Occurred()) throw py::error_already_set();
@@ -38,7 +49,7 @@ int dims_from(PyObject* tuple, const char* what, Dims& dims) {
                        message("Array: ", what, " is ", Py_TYPE(tuple)->tp_name, ", expected a tuple"));
   const Py_ssize_t count = PyTuple_GET_SIZE(tuple);
   if (count > kMaxDims) throw ShapeError(message("array: ", count, " dimensions, expected at most ", kMaxDims));
-  for (Py_ssize_t d = 0; d < count; ++d) dims[d] = integer_from(PyTuple_GET_ITEM(tuple, d));
+  for (Py_ssize_t d = 0; d < count; ++d) dims[d] = nearest_integer_from(PyTuple_GET_ITEM(tuple, d));
   return static_cast<int>(count);
 }
 

@@ -10,6 +10,9 @@
 namespace needle::bindings {
 
 int64_t integer_from(PyObject* object);
+// The same for an extent, a stride or an offset. One that 64 bits do not hold becomes the nearest that they do: an Array
+// says what is wrong with that, if anything is.
+int64_t nearest_integer_from(PyObject* object);
 double float_from(PyObject* object);
 bool bool_from(PyObject* object);
 DType dtype_from(PyObject* object);

@@ -1,10 +1,12 @@
 #include "kernels/common/array.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "kernels/common/convert.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/common/error.h"
+#include "kernels/common/sizes.h"
 
 namespace needle {
 
@@ -12,32 +14,44 @@ Array::Array(BufferPtr buffer_, DType dtype, int ndim, const Dims& shape, const 
     : buffer(std::move(buffer_)), dtype(dtype), ndim(ndim), shape(shape), strides(strides), offset(offset) {
   if (ndim < 0 || ndim > kMaxDims)
     throw ShapeError(message("array: ", ndim, " dimensions, expected at most ", kMaxDims));
-  int64_t first = offset, last = offset;  // the lowest and highest element index that the array reaches
-  int64_t size = 1;
-  bool overflow = false, empty = false, too_many = false;
+  int64_t size = 1;  // of the axes that are not empty, whose extents kernels multiply in any order
+  bool empty = false;
   for (int d = 0; d < ndim; ++d) {
     if (shape[d] < 0) throw ShapeError(message("array: negative extent in shape ", shape_string(*this)));
     if (shape[d] == 0) empty = true;
-    else too_many |= __builtin_mul_overflow(size, shape[d], &size);
+    else size = saturated_product(size, shape[d]);
+  }
+  if (size >= kMaxElements)
+    throw ShapeError(message("array: shape ", shape_string(*this), ", expected fewer than 2^57 elements"));
+  if (empty) {
+    this->strides = {};
+    this->offset = 0;
+    return;
+  }
+  int64_t first = offset, last = offset;  // the lowest and highest element index that the array reaches
+  bool overflow = false;
+  for (int d = 0; d < ndim; ++d) {
     int64_t reach;
     overflow |= __builtin_mul_overflow(shape[d] - 1, strides[d], &reach);
     int64_t& end = strides[d] < 0 ? first : last;
     overflow |= __builtin_add_overflow(end, reach, &end);
   }
-  if (too_many) throw ShapeError(message("array: shape ", shape_string(*this), " has more elements than 64 bits count"));
-  if (!empty && (overflow || first < 0 || last >= buffer->nbytes() / itemsize(dtype)))
+  if (overflow || first < 0 || last >= buffer->nbytes() / itemsize(dtype))
     throw ShapeError(message("array: shape ", shape_string(*this), " of ", name(dtype), " at offset ", offset,
                              " reaches outside its buffer of ", buffer->nbytes(), " bytes"));
+  for (int d = ndim - 1; d >= 0; --d)
+    if (shape[d] == 1) this->strides[d] = d + 1 < ndim ? std::abs(this->strides[d + 1]) * shape[d + 1] : 1;
 }
 
-Array Array::compact(DType dtype, int ndim, const Dims& shape) {
+Array Array::compact(DType dtype, int ndim, const Dims& shape, MemoryPool& pool) {
   Dims strides{};
   int64_t size = 1;
   for (int d = ndim - 1; d >= 0; --d) {
     strides[d] = size;
-    size *= shape[d];
+    size = saturated_product(size, shape[d]);
   }
-  return Array(std::make_shared<Buffer>(size * itemsize(dtype)), dtype, ndim, shape, strides, 0);
+  const int64_t nbytes = saturated_product(size, itemsize(dtype));
+  return Array(std::make_shared<Buffer>(nbytes, pool), dtype, ndim, shape, strides, 0);
 }
 
 template <class Value>
@@ -85,6 +99,7 @@ bool Array::has_shape(std::initializer_list<int64_t> expected) const {
 }
 
 bool Array::is_compact() const {
+  if (size() == 0) return true;
   int64_t stride = 1;
   for (int d = ndim - 1; d >= 0; --d) {
     if (shape[d] != 1 && strides[d] != stride) return false;

@@ -2,6 +2,10 @@
 //
 // Element (i0, i1, ...) lies at data[offset + i0 * strides[0] + i1 * strides[1] + ...]. Strides count elements and may be
 // zero (a broadcast) or negative (a flip). A transpose, slice, flip or broadcast is another Array over the same buffer.
+//
+// What no element depends on becomes harmless when an Array is made: the offset and the strides of an empty array are 0,
+// and the stride of an axis of extent 1 is that of its neighbour, times the latter's extent. So no stride times its
+// extent is more than twice the buffer's size, and kernels need not think of overflow there.
 #pragma once
 
 #include <array>
@@ -17,6 +21,7 @@ namespace needle {
 
 inline constexpr int kMaxDims = 8;
 using Dims = std::array<int64_t, kMaxDims>;
+inline constexpr int64_t kMaxElements = int64_t{1} << 57;  // exclusive: a kernel may count an element's work 64 times
 
 struct Array {
   BufferPtr buffer;
@@ -29,11 +34,12 @@ struct Array {
   // has the number itself, as a float32, and what stores it rounds it once.
   alignas(8) std::byte immediate[8] = {};
 
-  // Throws ShapeError where any element would lie outside the buffer or there are more than kMaxDims dimensions.
+  // Throws ShapeError where any element would lie outside the buffer, or there are more than kMaxDims dimensions or
+  // kMaxElements elements or more.
   Array(BufferPtr buffer, DType dtype, int ndim, const Dims& shape, const Dims& strides, int64_t offset);
 
   // A row-major array in a buffer of its own, whose elements are whatever was there.
-  static Array compact(DType dtype, int ndim, const Dims& shape);
+  static Array compact(DType dtype, int ndim, const Dims& shape, MemoryPool& pool = host_pool());
 
   // A 0-d operand that carries its value along; element-wise kernels broadcast it.
   static Array scalar(double value, DType dtype);

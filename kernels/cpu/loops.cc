@@ -3,6 +3,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/common/sizes.h"
 #include "kernels/cpu/half.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
@@ -11,7 +12,7 @@ namespace {
 // Any type of sizeof(Word) bytes; copied by memcpy, for which the type does not matter.
 template <class Word>
 const void* load_words(int64_t n, const std::byte* from, int64_t stride, void* chunk) {
-  if (stride == sizeof(Word)) return from;
+  if (stride == sizeof(Word) || n == 0) return from;
   std::byte* to = static_cast<std::byte*>(chunk);
   Word first;
   std::memcpy(&first, from, sizeof first);
@@ -27,7 +28,7 @@ const void* load_halves(int64_t n, const std::byte* from, int64_t stride, void* 
   float* to = static_cast<float*>(chunk);
   if (stride == sizeof(Half)) {
     convert(n, reinterpret_cast<const Half*>(from), to);
-  } else if (stride == 0) {
+  } else if (stride == 0 && n > 0) {
     const float value = *reinterpret_cast<const Half*>(from);
     for (int64_t i = 0; i < n; ++i) to[i] = value;
   } else {
@@ -334,9 +335,9 @@ void elementwise(Loop loop, const Array* const* arrays, int num_arrays, int cost
 void elementwise(Loop loop, const ArrayList* lists, int num_lists, int cost, int outputs, bool update,
                  const void* context) {
   int64_t total = 0;
-  for (const Array& a : lists[0]) total += a.size();
+  for (const Array& a : lists[0]) total = saturated_sum(total, a.size());
   // Each thread has a range of the elements of all arrays, one after another.
-  parallel_for(total, parallel_parts(total, total * cost), [&](int, int64_t begin, int64_t end) {
+  parallel_for(total, parallel_parts(total, saturated_product(total, cost)), [&](int, int64_t begin, int64_t end) {
     for (int64_t i = 0; i < lists[0].count && end > 0; ++i) {
       const int64_t size = lists[0][i].size();
       const int64_t from = begin > 0 ? begin : 0, to = end < size ? end : size;

@@ -20,7 +20,7 @@ namespace needle::cpu::NEEDLE_LEVEL {
 inline constexpr int64_t kChunk = 512;
 
 // The address of n consecutive elements that start at `from` and are `stride` bytes apart, in the compute type: `from`
-// itself where that is so already, else `chunk` (room for n elements), filled.
+// itself where that is so already, else `chunk` (room for n elements), filled. With n = 0 nothing is read.
 using Load = const void* (*)(int64_t n, const std::byte* from, int64_t stride, void* chunk);
 // Stores n consecutive elements of the compute type at `to`, `stride` bytes apart.
 using Store = void (*)(int64_t n, const void* chunk, std::byte* to, int64_t stride);

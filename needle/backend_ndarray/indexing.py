@@ -59,7 +59,7 @@ def resolve_index(index, shape: Shape, strides: Shape, offset: int) -> tuple[Sha
         else:
             offset += _position(item, shape, axis) * strides[axis]
             axis += 1
-    return tuple(new_shape), tuple(new_strides), offset
+    return tuple(new_shape), tuple(new_strides), 0 if 0 in new_shape else offset
 
 
 def _position(item, shape: Shape, axis: int) -> int:
