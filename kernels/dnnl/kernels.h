@@ -1,5 +1,6 @@
 // The kernels of NEEDLE_DNNL_KERNELS, with the operands of kernels/common/kernel_table.h. Each says whether it did the
-// call. If not, nothing was written: oneDNN cannot do it, or not as fast as we can, or the call is wrong.
+// call. If not, nothing was written: oneDNN cannot do it, or not as fast as we can, or the call is wrong. One that the
+// library refuses on the way throws Refused.
 #pragma once
 
 #include "kernels/common/array.h"

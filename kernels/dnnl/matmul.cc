@@ -45,8 +45,7 @@ struct Matrices {
 };
 
 // out = a @ b (+ bias); the operands' shapes have been checked.
-bool multiply(Level level, Kernel kernel, const char* op, const Array& a, const Array& b, const Array* bias,
-              const Array& out) {
+bool multiply(Level level, Kernel kernel, const Array& a, const Array& b, const Array* bias, const Array& out) {
   const int64_t m = out.shape[out.ndim - 2], n = out.shape[out.ndim - 1], k = a.shape[a.ndim - 1];
   // bfloat16 is multiplied in pairs. Where the last number has no partner, oneDNN 3.2 may make NaN of its infinity.
   if (a.dtype == DType::bfloat16 && k % 2 != 0) return false;
@@ -54,8 +53,8 @@ bool multiply(Level level, Kernel kernel, const char* op, const Array& a, const 
                                  : a.dtype == DType::bfloat16        ? ShapeClass::bfloat16
                                                                      : ShapeClass::any;
   if (!is_chosen(level, kernel, shape_class, out.size() * k)) return false;
-  if (!Matrices(a).is_plain) return multiply(level, kernel, op, copied(level, a, a.dtype), b, bias, out);
-  if (!Matrices(b).is_plain) return multiply(level, kernel, op, a, copied(level, b, b.dtype), bias, out);
+  if (!Matrices(a).is_plain) return multiply(level, kernel, copied(level, a, a.dtype), b, bias, out);
+  if (!Matrices(b).is_plain) return multiply(level, kernel, a, copied(level, b, b.dtype), bias, out);
 
   const Threads threads;
   const Output product(out, Matrices(out).is_plain && Matrices(out).column_stride == 1);
@@ -68,20 +67,20 @@ bool multiply(Level level, Kernel kernel, const char* op, const Array& a, const 
     const Library& onednn = *library();
     const Layout a_layout = left.layout(a.dtype), b_layout = right.layout(a.dtype), c_layout = result.layout(a.dtype);
     const Layout bias_layout = bias ? strided_layout(a.dtype, {1, 1, n}, {n, n, 1}) : nullptr;
-    PrimitiveDesc desc = describe(op, [&](dnnl_primitive_desc_t* described) {
+    PrimitiveDesc desc = describe([&](dnnl_primitive_desc_t* described) {
       return onednn.matmul_primitive_desc_create(described, onednn.engine, a_layout.get(), b_layout.get(),
                                                  bias_layout.get(), c_layout.get(), onednn.attributes);
     });
-    if (desc && is_fast(desc)) made.primitive.emplace(op, std::move(desc));
+    if (is_fast(desc)) made.primitive.emplace(std::move(desc));
   });
   if (!recipe->primitive) return false;
 
   std::optional<Input> biases;
   if (bias) biases.emplace(level, *bias);
-  recipe->primitive->run(op, {{DNNL_ARG_SRC, first_byte(a)},
-                              {DNNL_ARG_WEIGHTS, first_byte(b)},
-                              {DNNL_ARG_BIAS, biases ? biases->data() : nullptr},
-                              {DNNL_ARG_DST, product.data()}});
+  recipe->primitive->run({{DNNL_ARG_SRC, first_byte(a)},
+                          {DNNL_ARG_WEIGHTS, first_byte(b)},
+                          {DNNL_ARG_BIAS, biases ? biases->data() : nullptr},
+                          {DNNL_ARG_DST, product.data()}});
   product.finish(level);
   return true;
 }
@@ -96,7 +95,7 @@ bool matmul(Level level, const Array& a, const Array& b, const Array& out) {
     if (a.shape[d] != b.shape[d] || a.shape[d] != out.shape[d]) return false;
   if (a.shape[columns] != b.shape[rows] || a.shape[rows] != out.shape[rows] || b.shape[columns] != out.shape[columns])
     return false;
-  return multiply(level, Kernel::matmul, "matmul", a, b, nullptr, out);
+  return multiply(level, Kernel::matmul, a, b, nullptr, out);
 }
 
 bool linear(Level level, const Array& x, const Array& weight, const Array& bias, const Array& out, bool relu) {
@@ -104,7 +103,7 @@ bool linear(Level level, const Array& x, const Array& weight, const Array& bias,
   if (x.ndim != 2 || weight.ndim != 2 || !is_supported(x) || !is_supported(weight)) return false;
   const int64_t m = x.shape[0], k = x.shape[1], n = weight.shape[1];
   if (weight.shape[0] != k || !bias.has_shape({n}) || !out.has_shape({m, n}) || !is_supported(out)) return false;
-  if (!multiply(level, Kernel::linear, "linear", x, weight, &bias, out)) return false;
+  if (!multiply(level, Kernel::linear, x, weight, &bias, out)) return false;
   if (relu) cpu::kernels(level).relu(out, out);
   return true;
 }

@@ -14,7 +14,7 @@ namespace {
 
 constexpr DType kParameter = DType::float32;
 
-std::shared_ptr<const Recipe> find_norm(const char* op, Kernel kernel, const Array& x, double eps) {
+std::shared_ptr<const Recipe> find_norm(Kernel kernel, const Array& x, double eps) {
   // Any shape with these rows gives the same numbers; oneDNN shares out images, then their pixels, to threads.
   const int64_t channels = x.shape[x.ndim - 1], images = x.ndim > 1 ? x.shape[0] : 1;
   const int64_t pixels = x.size() / channels / images;
@@ -27,18 +27,18 @@ std::shared_ptr<const Recipe> find_norm(const char* op, Kernel kernel, const Arr
     const Layout rows = image_layout(x.dtype, images, pixels, 1, channels);
     const unsigned flags = dnnl_use_scale | dnnl_use_shift;
     const bool is_inference = kernel == Kernel::batch_norm_inference;
-    PrimitiveDesc desc = describe(op, [&](dnnl_primitive_desc_t* described) {
+    PrimitiveDesc desc = describe([&](dnnl_primitive_desc_t* described) {
       return onednn.batch_normalization_forward_primitive_desc_create(
           described, onednn.engine, is_inference ? dnnl_forward_inference : dnnl_forward_training, rows.get(),
           rows.get(), epsilon, is_inference ? flags | dnnl_use_global_stats : flags, onednn.attributes);
     });
-    if (desc && kernel == Kernel::batch_norm_backward)
-      desc = describe(op, [&](dnnl_primitive_desc_t* described) {
+    if (kernel == Kernel::batch_norm_backward)
+      desc = describe([&](dnnl_primitive_desc_t* described) {
         return onednn.batch_normalization_backward_primitive_desc_create(described, onednn.engine, dnnl_backward,
                                                                          rows.get(), rows.get(), rows.get(), epsilon,
                                                                          flags, desc.get(), onednn.attributes);
       });
-    if (desc && is_fast(desc)) made.primitive.emplace(op, std::move(desc));
+    if (is_fast(desc)) made.primitive.emplace(std::move(desc));
   });
 }
 
@@ -60,41 +60,39 @@ bool is_norm(const Array& x, std::initializer_list<const Array*> others,
 
 bool batch_norm(Level level, const Array& x, const Array& weight, const Array& bias, const Array& out,
                 const Array& mean, const Array& variance, double eps, bool relu) {
-  constexpr const char* op = "batch_norm";
   if (relu || !is_norm(x, {&out}, {&weight, &bias, &mean, &variance})) return false;
   if (!is_chosen(level, Kernel::batch_norm, ShapeClass::any, x.size())) return false;
   const Threads threads;
-  const auto recipe = find_norm(op, Kernel::batch_norm, x, eps);
+  const auto recipe = find_norm(Kernel::batch_norm, x, eps);
   if (!recipe->primitive) return false;
   const Input rows(level, x), weights(level, weight, kParameter), biases(level, bias, kParameter);
   const Output result(out), means(mean, kParameter), variances(variance, kParameter);
-  recipe->primitive->run(op, {{DNNL_ARG_SRC, rows.data()},
-                              {DNNL_ARG_SCALE, weights.data()},
-                              {DNNL_ARG_SHIFT, biases.data()},
-                              {DNNL_ARG_DST, result.data()},
-                              {DNNL_ARG_MEAN, means.data()},
-                              {DNNL_ARG_VARIANCE, variances.data()}});
+  recipe->primitive->run({{DNNL_ARG_SRC, rows.data()},
+                          {DNNL_ARG_SCALE, weights.data()},
+                          {DNNL_ARG_SHIFT, biases.data()},
+                          {DNNL_ARG_DST, result.data()},
+                          {DNNL_ARG_MEAN, means.data()},
+                          {DNNL_ARG_VARIANCE, variances.data()}});
   for (const Output* written : {&result, &means, &variances}) written->finish(level);
   return true;
 }
 
 bool batch_norm_inference(Level level, const Array& x, const Array& weight, const Array& bias, const Array& mean,
                           const Array& variance, const Array& out, double eps, bool relu) {
-  constexpr const char* op = "batch_norm_inference";
   if (relu || !is_norm(x, {&out}, {&weight, &bias, &mean, &variance})) return false;
   if (!is_chosen(level, Kernel::batch_norm_inference, ShapeClass::any, x.size())) return false;
   const Threads threads;
-  const auto recipe = find_norm(op, Kernel::batch_norm_inference, x, eps);
+  const auto recipe = find_norm(Kernel::batch_norm_inference, x, eps);
   if (!recipe->primitive) return false;
   const Input rows(level, x), weights(level, weight, kParameter), biases(level, bias, kParameter);
   const Input means(level, mean, kParameter), variances(level, variance, kParameter);
   const Output result(out);
-  recipe->primitive->run(op, {{DNNL_ARG_SRC, rows.data()},
-                              {DNNL_ARG_SCALE, weights.data()},
-                              {DNNL_ARG_SHIFT, biases.data()},
-                              {DNNL_ARG_MEAN, means.data()},
-                              {DNNL_ARG_VARIANCE, variances.data()},
-                              {DNNL_ARG_DST, result.data()}});
+  recipe->primitive->run({{DNNL_ARG_SRC, rows.data()},
+                          {DNNL_ARG_SCALE, weights.data()},
+                          {DNNL_ARG_SHIFT, biases.data()},
+                          {DNNL_ARG_MEAN, means.data()},
+                          {DNNL_ARG_VARIANCE, variances.data()},
+                          {DNNL_ARG_DST, result.data()}});
   result.finish(level);
   return true;
 }
@@ -102,24 +100,23 @@ bool batch_norm_inference(Level level, const Array& x, const Array& weight, cons
 bool batch_norm_backward(Level level, const Array& grad_out, const Array& x, const Array& weight, const Array& bias,
                          const Array& mean, const Array& variance, const Array& grad_x, const Array& grad_weight,
                          const Array& grad_bias, double eps, bool relu) {
-  constexpr const char* op = "batch_norm_backward";
   if (relu || !is_norm(x, {&grad_out, &grad_x}, {&weight, &bias, &mean, &variance, &grad_weight, &grad_bias}))
     return false;
   if (!is_chosen(level, Kernel::batch_norm_backward, ShapeClass::any, x.size())) return false;
   const Threads threads;
-  const auto recipe = find_norm(op, Kernel::batch_norm_backward, x, eps);
+  const auto recipe = find_norm(Kernel::batch_norm_backward, x, eps);
   if (!recipe->primitive) return false;
   const Input rows(level, x), gradients(level, grad_out), weights(level, weight, kParameter);
   const Input means(level, mean, kParameter), variances(level, variance, kParameter);
   const Output result(grad_x), weight_grads(grad_weight, kParameter), bias_grads(grad_bias, kParameter);
-  recipe->primitive->run(op, {{DNNL_ARG_SRC, rows.data()},
-                              {DNNL_ARG_DIFF_DST, gradients.data()},
-                              {DNNL_ARG_SCALE, weights.data()},
-                              {DNNL_ARG_MEAN, means.data()},
-                              {DNNL_ARG_VARIANCE, variances.data()},
-                              {DNNL_ARG_DIFF_SRC, result.data()},
-                              {DNNL_ARG_DIFF_SCALE, weight_grads.data()},
-                              {DNNL_ARG_DIFF_SHIFT, bias_grads.data()}});
+  recipe->primitive->run({{DNNL_ARG_SRC, rows.data()},
+                          {DNNL_ARG_DIFF_DST, gradients.data()},
+                          {DNNL_ARG_SCALE, weights.data()},
+                          {DNNL_ARG_MEAN, means.data()},
+                          {DNNL_ARG_VARIANCE, variances.data()},
+                          {DNNL_ARG_DIFF_SRC, result.data()},
+                          {DNNL_ARG_DIFF_SCALE, weight_grads.data()},
+                          {DNNL_ARG_DIFF_SHIFT, bias_grads.data()}});
   for (const Output* written : {&result, &weight_grads, &bias_grads}) written->finish(level);
   return true;
 }

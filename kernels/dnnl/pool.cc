@@ -19,27 +19,27 @@ struct Pooling {
       : dtype(image.dtype), n(image.shape[0]), height(image.shape[1]), width(image.shape[2]), channels(image.shape[3]),
         out_height(out.shape[1]), out_width(out.shape[2]), kernel(kernel), stride(stride), padding(padding) {}
 
-  std::shared_ptr<const Recipe> recipe(const char* op, Kernel which) const {
+  std::shared_ptr<const Recipe> recipe(Kernel which) const {
     const Key key{static_cast<int64_t>(which), static_cast<int64_t>(dtype), n, height, width, channels, kernel, stride,
                   padding};
     return find_recipe(key, [&](Recipe& made) {
-      PrimitiveDesc desc = primitive(op, which);
-      if (desc && is_fast(desc)) made.primitive.emplace(op, std::move(desc));
+      PrimitiveDesc desc = primitive(which);
+      if (is_fast(desc)) made.primitive.emplace(std::move(desc));
     });
   }
 
-  PrimitiveDesc primitive(const char* op, Kernel which) const {
+  PrimitiveDesc primitive(Kernel which) const {
     const Library& onednn = *library();
     const Layout x = image_layout(dtype, n, height, width, channels);
     const Layout y = image_layout(dtype, n, out_height, out_width, channels);
     const dnnl_dims_t strides{stride, stride}, kernels{kernel, kernel}, dilation{0, 0}, paddings{padding, padding};
-    PrimitiveDesc forward = describe(op, [&](dnnl_primitive_desc_t* desc) {
+    PrimitiveDesc forward = describe([&](dnnl_primitive_desc_t* desc) {
       return onednn.pooling_forward_primitive_desc_create(desc, onednn.engine, dnnl_forward_training,
                                                           dnnl_pooling_avg_include_padding, x.get(), y.get(), strides,
                                                           kernels, dilation, paddings, paddings, onednn.attributes);
     });
-    if (which == Kernel::avg_pool2d || !forward) return forward;
-    return describe(op, [&](dnnl_primitive_desc_t* desc) {
+    if (which == Kernel::avg_pool2d) return forward;
+    return describe([&](dnnl_primitive_desc_t* desc) {
       return onednn.pooling_backward_primitive_desc_create(desc, onednn.engine, dnnl_pooling_avg_include_padding,
                                                            x.get(), y.get(), strides, kernels, dilation, paddings,
                                                            paddings, forward.get(), onednn.attributes);
@@ -52,7 +52,7 @@ bool is_pooling(const Array& image, const Array& out, int64_t kernel, int64_t st
   if (image.ndim != 4 || out.ndim != 4 || image.dtype != out.dtype || !is_supported(image) || !is_supported(out))
     return false;
   if (image.shape[0] != out.shape[0] || image.shape[3] != out.shape[3]) return false;
-  if (kernel < 1 || stride < 1 || padding < 0 || padding > kernel / 2) return false;
+  if (kernel < 1 || kernel > INT32_MAX || stride < 1 || padding < 0 || padding > kernel / 2) return false;
   for (int axis = 1; axis <= 2; ++axis) {
     const int64_t padded = image.shape[axis] + 2 * padding;
     if (kernel > padded || stride > padded || out.shape[axis] != (padded - kernel) / stride + 1) return false;
@@ -63,31 +63,29 @@ bool is_pooling(const Array& image, const Array& out, int64_t kernel, int64_t st
 }  // namespace
 
 bool avg_pool2d(Level level, const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
-  constexpr const char* op = "avg_pool2d";
   if (!is_pooling(x, out, kernel, stride, padding)) return false;
   if (!is_chosen(level, Kernel::avg_pool2d, ShapeClass::any, x.size())) return false;
   const Threads threads;
-  const auto recipe = Pooling(x, out, kernel, stride, padding).recipe(op, Kernel::avg_pool2d);
+  const auto recipe = Pooling(x, out, kernel, stride, padding).recipe(Kernel::avg_pool2d);
   if (!recipe->primitive) return false;
   const Input images(level, x);
   const Output result(out);
-  recipe->primitive->run(op, {{DNNL_ARG_SRC, images.data()}, {DNNL_ARG_DST, result.data()}});
+  recipe->primitive->run({{DNNL_ARG_SRC, images.data()}, {DNNL_ARG_DST, result.data()}});
   result.finish(level);
   return true;
 }
 
 bool avg_pool2d_backward(Level level, const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride,
                          int64_t padding) {
-  constexpr const char* op = "avg_pool2d_backward";
   if (grad_x.dtype != DType::float32) return false;  // sums of halves would be rounded at each step
   if (!is_pooling(grad_x, grad_out, kernel, stride, padding)) return false;
   if (!is_chosen(level, Kernel::avg_pool2d_backward, ShapeClass::any, grad_x.size())) return false;
   const Threads threads;
-  const auto recipe = Pooling(grad_x, grad_out, kernel, stride, padding).recipe(op, Kernel::avg_pool2d_backward);
+  const auto recipe = Pooling(grad_x, grad_out, kernel, stride, padding).recipe(Kernel::avg_pool2d_backward);
   if (!recipe->primitive) return false;
   const Input gradients(level, grad_out);
   const Output result(grad_x);
-  recipe->primitive->run(op, {{DNNL_ARG_DIFF_DST, gradients.data()}, {DNNL_ARG_DIFF_SRC, result.data()}});
+  recipe->primitive->run({{DNNL_ARG_DIFF_DST, gradients.data()}, {DNNL_ARG_DIFF_SRC, result.data()}});
   result.finish(level);
   return true;
 }

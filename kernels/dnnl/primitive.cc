@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "kernels/common/buffer.h"
-#include "kernels/common/error.h"
 #include "kernels/common/parallel.h"
 
 namespace needle::dnnl {
@@ -19,16 +18,6 @@ dnnl_data_type_t data_type(DType dtype) {
   }
 }
 
-const char* text(dnnl_status_t status) {
-  switch (status) {
-    case dnnl_out_of_memory: return "out of memory";
-    case dnnl_invalid_arguments: return "invalid arguments";
-    case dnnl_unimplemented: return "unimplemented";
-    case dnnl_runtime_error: return "runtime error";
-    default: return "failure";
-  }
-}
-
 // The memory objects of one run.
 struct DestroyMemory {
   void operator()(dnnl_memory_t memory) const { library()->memory_destroy(memory); }
@@ -38,9 +27,7 @@ using Memory = std::unique_ptr<std::remove_pointer_t<dnnl_memory_t>, DestroyMemo
 // Each thread of the program has a stream, for a stream is not for two threads at once.
 class Stream {
  public:
-  explicit Stream(const char* op) {
-    check(op, "stream_create", library()->stream_create(&stream_, library()->engine, dnnl_stream_default_flags));
-  }
+  Stream() { check(library()->stream_create(&stream_, library()->engine, dnnl_stream_default_flags)); }
   ~Stream() { library()->stream_destroy(stream_); }
   Stream(const Stream&) = delete;
   operator dnnl_stream_t() const { return stream_; }
@@ -51,24 +38,20 @@ class Stream {
 
 }  // namespace
 
-void check(const char* op, const char* call, dnnl_status_t status) {
-  if (status == dnnl_success) return;
-  if (status == dnnl_out_of_memory) throw OutOfMemoryError(message(op, ": out of memory in oneDNN's ", call));
-  throw std::runtime_error(message(op, ": oneDNN's ", call, " failed: ", text(status), " (", int{status}, ")"));
+void check(dnnl_status_t status) {
+  if (status != dnnl_success) throw Refused();
 }
 
 Layout strided_layout(DType dtype, std::initializer_list<int64_t> extents, std::initializer_list<int64_t> strides) {
   dnnl_memory_desc_t layout;
-  check("oneDNN", "memory_desc_create_with_strides",
-        library()->memory_desc_create_with_strides(&layout, static_cast<int>(extents.size()), extents.begin(),
+  check(library()->memory_desc_create_with_strides(&layout, static_cast<int>(extents.size()), extents.begin(),
                                                    data_type(dtype), strides.begin()));
   return Layout(layout);
 }
 
 Layout any_layout(DType dtype, std::initializer_list<int64_t> extents) {
   dnnl_memory_desc_t layout;
-  check("oneDNN", "memory_desc_create_with_tag",
-        library()->memory_desc_create_with_tag(&layout, static_cast<int>(extents.size()), extents.begin(),
+  check(library()->memory_desc_create_with_tag(&layout, static_cast<int>(extents.size()), extents.begin(),
                                                data_type(dtype), dnnl_format_tag_any));
   return Layout(layout);
 }
@@ -78,11 +61,9 @@ Layout image_layout(DType dtype, int64_t n, int64_t height, int64_t width, int64
                         {height * width * channels, 1, width * channels, channels});
 }
 
-PrimitiveDesc describe(const char* op, const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create) {
+PrimitiveDesc describe(const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create) {
   dnnl_primitive_desc_t desc = nullptr;
-  const dnnl_status_t status = create(&desc);
-  if (status == dnnl_unimplemented) return nullptr;
-  check(op, "primitive_desc_create", status);
+  check(create(&desc));
   return PrimitiveDesc(desc);
 }
 
@@ -92,9 +73,9 @@ bool is_fast(const PrimitiveDesc& desc) {
   return !std::strstr(implementation, "ref");  // "ref:any", "gemm:ref"
 }
 
-Primitive::Primitive(const char* op, PrimitiveDesc desc) : desc_(std::move(desc)) {
+Primitive::Primitive(PrimitiveDesc desc) : desc_(std::move(desc)) {
   dnnl_primitive_t primitive;
-  check(op, "primitive_create", library()->primitive_create(&primitive, desc_.get()));
+  check(library()->primitive_create(&primitive, desc_.get()));
   primitive_.reset(primitive);
 }
 
@@ -106,9 +87,9 @@ int64_t Primitive::nbytes(int argument) const {
   return static_cast<int64_t>(library()->memory_desc_get_size(layout(argument)));
 }
 
-void Primitive::run(const char* op, std::initializer_list<Argument> arguments) const {
+void Primitive::run(std::initializer_list<Argument> arguments) const {
   constexpr int kMaxArguments = 12;
-  thread_local const Stream stream(op);
+  thread_local const Stream stream;
   const Buffer scratch(nbytes(DNNL_ARG_SCRATCHPAD));
   Memory memories[kMaxArguments];
   dnnl_exec_arg_t list[kMaxArguments];
@@ -116,7 +97,7 @@ void Primitive::run(const char* op, std::initializer_list<Argument> arguments) c
   int64_t bytes = 0;
   const auto add = [&](int number, void* data) {
     dnnl_memory_t memory;
-    check(op, "memory_create", library()->memory_create(&memory, layout(number), library()->engine, data));
+    check(library()->memory_create(&memory, layout(number), library()->engine, data));
     memories[count].reset(memory);
     list[count++] = {number, memory};
     bytes += nbytes(number);
@@ -125,18 +106,16 @@ void Primitive::run(const char* op, std::initializer_list<Argument> arguments) c
     if (argument.data) add(argument.number, argument.data);
   add(DNNL_ARG_SCRATCHPAD, scratch.data());
   if (bytes > kWorkPerThread) prepare_team();  // small work wakes nobody
-  check(op, "primitive_execute", library()->primitive_execute(primitive_.get(), stream, count, list));
-  check(op, "stream_wait", library()->stream_wait(stream));
+  check(library()->primitive_execute(primitive_.get(), stream, count, list));
+  check(library()->stream_wait(stream));
 }
 
-std::optional<Primitive> make_reorder(const char* op, const_dnnl_memory_desc_t from, const_dnnl_memory_desc_t to) {
+std::optional<Primitive> make_reorder(const_dnnl_memory_desc_t from, const_dnnl_memory_desc_t to) {
   if (library()->memory_desc_equal(from, to)) return std::nullopt;
-  PrimitiveDesc desc = describe(op, [&](dnnl_primitive_desc_t* made) {
+  return Primitive(describe([&](dnnl_primitive_desc_t* made) {
     return library()->reorder_primitive_desc_create(made, from, library()->engine, to, library()->engine,
                                                     library()->attributes);
-  });
-  if (!desc) check(op, "reorder_primitive_desc_create", dnnl_unimplemented);
-  return Primitive(op, std::move(desc));
+  }));
 }
 
 }  // namespace needle::dnnl

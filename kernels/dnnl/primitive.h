@@ -13,8 +13,12 @@
 
 namespace needle::dnnl {
 
-// Throws what a status that is not success stands for: `call` is the function of oneDNN, `op` our kernel.
-void check(const char* op, const char* call, dnnl_status_t status);
+// oneDNN does not do what it was asked for. It is no error: our kernel does the call instead, as if nothing had been
+// written.
+struct Refused {};
+
+// Throws Refused unless the status is success.
+void check(dnnl_status_t status);
 
 // Where the numbers of an operand lie.
 struct DestroyLayout {
@@ -28,14 +32,14 @@ Layout any_layout(DType dtype, std::initializer_list<int64_t> extents);
 // Images (N, H, W, C), row-major. oneDNN's order of the axes is N, C, H, W.
 Layout image_layout(DType dtype, int64_t n, int64_t height, int64_t width, int64_t channels);
 
-// A primitive that is described but not compiled yet; null where oneDNN has none for the call.
+// A primitive that is described but not compiled yet.
 struct DestroyPrimitiveDesc {
   void operator()(dnnl_primitive_desc_t desc) const { library()->primitive_desc_destroy(desc); }
 };
 using PrimitiveDesc = std::unique_ptr<std::remove_pointer_t<dnnl_primitive_desc_t>, DestroyPrimitiveDesc>;
 
-// What create(&desc), one of oneDNN's ..._primitive_desc_create, makes; null where it is not implemented.
-PrimitiveDesc describe(const char* op, const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create);
+// What create(&desc), one of oneDNN's ..._primitive_desc_create, makes. Throws Refused.
+PrimitiveDesc describe(const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create);
 
 // Whether oneDNN would run more than the plain loops that it is itself tested against.
 bool is_fast(const PrimitiveDesc& desc);
@@ -48,15 +52,16 @@ struct Argument {
 
 class Primitive {
  public:
-  Primitive(const char* op, PrimitiveDesc desc);
+  // Throws Refused.
+  explicit Primitive(PrimitiveDesc desc);
 
   // Where it wants the numbers of an operand.
   const_dnnl_memory_desc_t layout(int argument) const;
   int64_t nbytes(int argument) const;
 
   // Leaves out arguments whose data is null. Scratch memory comes from the pool. Any number of threads may run one
-  // primitive at once.
-  void run(const char* op, std::initializer_list<Argument> arguments) const;
+  // primitive at once. Throws Refused.
+  void run(std::initializer_list<Argument> arguments) const;
 
  private:
   struct Destroy {
@@ -66,7 +71,7 @@ class Primitive {
   std::unique_ptr<std::remove_pointer_t<dnnl_primitive_t>, Destroy> primitive_;
 };
 
-// Copies numbers from one layout to another; nothing where the two are the same.
-std::optional<Primitive> make_reorder(const char* op, const_dnnl_memory_desc_t from, const_dnnl_memory_desc_t to);
+// Copies numbers from one layout to another; nothing where the two are the same. Throws Refused.
+std::optional<Primitive> make_reorder(const_dnnl_memory_desc_t from, const_dnnl_memory_desc_t to);
 
 }  // namespace needle::dnnl

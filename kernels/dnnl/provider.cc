@@ -5,6 +5,7 @@
 #include "kernels/common/cpu_features.h"
 #include "kernels/dnnl/kernels.h"
 #include "kernels/dnnl/library.h"
+#include "kernels/dnnl/primitive.h"
 
 namespace needle::dnnl {
 namespace {
@@ -31,9 +32,19 @@ constexpr Choice kChoices[] = {
 #undef NEEDLE_CHOICE
 };
 
+// Whether oneDNN did the call.
+template <Level level, auto onednn, class... Parameters>
+bool is_done(Parameters... parameters) {
+  try {
+    return provider() != Provider::native && onednn(level, parameters...);
+  } catch (const Refused&) {
+    return false;
+  }
+}
+
 template <Level level, Kernel kernel, auto ours, auto onednn, class... Parameters>
 void run(Parameters... parameters) {
-  if (provider() != Provider::native && onednn(level, parameters...))
+  if (is_done<level, onednn, Parameters...>(parameters...))
     calls[static_cast<int>(kernel)].fetch_add(1, std::memory_order_relaxed);
   else
     (cpu::kernels(level).*ours)(parameters...);

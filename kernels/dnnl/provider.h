@@ -29,7 +29,8 @@ void set_provider(Provider provider);
 Provider provider();
 
 // The kernel table of a level, with oneDNN's kernels where they are chosen. What oneDNN cannot do, ours does: other
-// dtypes and sizes, and calls that are wrong, which our kernels refuse with an error that says why.
+// dtypes and sizes, what the library refuses for whatever reason, and calls that are wrong, which our kernels refuse
+// with an error that says why.
 const Kernels& kernels(Level level);
 
 enum class Kernel {

@@ -62,7 +62,11 @@ std::shared_ptr<const Recipe> find_recipe(const Key& key, const std::function<vo
   with_threads.numbers[Key::kMaxNumbers - 1] = omp_get_max_threads();
   if (auto kept = Cache::instance().find(with_threads)) return kept;
   auto made = std::make_shared<Recipe>();
-  make(*made);
+  try {
+    make(*made);
+  } catch (const Refused&) {  // which it would do again
+    *made = Recipe();
+  }
   Cache::instance().keep(with_threads, made);
   return made;
 }

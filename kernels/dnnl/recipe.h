@@ -30,8 +30,8 @@ struct Key {
   bool operator<(const Key& other) const;  // any order
 };
 
-// The recipe kept for the key and the present number of threads; else the one that `make` completes, kept from now on
-// in place of the one that was not used for longest.
+// The recipe kept for the key and the present number of threads; else the one that `make` completes, or an empty one if
+// it throws Refused, kept from now on in place of the one that was not used for longest.
 std::shared_ptr<const Recipe> find_recipe(const Key& key, const std::function<void(Recipe&)>& make);
 
 inline constexpr int64_t kMaxRecipes = 512;

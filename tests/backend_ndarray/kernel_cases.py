@@ -164,6 +164,13 @@ class Draw:
     def input(self, shape: tuple[int, ...], dtype: DType, specials: bool = False) -> Operand:
         return self.layout(shape, dtype, self.numbers(shape, dtype, specials))
 
+    def repeated(self, shape: tuple[int, ...], dtype: DType, repeats: list[bool]) -> Operand:
+        """An operand that has one element along some axes and repeats it there: their strides are 0."""
+        base = self.numbers(tuple(1 if repeat else extent for extent, repeat in zip(shape, repeats)), dtype)
+        steps = (stride // base.itemsize for stride in base.strides)
+        strides = tuple(0 if repeat else step for step, repeat in zip(steps, repeats))
+        return Operand(base.reshape(-1), dtype, shape, strides, 0, written=False)
+
     def state(self, shape: tuple[int, ...], dtype: DType, positive: bool = False) -> Operand:
         """An operand that is read and written."""
         operand = self.layout(shape, dtype)
@@ -253,6 +260,8 @@ def matmul(draw: Draw, dtype: DType) -> Case:
     batch = draw.shape(max_dims=2)
     m, k, n = (draw.integer(0, 9, name) if draw.boolean("small") else draw.integer(0, 70, name) for name in "mkn")
     inputs = [draw.input((*batch, m, k), dtype, specials=True), draw.input((*batch, k, n), dtype, specials=True)]
+    if draw.integer(0, 4, "one matrix") == 0:  # for all of the batch, on either side
+        inputs = [draw.repeated(a.shape, dtype, [True] * len(batch) + [False, False]) for a in inputs]
     return Case([*inputs, draw.layout((*batch, m, n), dtype)], exact=dtype.kind != "floating", scale=16 + 40 * k)
 
 
@@ -271,7 +280,12 @@ def _images(draw: Draw, kernel: int) -> tuple[int, int, int, int]:
 def _convolution(draw: Draw):
     kernel_h, kernel_w = draw.integer(1, 4, "kernel height"), draw.integer(1, 4, "kernel width")
     stride, padding = draw.integer(1, 3, "stride"), draw.integer(0, 2, "padding")
-    x_shape = _images(draw, max(kernel_h, kernel_w))
+    smallest = max(kernel_h, kernel_w)
+    if draw.integer(0, 4, "degenerate") == 0:  # taps and windows that meet padding alone, pixels that no window meets
+        kernel_h, smallest = kernel_h + draw.integer(0, 4, "more kernel height"), 1
+        stride, padding = stride + draw.integer(0, 9, "more stride"), max(kernel_h, kernel_w) - 1
+        padding += draw.integer(0, 2, "more padding")
+    x_shape = _images(draw, smallest)
     filters = draw.integer(1, 20, "filters")
     weight_shape = (kernel_h, kernel_w, x_shape[3], filters)
     rows = (x_shape[1] + 2 * padding - kernel_h) // stride + 1

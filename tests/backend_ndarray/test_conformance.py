@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from needle.backend_ndarray import cpu, cpu_numpy, cuda
+from needle.backend_ndarray.dtype import bfloat16, float16, float32
 from needle.backend_ndarray.kernel_table import KERNELS
 from tests.devices import CUDA_ALONE
 from tests.backend_ndarray.kernel_cases import CASES, Case, Draw, Number, Operand
+from tests.backend_ndarray.provider_cases import Choice, case_at, choices
 from tests.targets import on_every_target
 
 
@@ -84,6 +88,51 @@ def test_kernel_agrees_with_the_reference(kernel, dtype, data):
     for target, device in on_every_target():
         for operand, a, e in zip(case.arrays(), case.run(kernel, device), expected):
             assert_agrees(operand, a, e, case, target)
+
+
+def onednn_dtypes() -> list:
+    """Those that the processor has instructions for: of others oneDNN has nothing that is fast."""
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    half_types = {"avx512_bf16": bfloat16, "avx512_fp16": float16}
+    return [float32, *(dtype for flag, dtype in half_types.items() if flag in flags)]
+
+
+# Lines of the table for this level, with the dtypes that they speak of.
+CHOSEN = [
+    (choice, dtype)
+    for choice in choices() if not CUDA_ALONE and choice.level == cpu().kernels.level()
+    for dtype in onednn_dtypes() if choice.shape_class != "bfloat16" or dtype is bfloat16
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("choice, dtype", CHOSEN, ids=str)
+def test_onednn_agrees_with_the_reference_where_it_is_chosen(choice: Choice, dtype):
+    kernels, device, taken = cpu().kernels, cpu(), []
+
+    @settings(
+        max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink)
+    )
+    @given(data=st.data())
+    def agrees(data):
+        case = case_at(Draw(data, st), choice, dtype)
+        expected = case.run(choice.kernel, cpu_numpy())
+        for provider in ("auto", "onednn"):
+            kernels.set_provider(provider)
+            before = kernels.onednn_calls()[choice.kernel]
+            actual = case.run(choice.kernel, device)
+            if provider == "auto":
+                taken.append(kernels.onednn_calls()[choice.kernel] - before)
+            for operand, a, e in zip(case.arrays(), actual, expected):
+                assert_agrees(operand, a, e, case, f"{choice}, {provider}")
+
+    provider = kernels.provider()
+    try:
+        agrees()
+    finally:
+        kernels.set_provider(provider)
+    print(f"{choice} {dtype}: oneDNN did {sum(taken)} of {len(taken)} calls")
+    if dtype is float32 or choice.shape_class == "bfloat16":
+        assert sum(taken) >= 3
 
 
 def assert_agrees(operand: Operand, actual: np.ndarray, expected: np.ndarray, case: Case, target: str) -> None:

@@ -261,10 +261,118 @@ TEST(nothing_is_not_its_business) {
   EXPECT_EQ(dnnl::num_calls(Kernel::matmul), before);
 }
 
-TEST(statuses_become_errors) {
-  EXPECT_THROW(OutOfMemoryError, "conv2d: out of memory in oneDNN's primitive_create",
-               dnnl::check("conv2d", "primitive_create", dnnl_out_of_memory));
-  EXPECT_THROW(std::runtime_error, "matmul: oneDNN's primitive_execute failed: runtime error",
-               dnnl::check("matmul", "primitive_execute", dnnl_runtime_error));
-  dnnl::check("matmul", "primitive_execute", dnnl_success);
+namespace {
+
+// Has a function of the library fail while it lives.
+template <class Function>
+class Failing {
+ public:
+  Failing(Function dnnl::Library::*function, Function failing)
+      : place_(const_cast<dnnl::Library*>(dnnl::library())->*function), original_(place_) {
+    place_ = failing;
+  }
+  ~Failing() { place_ = original_; }
+
+ private:
+  Function& place_;
+  const Function original_;
+};
+template <class Function>
+Failing(Function dnnl::Library::*, Function) -> Failing<Function>;
+
+void expect_ours(const std::string& what) {
+  const From onednn(Provider::onednn);
+  for (const Call& call : all_calls()) {
+    const int64_t before = dnnl::num_calls(call.kernel);
+    if (results_of(either(), call) != results_of(ours(), call)) EXPECT_EQ("another result", what);
+    EXPECT_EQ(dnnl::num_calls(call.kernel), before);
+  }
+}
+
+}  // namespace
+
+TEST(what_it_refuses_is_ours) {
+  const int threads = num_threads();
+  int number = 20;  // of threads: one for which no primitive was made before
+  for (dnnl_status_t status : {dnnl_unimplemented, dnnl_invalid_arguments, dnnl_out_of_memory}) {
+    set_num_threads(number++);
+    static dnnl_status_t refusal;
+    refusal = status;
+    {
+      const Failing refuses(&dnnl::Library::primitive_create,
+                            +[](dnnl_primitive_t*, const_dnnl_primitive_desc_t) { return refusal; });
+      expect_ours("primitive_create");
+    }
+    expect_ours("primitive_create, remembered");
+  }
+  set_num_threads(number++);
+  {
+    const Failing refuses(
+        &dnnl::Library::memory_desc_create_with_strides,
+        +[](dnnl_memory_desc_t*, int, const int64_t*, dnnl_data_type_t, const int64_t*) {
+          return dnnl_invalid_arguments;
+        });
+    expect_ours("memory_desc_create_with_strides");
+  }
+  set_num_threads(number++);
+  {
+    const Failing refuses(
+        &dnnl::Library::primitive_execute,
+        +[](const_dnnl_primitive_t, dnnl_stream_t, int, const dnnl_exec_arg_t*) { return dnnl_runtime_error; });
+    expect_ours("primitive_execute");
+  }
+  set_num_threads(threads);
+}
+
+TEST(matrices_that_repeat_or_overlap) {
+  const From onednn(Provider::onednn);
+  const auto matrices = [](const Array& a, int64_t step) {  // three of (40, 40), `step` elements apart
+    return Array(a.buffer, a.dtype, 3, {3, 40, 40}, {step, 40, 1}, 0);
+  };
+  for (int64_t left : {0, 40, 1600})
+    for (int64_t right : {0, 40, 1600}) {
+      const Array a = compact(DType::float32, {3, 40, 40}), b = compact(DType::float32, {3, 40, 40});
+      const Array met = compact(DType::float32, {3, 40, 40}), expected = compact(DType::float32, {3, 40, 40});
+      Random(1).fill(a);
+      Random(2).fill(b);
+      either().matmul(matrices(a, left), matrices(b, right), met);
+      ours().matmul(matrices(a, left), matrices(b, right), expected);
+      EXPECT_NEAR("batch strides " + std::to_string(left) + ", " + std::to_string(right), values(met),
+                  values(expected), 1e-4, 1e-4);
+    }
+}
+
+// Taps that meet nothing but padding, and pixels in no window, have gradients of zero all the same.
+TEST(taps_and_pixels_that_meet_nothing) {
+  const From onednn(Provider::onednn);
+  struct Case {
+    int64_t extent, kernel, stride, padding;
+  };
+  for (const Case& c : {Case{2, 7, 1, 3}, {1, 3, 1, 1}, {1, 5, 3, 2}, {2, 3, 4, 2}, {7, 2, 3, 0}, {8, 3, 2, 0},
+                        {5, 1, 2, 0}, {3, 9, 1, 8}, {4, 3, 1, 1}})
+    for (DType dtype : kFloatingDTypes) {
+      const int64_t windows = (c.extent + 2 * c.padding - c.kernel) / c.stride + 1;
+      const Array x = compact(dtype, {8, c.extent, c.extent, 16}), out = compact(dtype, {8, windows, windows, 32});
+      const Array weight = compact(dtype, {c.kernel, c.kernel, 16, 32});
+      const auto results = [&](const Kernels& kernels) {
+        const Array grad_x = compact(dtype, {8, c.extent, c.extent, 16}), y = compact(dtype, {8, windows, windows, 32});
+        const Array grad_weight = compact(dtype, {c.kernel, c.kernel, 16, 32});
+        for (const Array& a : {grad_x, y, grad_weight})
+          fill(a, [] { return std::numeric_limits<double>::quiet_NaN(); });
+        kernels.conv2d(x, weight, y, c.stride, c.padding);
+        kernels.conv2d_backward_data(out, weight, grad_x, c.stride, c.padding);
+        kernels.conv2d_backward_weight(x, out, grad_weight, c.stride, c.padding);
+        std::vector<double> all;
+        for (const Array& a : {grad_x, y, grad_weight})
+          for (double value : values(a)) all.push_back(value);
+        return all;
+      };
+      Random random(1);
+      for (const Array& a : {x, out, weight}) random.fill(a);
+      const std::vector<double> expected = results(ours());
+      const double tolerance = 4 * epsilon(dtype) + 1e3 * epsilon(DType::float32);
+      std::ostringstream what;
+      what << name(dtype) << " extent " << c.extent << " kernel " << c.kernel << " stride " << c.stride;
+      EXPECT_NEAR(what.str(), results(either()), expected, tolerance, tolerance * largest(expected));
+    }
 }
