@@ -12,9 +12,10 @@ namespace {
 struct Taps {
   int64_t begin, end;
 
-  Taps(int64_t kernel, int64_t windows, int64_t stride, int64_t padding, int64_t extent) : begin(0), end(kernel) {
-    while (begin < end && (windows - 1) * stride - padding + begin < 0) ++begin;
-    while (begin < end && end - 1 - padding >= extent) --end;
+  Taps(int64_t kernel, int64_t windows, int64_t stride, int64_t padding, int64_t extent)
+      : begin(padding - (windows - 1) * stride), end(extent + padding) {
+    begin = begin < 0 ? 0 : begin < kernel ? begin : kernel;
+    end = end > kernel ? kernel : end > begin ? end : begin;
   }
   int64_t count() const { return end - begin; }
 };
@@ -22,16 +23,16 @@ struct Taps {
 // `image` is the operand or gradient with C_in channels, `out` the one with C_out.
 inline void check_convolution(const char* op, NamedArray image, NamedArray weight, NamedArray out, int64_t stride,
                               int64_t padding) {
-  constexpr int64_t kMaxPadding = int64_t{1} << 31;
+  constexpr int64_t kMost = int64_t{1} << 31;  // what is added to and multiplied with extents
   check_floating(op, image);
   check_same_dtype(op, image, weight);
   check_same_dtype(op, image, out);
   check_ndim(op, image, 4);
   check_ndim(op, weight, 4);
   check_ndim(op, out, 4);
-  if (stride < 1 || padding < 0 || padding > kMaxPadding)
-    throw_shape_error("%s: stride %ld and padding %ld, expected a stride of 1 or more and a padding from 0 to %ld", op,
-                      stride, padding, kMaxPadding);
+  if (stride < 1 || stride > kMost || padding < 0 || padding > kMost)
+    throw_shape_error("%s: stride %ld and padding %ld, expected a stride from 1 and a padding from 0 to %ld", op,
+                      stride, padding, kMost);
   const ShapeText image_shape(image.array), weight_shape(weight.array), out_shape(out.array);
   const Dims &x = image.array.shape, &w = weight.array.shape;
   if (x[3] != w[2])
@@ -51,6 +52,9 @@ inline void check_convolution(const char* op, NamedArray image, NamedArray weigh
                       extents[0], extents[1], w[3]);
 }
 
+// The distance in memory of `count` pixels or taps that lie `stride` apart; one has none, and the product might overflow.
+inline int64_t step_of(int64_t stride, int64_t distance, int64_t count) { return count > 1 ? stride * distance : 0; }
+
 // grad_x[n, y, x, c] is the sum over taps and f of grad_out[n, i, j, f] * weight[h, w, c, f] where i * stride + h = y +
 // padding, and so for columns. The rows y with one remainder modulo stride, y = first + stride * y', meet only the taps
 // h = h0 + stride * t with h0 = (first + padding) mod stride, and then i = y' + (first + padding - h0) / stride - t.
@@ -64,8 +68,8 @@ struct BackwardPart {
     const int64_t h0 = (first + padding) % stride, all = h0 < kernel ? (kernel - h0 + stride - 1) / stride : 0;
     const int64_t all_lead = all - 1 - (first + padding - h0) / stride;
     const Taps used(all, pixels, 1, all_lead, windows);
-    tap = h0 + stride * (all - 1 - used.begin);
     taps = used.count();
+    tap = taps > 0 ? h0 + stride * (all - 1 - used.begin) : 0;
     lead = all_lead - used.begin;
   }
 };

@@ -26,7 +26,7 @@ struct Range {
 };
 
 // The `part`th of `parts` ranges that share out 0..count-1 evenly.
-static inline Range part_of(int64_t count, int part, int parts) {
+static inline Range part_of(int64_t count, int64_t part, int64_t parts) {
   const int64_t each = count / parts, rest = count % parts;
   const int64_t begin = each * part + (part < rest ? part : rest);
   return {begin, begin + each + (part < rest ? 1 : 0)};

@@ -7,13 +7,13 @@ PoolingGeometry::PoolingGeometry(const char* op, NamedArray x, NamedArray out, i
     : rows{x.array.shape[1], out.array.shape[1], kernel, stride, padding},
       columns{x.array.shape[2], out.array.shape[2], kernel, stride, padding},
       images(x.array.shape[0]), channels(x.array.shape[3]) {
-  constexpr int64_t kMaxKernel = int64_t{1} << 31;
+  constexpr int64_t kMost = int64_t{1} << 31;
   check_floating(op, x);
   check_same_dtype(op, x, out);
   check_ndim(op, x, 4);
   check_ndim(op, out, 4);
-  if (kernel < 1 || kernel > kMaxKernel || stride < 1)
-    throw_shape_error("%s: kernel %ld and stride %ld, expected both to be 1 or more", op, kernel, stride);
+  if (kernel < 1 || kernel > kMost || stride < 1 || stride > kMost)
+    throw_shape_error("%s: kernel %ld and stride %ld, expected both to be 1 to %ld", op, kernel, stride, kMost);
   if (padding < 0 || padding > kernel / 2)
     throw_shape_error("%s: padding %ld, expected 0 to %ld (half of the kernel, so that every window meets a pixel)",
                       op, padding, kernel / 2);

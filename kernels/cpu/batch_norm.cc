@@ -36,7 +36,8 @@ struct Tasks {
     blocks = (rows + length - 1) / length;
     count = tiles * blocks;
   }
-  Range task_rows(int64_t task) const { return part(task / tiles, length, rows); }
+  Range block_rows(int64_t block) const { return part(block, length, rows); }
+  Range task_rows(int64_t task) const { return block_rows(task / tiles); }
   Range task_channels(int64_t task) const { return part(task % tiles, tile, channels); }
 
  private:
@@ -97,7 +98,7 @@ void channel_statistics(const Plan& plan, const Array& x, double* mean, double* 
   }
   for (int64_t block = 1; block < tasks.blocks; ++block) {
     const double before = static_cast<double>(block * tasks.length);
-    const Range rows = tasks.task_rows(block * tasks.tiles);
+    const Range rows = tasks.block_rows(block);
     const double here = static_cast<double>(rows.end - rows.begin), share = here / (before + here);
     for (int64_t c = 0; c < tasks.channels; ++c) {
       const double delta = means[block * tasks.channels + c] - mean[c];

@@ -179,11 +179,12 @@ void conv2d_backward_data(const Array& grad_out, const Array& weight, const Arra
         const Windows<E> windows(grad_out, rows.pixels, columns.pixels, rows.taps, columns.taps, 1, rows.lead,
                                  columns.lead);
         const Weights<E> weights{weight.data<E>() + rows.tap * weight.strides[0] + columns.tap * weight.strides[1],
-                                 -stride * weight.strides[0], -stride * weight.strides[1], weight.strides[3],
+                                 -step_of(stride, weight.strides[0], rows.taps),
+                                 -step_of(stride, weight.strides[1], columns.taps), weight.strides[3],
                                  weight.strides[2], columns.taps, weight.shape[3]};
         const PixelResult<E> result{grad_x.data<E>() + y * grad_x.strides[1] + x * grad_x.strides[2], grad_x.strides[3],
-                                    grad_x.strides[0], stride * grad_x.strides[1], stride * grad_x.strides[2],
-                                    rows.pixels, columns.pixels};
+                                    grad_x.strides[0], step_of(stride, grad_x.strides[1], rows.pixels),
+                                    step_of(stride, grad_x.strides[2], columns.pixels), rows.pixels, columns.pixels};
         gemm<Compute<E>>(1, grad_x.shape[0] * rows.pixels * columns.pixels, grad_x.shape[3],
                          rows.taps * columns.taps * grad_out.shape[3], [&](int64_t) { return windows; },
                          [&](int64_t) { return weights; }, [&](int64_t) { return result; });
@@ -210,7 +211,7 @@ void conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& 
   dispatch_floating("conv2d_backward_weight", x.dtype, [&](auto zero) {
     using E = decltype(zero);
     using Sum = Compute<E>;
-    Buffer buffer(slices * features * out_channels * sizeof(Sum));
+    Buffer buffer(saturated_product(slices, features, out_channels, sizeof(Sum)));
     Sum* const partial = reinterpret_cast<Sum*>(buffer.data());  // (slices, C_out, features)
 
     const auto gradients = [&](int64_t index) {

@@ -46,13 +46,14 @@ void crop_typed(const Array& images, const Array& windows, const Array& values, 
       const Word* const value = &table[c * kByteValues];
       const uint8_t* const channel = image_data + picked[n] * images.strides[0] + c * images.strides[3];
       for (int64_t i = 0; i < height; ++i) {
-        const bool inside = rows.begin <= i && i < rows.end;
+        const bool inside = rows.begin <= i && i < rows.end && columns.begin < columns.end;
         const int64_t begin = inside ? columns.begin : width, end = inside ? columns.end : width;
-        const uint8_t* const from =
-            channel + (rows.first + i) * images.strides[1] + columns.first * images.strides[2];
+        const uint8_t* from = channel;
+        if (inside)  // a place outside need not be one that can be computed
+          from += (rows.first + i) * images.strides[1] + (columns.first + columns.step * begin) * images.strides[2];
         Word* const to = out_data + n * out.strides[0] + i * out.strides[1] + c * out.strides[3];
         for (int64_t j = 0; j < begin; ++j) to[j * out_step] = value[0];
-        for (int64_t j = begin; j < end; ++j) to[j * out_step] = value[from[j * step]];
+        for (int64_t j = begin; j < end; ++j) to[j * out_step] = value[from[(j - begin) * step]];
         for (int64_t j = end; j < width; ++j) to[j * out_step] = value[0];
       }
     }

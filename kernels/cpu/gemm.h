@@ -55,6 +55,7 @@
 #include "kernels/common/buffer.h"
 #include "kernels/common/dtype.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/sizes.h"
 #include "kernels/cpu/half.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
@@ -89,8 +90,6 @@ template <class T> using Vector = typename VectorOf<T>::type;
 
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // Integers are multiplied as unsigned numbers of the same bits, whose overflow is defined: it wraps. Bool sums up as
 // float32, which can round but never come back to zero: true is "not zero".
@@ -288,12 +287,12 @@ struct Blocking {
     if (!sums_in_c) columns = smaller(columns, larger(budget / larger(k, 1), kBlockColumns / 4));
     columns = round_up(smaller(n, columns), kTileColumns<T>);
     depth = sums_in_c ? larger(budget / columns / kBlockDepth, 1) * kBlockDepth : larger(k, 1);
-    packed_b = round_up(smaller(depth, k) * columns, kAlignment);
+    packed_b = round_up(saturated_product(smaller(depth, k), columns), kAlignment);
     packed_a = smaller(kBlockRows, round_up(m, kTileRows)) * kPanelStride<T>;
     block_c = sums_in_c ? 0 : smaller(kBlockRows, m) * columns;
   }
   int64_t per_thread() const { return round_up(packed_a + block_c, kAlignment); }
-  int64_t workspace(int threads) const { return packed_b + threads * per_thread(); }
+  int64_t workspace(int threads) const { return saturated_sum(packed_b, threads * per_thread()); }
 };
 
 // Rows k0 .. k1 - 1 and columns j0 .. j1 - 1 of B: for each K_C rows, panel after panel of N_R columns, row-major, with
@@ -428,8 +427,8 @@ void multiply_together(const Team& team, const Blocking<T>& blocking, T* workspa
       const Range tasks = team.share(row_blocks * strips);
       for (int64_t task = tasks.begin; task < tasks.end; ++task) {
         const int64_t block = task / strips, strip = task % strips;
-        const int64_t i0 = row_panels * block / row_blocks * kTileRows;
-        const int64_t i1 = smaller(row_panels * (block + 1) / row_blocks * kTileRows, m);
+        const Range of_panels = part_of(row_panels, block, row_blocks);
+        const int64_t i0 = of_panels.begin * kTileRows, i1 = smaller(of_panels.end * kTileRows, m);
         compute_block(a, piece, c, bias, relu && piece.k1 == k, i0, i1 - i0, panels * strip / strips,
                       panels * (strip + 1) / strips, scratch, blocking.packed_a);
       }
@@ -463,7 +462,7 @@ void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b
   const int64_t columns = strips ? ceil_div(panels, threads) * kTileColumns<T> : n;
   const Blocking<T> blocking(m, columns, k, std::is_same_v<Element, T>);
   const int64_t workspace = blocking.workspace(alone ? 1 : threads);
-  Buffer buffer((alone ? threads : 1) * workspace * sizeof(T));
+  Buffer buffer(saturated_product(alone ? threads : 1, workspace, sizeof(T)));
   T* const memory = reinterpret_cast<T*>(buffer.data());
   parallel_team(threads, [&](int rank, int size) {
     const Team team{rank, size};

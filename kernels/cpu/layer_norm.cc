@@ -35,7 +35,7 @@ void layer_norm_typed(const Array& x, const Array& weight, const Array& bias, co
   read_vector(weight, weights.data());
   read_vector(bias, biases.data());
   const int parts = parallel_parts(plan.size, 2 * plan.size * channels);
-  const Scratch<T> scratch(2 * parts * channels);
+  const Scratch<T> scratch(saturated_product(2, parts, channels));
   parallel_for(plan.size, parts, [&](int part, int64_t begin, int64_t end) {
     T* read_scratch = &scratch[2 * part * channels];
     T* write_scratch = read_scratch + channels;
@@ -78,7 +78,7 @@ void layer_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
   // Rows of scratch memory are not a power of two apart: a load right after a store to an address that differs by a
   // multiple of 4096 waits for it.
   const int64_t pitch = (channels / 64 + 1) * 64 + 48;
-  const Scratch<T> scratch(6 * parts * pitch);
+  const Scratch<T> scratch(saturated_product(6, parts, pitch));
   parallel_for(blocks, parts, [&](int part, int64_t begin, int64_t end) {
     T* x_hat = &scratch[6 * part * pitch];
     T *g = x_hat + pitch, *weight_sum = g + pitch, *bias_sum = weight_sum + pitch;

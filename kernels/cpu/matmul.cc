@@ -105,7 +105,8 @@ void matmul(const Array& a, const Array& b, const Array& out) {
                        [&](int64_t index) { return matrix(b, index); }, result);
 
     const int64_t length = m == 1 ? n : m, blocks = ceil_div(length, kVectorRows), items = batch * blocks;
-    parallel_for(items, parallel_parts(items, batch * length * k), [&](int, int64_t begin, int64_t end) {
+    const int parts = parallel_parts(items, saturated_product(batch, length, k));
+    parallel_for(items, parts, [&](int, int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; ++item) {
         const int64_t index = item / blocks, row = item % blocks * kVectorRows;
         const int64_t count = smaller(kVectorRows, length - row);

@@ -10,6 +10,7 @@
 #include "kernels/common/dispatch.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/pooling.h"
+#include "kernels/common/sizes.h"
 #include "kernels/cpu/fold.h"
 #include "kernels/cpu/half.h"
 #include "kernels/cpu/kernels.h"
@@ -119,7 +120,8 @@ template <class E, class Step, class Finish>
 void fold_windows(const Geometry& geometry, const Array& from, const Array& to, Range (Axis::*meets)(int64_t) const,
                   Compute<E> begin, const Step& step, const Finish& finish) {
   const int64_t height = to.shape[1], rows = to.shape[0] * height;
-  parallel_for(rows, parallel_parts(rows, to.size() * window_size(geometry)), [&](int, int64_t first, int64_t last) {
+  const int64_t work = saturated_product(to.size(), window_size(geometry));
+  parallel_for(rows, parallel_parts(rows, work), [&](int, int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
       const int64_t n = row / height, y = row % height;
       Window window{(geometry.rows.*meets)(y), {}};
@@ -194,7 +196,7 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
   const int64_t height = x.shape[1], width = x.shape[2], channels = geometry.channels, pixel_rows = x.shape[0] * height;
   if (height > int64_t{UINT32_MAX} / width)
     throw_shape_error("max_pool2d_backward: x %s, expected images of less than 2^32 pixels", ShapeText(x).text);
-  const int parts = parallel_parts(pixel_rows, x.size() * window_size(geometry));
+  const int parts = parallel_parts(pixel_rows, saturated_product(x.size(), window_size(geometry)));
   int64_t kept = 1;  // a power of two, for i % kept to be cheap
   while (kept < smaller((kernel - 1) / stride + 1, geometry.rows.windows)) kept *= 2;
   dispatch_floating("max_pool2d_backward", x.dtype, [&](auto zero) {
@@ -203,7 +205,7 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
     using Positions = Channels<Position<T>>;
     constexpr int64_t at_once = Channels<T>::kCount;
     const int64_t groups = (channels + at_once - 1) / at_once, row_size = geometry.columns.windows * groups;
-    const Buffer buffer(parts * kept * row_size * sizeof(Positions));
+    const Buffer buffer(saturated_product(parts, kept, row_size, sizeof(Positions)));
     parallel_for(pixel_rows, parts, [&](int part, int64_t begin, int64_t end) {
       Positions* const positions = reinterpret_cast<Positions*>(buffer.data()) + part * kept * row_size;
       int64_t found = 0;  // rows of windows of this image whose positions have been found or are not needed

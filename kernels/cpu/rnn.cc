@@ -57,7 +57,7 @@ class StepProduct {
  public:
   // Numbers of T that packing takes for `units` units in `threads` shares, and for each thread besides.
   static int64_t matrix_size(int64_t depth, int pieces, int64_t units, int threads) {
-    return depth * pieces * (units + threads * kTileColumns<T>);
+    return saturated_product(depth, pieces, units + threads * kTileColumns<T>);
   }
   static constexpr int64_t kRowsSize = kBlockRows * kPanelStride<T>;
 
@@ -108,7 +108,7 @@ void share_units(int64_t rows, int64_t units, int pieces, const StridedMatrix<T>
   const int threads = threads_worth(step_work, static_cast<int>(smaller(num_threads(), vectors)));
 
   const int64_t matrix_size = StepProduct<T>::matrix_size(depth, pieces, units, threads);
-  const Buffer buffer((matrix_size + threads * StepProduct<T>::kRowsSize) * static_cast<int64_t>(sizeof(T)));
+  const Buffer buffer(saturated_product(saturated_sum(matrix_size, threads * StepProduct<T>::kRowsSize), sizeof(T)));
   T* const memory = reinterpret_cast<T*>(buffer.data());
   parallel_team(threads, [&](int rank, int size) {
     const Team team{rank, size};

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "kernels/common/sizes.h"
 #include "kernels/cpu/loops.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
@@ -46,7 +47,7 @@ class RowAccess {
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(int64_t n) : buffer_(n * static_cast<int64_t>(sizeof(T))) {}
+  explicit Scratch(int64_t n) : buffer_(saturated_product(n, sizeof(T))) {}
   T* data() const { return reinterpret_cast<T*>(buffer_.data()); }
   T& operator[](int64_t i) const { return data()[i]; }
 

@@ -46,7 +46,7 @@ void for_each_row(const Array* const* arrays, int num_arrays, const Row& row) {
   const Plan plan(arrays, num_arrays, leading_axes(x));
   const RowAccess<T> read(x);
   const int parts = parallel_parts(plan.size, kCost * plan.size * classes);
-  const Scratch<T> scratch(2 * parts * classes);
+  const Scratch<T> scratch(saturated_product(2, parts, classes));
   parallel_for(plan.size, parts, [&](int part, int64_t begin, int64_t end) {
     T* values_scratch = &scratch[2 * part * classes];
     Cursor cursor(plan, begin);
@@ -116,7 +116,7 @@ void for_each_logits(const Array& logits, const Row& row) {
   const std::byte* first = first_byte(logits);
   const RowAccess<T> read(logits);
   const int parts = parallel_parts(rows, kCost * rows * classes);
-  const Scratch<T> scratch(2 * parts * classes);
+  const Scratch<T> scratch(saturated_product(2, parts, classes));
   parallel_for(rows, parts, [&](int part, int64_t begin, int64_t end) {
     T* values_scratch = &scratch[2 * part * classes];
     for (int64_t r = begin; r < end; ++r)

@@ -12,7 +12,8 @@ enum class Content { used, overwritten };
 class Compact {
  public:
   Compact(const Array& a, DType dtype, Content content = Content::used)
-      : original_(a), is_copy_(a.dtype != dtype || !a.is_compact()), used_(is_copy_ ? make(a, dtype) : a) {
+      : original_(a), is_copy_(a.dtype != dtype || !a.is_compact()),
+        used_(is_copy_ ? Array::compact(dtype, a.ndim, a.shape, *device().pool) : a) {
     if (is_copy_ && content == Content::used) copy(original_, used_);
   }
   explicit Compact(const Array& a, Content content = Content::used) : Compact(a, a.dtype, content) {}
@@ -26,16 +27,6 @@ class Compact {
   }
 
  private:
-  static Array make(const Array& a, DType dtype) {
-    Dims strides{};
-    int64_t size = 1;
-    for (int d = a.ndim - 1; d >= 0; --d) {
-      strides[d] = size;
-      size *= a.shape[d];
-    }
-    return {std::make_shared<Buffer>(size * itemsize(dtype), *device().pool), dtype, a.ndim, a.shape, strides, 0};
-  }
-
   const Array& original_;
   const bool is_copy_;
   const Array used_;

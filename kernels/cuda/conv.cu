@@ -69,7 +69,8 @@ ImageAxis channels(int64_t count, int64_t stride) { return {1, 1, count, 0, 0, s
 // The pixels of images, or of a part of them.
 ImageAxis pixels(const Array& images, int64_t height, int64_t width, int64_t step = 1) {
   const Dims& strides = images.strides;
-  return {images.shape[0], height, width, strides[0], step * strides[1], step * strides[2]};
+  return {images.shape[0], height, width, strides[0], step_of(step, strides[1], height),
+          step_of(step, strides[2], width)};
 }
 
 // Windows of `images`, of which (i, j) begins at pixel (i * step - top, j * step - left).
@@ -185,8 +186,8 @@ void conv2d_backward_data(const Array& grad_out, const Array& weight, const Arra
                                windows(grad_out, rows.pixels, columns.pixels, 1, rows.lead, columns.lead),
                                taps(grad_out, rows.taps, columns.taps), bounds(grad_out)),
                     operand<E>(weight.data<E>() + rows.tap * w[0] + columns.tap * w[1], channels(weight.shape[2], w[2]),
-                               ImageAxis(rows.taps, columns.taps, weight.shape[3], -stride * w[0], -stride * w[1],
-                                         w[3])),
+                               ImageAxis(rows.taps, columns.taps, weight.shape[3], -step_of(stride, w[0], rows.taps),
+                                         -step_of(stride, w[1], columns.taps), w[3])),
                     grad_x, grad_x.data<E>() + y * grad_x.strides[1] + x * grad_x.strides[2],
                     pixels(grad_x, rows.pixels, columns.pixels, stride), channels(grad_x.shape[3], grad_x.strides[3]));
       }

@@ -20,6 +20,7 @@
 // order: the result is the same every time.
 #pragma once
 
+#include "kernels/common/sizes.h"
 #include "kernels/cuda/elementwise.h"
 
 namespace needle::cuda {
@@ -269,7 +270,7 @@ void gemm(int64_t count, const Strides<3>& batch, const A& a, const B& b, const 
   };
   if (extents.slices == 1) return run(c);
   const int64_t size = count * extents.m * extents.n;
-  const Buffer partial(size * extents.slices * sizeof(Sum), *device().pool);
+  const Buffer partial(saturated_product(size, extents.slices, sizeof(Sum)), *device().pool);
   Sum* const partials = reinterpret_cast<Sum*>(partial.data());
   run(Result<Sum, PlainAxis>{partials, {extents.m, extents.n}, {extents.n, 1}, extents.n % 4 == 0});
   launch(add_slices_kernel<Sum, C>, blocks_for(size, kThreads), kThreads, extents, batch, partials, size, c);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/common/norm.h"
+#include "kernels/common/sizes.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/lanes.h"
 
@@ -100,7 +101,7 @@ __device__ Partial join_parts(const Partial* partials, int64_t channel, int64_t 
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(int64_t count) : buffer_(std::max<int64_t>(count, 1) * sizeof(T), *device().pool) {}
+  explicit Scratch(int64_t count) : buffer_(saturated_product(std::max<int64_t>(count, 1), sizeof(T)), *device().pool) {}
   T* data() const { return reinterpret_cast<T*>(buffer_.data()); }
 
  private:

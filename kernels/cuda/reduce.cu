@@ -12,6 +12,7 @@
 // some 10 MB on; below that starting the kernels takes longer.
 #include <limits>
 
+#include "kernels/common/sizes.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/lanes.h"
@@ -316,7 +317,7 @@ void reduce_part(const Kind& kind, const Plan& kept, const Plan& reduced) {
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(parts));
   const int side = static_cast<int>(shares.side);
   if (parts == 1) return launch(kernel, grid, kThreads, kind, job, side);
-  const Buffer partials(results * parts * sizeof(typename Kind::Partial), *device().pool);
+  const Buffer partials(saturated_product(results, parts, sizeof(typename Kind::Partial)), *device().pool);
   job.partials = partials.data();
   launch(kernel, grid, kThreads, kind, job, side);
   const int lanes = static_cast<int>(std::min<int64_t>(power_of_two(parts), kThreads));

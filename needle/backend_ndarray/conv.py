@@ -14,10 +14,15 @@ from needle.backend_ndarray.spec import Spec, require_floating
 from needle.errors import ShapeError
 
 
+MAX_STEP = 2**31  # the largest stride, padding and kernel: kernels add them to extents and multiply
+
+
 def window_count(op: str, extent: int, kernel: int, stride: int, padding: int) -> int:
     """How many windows of `kernel` fit along an axis. Raises ShapeError if none does."""
-    if stride < 1 or padding < 0 or kernel < 1:
-        raise ShapeError(f"{op}: kernel {kernel}, stride {stride}, padding {padding}: expected at least 1, 1 and 0")
+    if not (1 <= kernel <= MAX_STEP and 1 <= stride <= MAX_STEP and 0 <= padding <= MAX_STEP):
+        raise ShapeError(
+            f"{op}: kernel {kernel}, stride {stride}, padding {padding}: expected at least 1, 1 and 0, at most 2**31"
+        )
     if extent + 2 * padding < kernel:
         raise ShapeError(f"{op}: a kernel of {kernel} does not fit into {extent} pixels with a padding of {padding}")
     return (extent + 2 * padding - kernel) // stride + 1

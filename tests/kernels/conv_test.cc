@@ -252,3 +252,36 @@ TEST(errors) {
                  kernels.conv2d_backward_weight(x, out, weight, 2, 1));
   });
 }
+
+TEST(steps_near_the_ends_of_64_bits) {
+  const Array x = compact(DType::float32, {1, 4, 4, 2}), weight = compact(DType::float32, {3, 3, 2, 3});
+  const Array one = compact(DType::float32, {1, 1, 1, 3});
+  constexpr int64_t kMost = int64_t{1} << 31;
+  for_each_level([&](const Kernels& kernels) {
+    for (int64_t stride : {INT64_MAX, INT64_MAX - 3, kMost + 1, int64_t{0}, INT64_MIN}) {
+      EXPECT_THROW(ShapeError, "stride", kernels.conv2d(x, weight, one, stride, 0));
+      EXPECT_THROW(ShapeError, "stride", kernels.conv2d_backward_data(one, weight, x, stride, 0));
+      EXPECT_THROW(ShapeError, "stride", kernels.conv2d_backward_weight(x, one, weight, stride, 0));
+      EXPECT_THROW(ShapeError, "stride", kernels.avg_pool2d(x, one, 4, stride, 0));
+    }
+    for (int64_t padding : {INT64_MAX, kMost + 1, int64_t{-1}})
+      EXPECT_THROW(ShapeError, "padding", kernels.conv2d(x, weight, one, 1, padding));
+  });
+}
+
+TEST(the_largest_stride_and_a_large_padding) {
+  expect_convolution({2, 5, 4, 3, 4, 3, 3, int64_t{1} << 31, 1});
+  expect_convolution({1, 2, 2, 2, 2, 1, 1, int64_t{1} << 20, int64_t{1} << 20});
+}
+
+// All (1, 1, 2^28, 2^28), of one element by strides of 0. The sums of 32 slices of the pixels would take 2^64 bytes.
+TEST(products_of_extents_that_do_not_fit) {
+  const int64_t many = int64_t{1} << 28;
+  const auto repeated = [](const Dims& shape) {
+    return Array(compact(DType::float64, {1}).buffer, DType::float64, 4, shape, {}, 0);
+  };
+  const Array images = repeated({1, 1, many, many});
+  for_each_level([&](const Kernels& kernels) {
+    EXPECT_THROW(OutOfMemoryError, "out of memory", kernels.conv2d_backward_weight(images, images, images, 1, 0));
+  });
+}

@@ -106,5 +106,18 @@ TEST(mistakes_are_named) {
   }
 }
 
+TEST(a_window_as_far_outside_as_there_are_numbers) {
+  const Array images = compact(DType::uint8, {1, 2, 2, 1}), windows = compact(DType::int32, {2, 4});
+  const Array values_ = compact(DType::float32, {1, 256}), out = compact(DType::float32, {2, 2, 2, 1});
+  const int32_t rows[] = {0, INT32_MIN, INT32_MIN, 0, 0, INT32_MAX, INT32_MAX, 1};
+  std::copy(rows, rows + 8, windows.data<int32_t>());
+  testing::fill(images, [] { return 9.0; });
+  testing::fill(values_, [number = 5.0]() mutable { return number++; });
+  testing::for_each_level([&](const Kernels& kernels) {
+    kernels.crop_images(images, windows, values_, out);
+    for (double value : values(out)) EXPECT_EQ(value, 5.0);
+  });
+}
+
 }  // namespace
 }  // namespace needle

@@ -270,5 +270,14 @@ TEST(mistakes_are_named) {
   kernels.batch_norm_inference(none, c, c, c, c, none, kEps, false);    // no rows, and none needed
 }
 
+TEST(rows_without_channels) {
+  const Array x = compact(DType::float32, {200000, 0}), c = compact(DType::float32, {0});
+  testing::for_each_level([&](const Kernels& kernels) {
+    kernels.batch_norm(x, c, c, x, c, c, 0.1, false);
+    kernels.batch_norm_inference(x, c, c, c, c, x, 0.1, false);
+    kernels.batch_norm_backward(x, x, c, c, c, c, x, c, c, 0.1, false);
+  });
+}
+
 }  // namespace
 }  // namespace needle

@@ -28,12 +28,7 @@ bool can_stay(const Array& images) {
   return is_plainly_strided(images) && (images.dtype == DType::float64 || is_channels_last(images));
 }
 
-Array row_major(DType dtype, const Dims& shape) {
-  Dims strides{};
-  int64_t size = 1;
-  for (int d = 3; d >= 0; size *= shape[d], --d) strides[d] = size;
-  return {std::make_shared<Buffer>(size * itemsize(dtype), *device().pool), dtype, 4, shape, strides, 0};
-}
+Array row_major(DType dtype, const Dims& shape) { return Array::compact(dtype, 4, shape, *device().pool); }
 
 Array in_order_of_filter(const Array& weight) {
   const int channels_last[] = {3, 0, 1, 2}, channels_first[] = {3, 2, 0, 1};
