@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/bindings/errors.h"
+#include "kernels/bindings/lock.h"
 #include "kernels/bindings/numbers.h"
 #include "kernels/common/sizes.h"
 
@@ -58,7 +59,8 @@ PyObject* wrap_buffer(PyObject*, PyObject* object) {
     if (PyObject_GetBuffer(object, view.get(), PyBUF_WRITABLE) != 0) throw py::error_already_set();
     Py_buffer* held = view.release();
     const auto release = [held] {
-      const py::gil_scoped_acquire gil;
+      if (!Py_IsInitialized()) return;  // nobody is left to give it back to
+      const Locked locked;
       PyBuffer_Release(held);
       delete held;
     };

@@ -14,21 +14,11 @@
 
 #include "kernels/bindings/arrays.h"
 #include "kernels/bindings/errors.h"
+#include "kernels/bindings/lock.h"
 #include "kernels/bindings/numbers.h"
 #include "kernels/common/kernel_table.h"
 
 namespace needle::bindings {
-
-// Gives up the interpreter lock while it lives.
-class Unlocked {
- public:
-  Unlocked() : state_(PyEval_SaveThread()) {}
-  ~Unlocked() { PyEval_RestoreThread(state_); }
-  Unlocked(const Unlocked&) = delete;
-
- private:
-  PyThreadState* const state_;
-};
 
 // One argument of the kernel `op` as the kernel takes it; `wanted` is only for its type.
 inline const Array& value_from(const char* op, PyObject* object, const Array* /*wanted*/) {

@@ -102,7 +102,7 @@ void set_first_provider() {
 
 // The files that needle.backend_ndarray.onednn knows of.
 std::vector<std::string> library_paths() {
-  const py::gil_scoped_acquire gil;
+  const Locked locked;
   return py::module_::import("needle.backend_ndarray.onednn")
       .attr("library_paths")()
       .cast<std::vector<std::string>>();
@@ -113,7 +113,7 @@ void add_providers(py::module_& module) {
   module.def(
       "providers",
       [] {
-        const py::gil_scoped_release unlocked;
+        const Unlocked unlocked;
         return std::vector<std::string>(kProviders, kProviders + (dnnl::library() ? 3 : 1));
       },
       "The providers that differ here: without oneDNN all are \"native\".");
@@ -125,7 +125,7 @@ void add_providers(py::module_& module) {
   module.def(
       "onednn_status",
       [] {
-        const py::gil_scoped_release unlocked;
+        const Unlocked unlocked;
         return dnnl::library_status();
       },
       "oneDNN's version and file, or why it cannot be used; loads it.");

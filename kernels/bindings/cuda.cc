@@ -228,7 +228,7 @@ PYBIND11_MODULE(backend_cuda, m) {
       .def("data", [](const cuda::PendingRead& read) {
         const std::byte* data;
         {
-          const py::gil_scoped_release unlocked;
+          const Unlocked unlocked;
           data = read.data();
         }
         return py::bytes(reinterpret_cast<const char*>(data), read.nbytes());
