@@ -56,7 +56,7 @@ def begin(run: TrainingRun, state: dict[str, Any] | None) -> None:
         raise CheckpointError(f"{run.folder.checkpoint}: of a run on {trained_on} data, here are {data}")
     if state["config"].get("data_sha256") != run.config.get("data_sha256"):
         raise CheckpointError(f"{run.folder.checkpoint}: of a run on {data} too, but with another content")
-    run.resume(state)
+    run.resume(state, notice)
     notice(f"resuming after epoch {run.epoch} of {FLAGS.epochs}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,8 @@ class Interrupted(KeyboardInterrupt):
 class TrainingRun:
     """Trains epoch after epoch; after each it saves the state and writes what has been measured.
 
-    A run that is resumed goes on from the end of the last epoch that was saved, with the same random numbers, so it
-    ends with the same bits as one that was never stopped.
+    A run that is resumed goes on from the end of the last epoch that was saved, with the same random numbers, so with
+    the same kernels it ends with the same bits as one that was never stopped: see `arithmetic` in needle/config.py.
 
     config: what the run was started with, a JSON object; it is kept in the checkpoint.
     history: a row per epoch and split: epoch, split, the split's figures, samples_per_second, seconds.
@@ -53,10 +54,13 @@ class TrainingRun:
         """Saves the initial state. What an earlier run left in the folder must have been set aside."""
         self._save()
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Goes back to a state that an earlier run saved. Raises CheckpointError where it is of something else."""
+    def resume(self, state: dict[str, Any], notice: Callable[[str], None] = warnings.warn) -> None:
+        """Goes back to a state that an earlier run saved. Raises CheckpointError where it is of something else.
+
+        `notice`: see restore_training_state.
+        """
         try:
-            restore_training_state(state, *self.parts)
+            restore_training_state(state, *self.parts, notice=notice)
             self.epoch, self.history = int(state["epoch"]), list(state["history"])
         except (CheckpointError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.folder.checkpoint}: of another kind of run: {error}") from None

@@ -11,9 +11,10 @@ The file is a safetensors file (https://github.com/huggingface/safetensors): the
     version    of this layout, 1
     metadata   the JSON value that `save` was given
 
-A training run that is restored goes on bit for bit as if it had not stopped: the state has the parameters and buffers,
-the optimizer's moments, the schedule's position, the loss scaler's scale, and the position of every random number
-generator.
+A training run that is restored goes on as if it had not stopped: the state has the parameters and buffers, the
+optimizer's moments, the schedule's position, the loss scaler's scale, and the position of every random number
+generator. Bit for bit it does so where the same kernels compute: see `arithmetic` in config.py. What they were is in
+the state too, and a difference is said.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ import safetensors.numpy
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import random as device_random
+from needle.config import arithmetic
 from needle.errors import CheckpointError, DTypeError
 
 VERSION = 1
@@ -196,14 +199,29 @@ def _put_arrays(arrays: Mapping[str, np.ndarray], value: Any) -> Any:
 
 
 def training_state(model, optimizer=None, schedule=None, scaler=None) -> dict[str, Any]:
-    """All that decides how training goes on: the `state_dict()` of each, and the random generators' positions."""
+    """All that decides how training goes on: the `state_dict()` of each, and the random generators' positions.
+
+    And, under "arithmetic", what decides the last bits of the results on the model's devices.
+    """
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
     state = {name: part.state_dict() for name, part in parts.items() if part is not None}
-    return state | {"numpy_random": np.random.get_state(legacy=False), "device_random": device_random.get_state()}
+    random = {"numpy_random": np.random.get_state(legacy=False), "device_random": device_random.get_state()}
+    return state | random | {"arithmetic": _arithmetic_of(model)}
 
 
-def restore_training_state(state: Mapping[str, Any], model, optimizer=None, schedule=None, scaler=None) -> None:
-    """Puts what `training_state` gave back in place. Raises CheckpointError where it belongs to something else."""
+def restore_training_state(
+    state: Mapping[str, Any],
+    model,
+    optimizer=None,
+    schedule=None,
+    scaler=None,
+    *,
+    notice: Callable[[str], None] = warnings.warn,
+) -> None:
+    """Puts what `training_state` gave back in place. Raises CheckpointError where it belongs to something else.
+
+    Says through `notice`, in one line, where training may go on with other bits than it would have, and why.
+    """
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
     parts = {name: part for name, part in parts.items() if part is not None}
     missing = [name for name in (*parts, "numpy_random", "device_random") if name not in state]
@@ -213,3 +231,14 @@ def restore_training_state(state: Mapping[str, Any], model, optimizer=None, sche
         part.load_state_dict(state[name])
     np.random.set_state(state["numpy_random"])
     device_random.set_state(tuple(state["device_random"]))
+    here = _arithmetic_of(model)
+    there = state.get("arithmetic", here)
+    was, now = (", ".join(fact for fact in a if fact not in b) for a, b in ((there, here), (here, there)))
+    if was or now:
+        notice(f"the checkpoint is of a run with {was}; this one is with {now}: the last bits of its results may differ")
+
+
+def _arithmetic_of(model) -> list[str]:
+    """`arithmetic` of the devices that the model is on."""
+    devices = dict.fromkeys(parameter.device for parameter in model.parameters())
+    return [fact for device in devices for fact in arithmetic(device)]

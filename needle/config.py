@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
+
+import numpy as np
 
 from needle.backend_ndarray import Device, all_devices, cpu, cuda, default_device
 
@@ -54,6 +57,31 @@ def _setting(variable: str) -> str:
     """What the environment says; the best level, all cores and "auto" are taken where it says nothing."""
     value = os.environ.get(variable)
     return f"{variable}={value}" if value else f"{variable} is not set"
+
+
+def arithmetic(device: Device) -> list[str]:
+    """What decides the last bits of the device's results, besides the program and its input, in words.
+
+    Our own kernels compute the same with any number of threads; oneDNN's depend on it and on the processor.
+    """
+    if device.name == "cuda":
+        backend = device.kernels.backend
+        name, provider = backend.device_names()[device.index], backend.provider()
+        return [repr(device), name, f"{provider} kernels", f"float32 products of {_precision} precision"]
+    if device.name == "cpu_numpy":
+        return [repr(device), f"NumPy {np.__version__}", _processor()]
+    kernels = device.kernels
+    facts = [repr(device), f"level {kernels.level()}"]
+    if kernels.provider() == "native" or "onednn" not in kernels.providers():
+        return [*facts, "native kernels"]
+    version = kernels.onednn_status().partition(",")[0]
+    return [*facts, f"{kernels.provider()} kernels", version, _processor(), f"threads {kernels.get_num_threads()}"]
+
+
+def _processor() -> str:
+    """The kind of processor, as Linux calls it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def memory_stats(device: Device | None = None) -> dict[str, int]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from needle import nn, optim
 from needle.autograd import Tensor
-from needle.backend_ndarray import DType, array, random
+from needle.backend_ndarray import DType, array, cpu, cpu_numpy, random
 from needle.backend_ndarray.dtype import DTYPES
 from needle.checkpoint import (
     load,
@@ -397,3 +397,68 @@ def test_a_state_of_something_else(path, device):
         restore_training_state(state, nn.Linear(2, 2, device=device))
     with pytest.raises(CheckpointError, match="a training state without optimizer, schedule"):
         restore_training_state(training_state(run[0]), *run)
+
+
+@pytest.fixture
+def kernels():
+    """The CPU's kernels, whose settings are put back."""
+    kernels = cpu().kernels
+    threads, provider, level = kernels.get_num_threads(), kernels.provider(), kernels.level()
+    yield kernels
+    kernels.set_num_threads(threads)
+    kernels.set_provider(provider)
+    kernels.set_level(level)
+
+
+def notices(path, run) -> list[str]:
+    """What is said when the run in the file is restored."""
+    said = []
+    restore_training_state(load_state(path), *run, notice=said.append)
+    return said
+
+
+@pytest.mark.parametrize("provider", ["onednn", "auto"])
+def test_another_number_of_threads_is_said_where_it_matters(path, kernels, provider):
+    run = new_run(cpu(), "sgd")
+    kernels.set_provider(provider)
+    kernels.set_num_threads(2)
+    save_state(path, training_state(*run))
+    assert notices(path, run) == []
+    kernels.set_num_threads(3)
+    if "onednn" in kernels.providers():
+        line = "the checkpoint is of a run with threads 2; this one is with threads 3: the last bits"
+        assert notices(path, run) == [f"{line} of its results may differ"]
+        with pytest.warns(UserWarning, match=line):
+            restore_training_state(load_state(path), *run)
+    kernels.set_provider("native")
+    save_state(path, training_state(*run))
+    kernels.set_num_threads(2)
+    assert notices(path, run) == []
+
+
+def test_other_kernels_are_said(path, kernels):
+    run = new_run(cpu(), "sgd")
+    kernels.set_provider("auto")
+    save_state(path, training_state(*run))
+    if "onednn" in kernels.providers():
+        kernels.set_provider("native")
+        (line,) = notices(path, run)
+        assert "auto kernels, oneDNN" in line and "; this one is with native kernels: the last bits" in line
+        kernels.set_provider("auto")
+    first, last = kernels.levels()[0], kernels.levels()[-1]
+    kernels.set_level(first)
+    assert notices(path, run) == ([] if first == last else [
+        f"the checkpoint is of a run with level {last}; this one is with level {first}: "
+        "the last bits of its results may differ"
+    ])  # fmt: skip
+    run[0].to(cpu_numpy())
+    (line,) = notices(path, run)
+    assert "of a run with cpu(), level" in line and "this one is with cpu_numpy(), NumPy" in line
+
+
+def test_a_state_that_does_not_say_what_it_was_computed_with(path):
+    run = new_run(cpu(), "sgd")
+    state = training_state(*run)
+    del state["arithmetic"]
+    save_state(path, state)
+    assert notices(path, run) == []

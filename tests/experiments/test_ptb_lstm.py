@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from needle.backend_ndarray import cpu
 from needle.checkpoint import load_state, save_state
 from tests.experiments.program import Program, metrics, weights, without_times
 from tests.experiments.texts import PERPLEXITY, WORDS, write_text
@@ -118,6 +119,21 @@ def test_a_run_in_two_parts_gives_the_same_bits_as_one(tmp_path):
     assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
     of_parts = [row for row in metrics(tmp_path / "parts") if (row["epoch"], row["split"]) != (1, "test")]
     assert without_times(metrics(tmp_path / "whole")) == without_times(of_parts)
+
+
+def test_a_run_that_goes_on_with_other_kernels_says_so(tmp_path, monkeypatch):
+    levels = cpu().kernels.levels()
+    said = []
+    for level, flags in ((levels[-1], ["--epochs=1"]), (levels[-1], ["--resume"]), (levels[0], ["--resume"])):
+        monkeypatch.setenv("NEEDLE_CPU_LEVEL", level)
+        finished = PROGRAM.run(tmp_path, *SMALL, "--out=out", *flags)
+        assert finished.returncode == 0, finished.stderr
+        said.append([line for line in finished.stderr.splitlines() if "the last bits" in line])
+    assert said[:2] == [[], []]
+    assert said[2] == ([] if len(levels) == 1 else [
+        f"the checkpoint is of a run with level {levels[-1]}; this one is with level {levels[0]}: "
+        "the last bits of its results may differ"
+    ])  # fmt: skip
 
 
 def test_a_run_that_is_killed_ends_with_the_same_bits(tmp_path):
