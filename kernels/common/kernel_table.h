@@ -64,7 +64,8 @@
   /* out = condition ? a : b; condition is bool */                                                                     \
   KERNEL(where, (const Array& condition, const Array& a, const Array& b, const Array& out))                            \
   /* reductions; sum of nothing is 0, max and min of nothing are a ShapeError and hand on NaN; sum of integers wraps,  \
-     bool is not summed; argmax and argmin reduce one axis, write int64, take the first of equals and of NaN */        \
+     bool is not summed; of a half type, out may be float32. argmax and argmin reduce one axis, write int64, take the  \
+     first of equals and of NaN */                                                                                     \
   KERNEL(sum, (const Array& a, const Array& out))                                                                      \
   /* the sum of a * a, for floating a; out is float64 if a is, else float32 */                                         \
   KERNEL(sum_of_squares, (const Array& a, const Array& out))                                                           \

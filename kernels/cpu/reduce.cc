@@ -398,7 +398,7 @@ void arg_extremum(const char* op, const Array& a, const Array& out) {
 
 void sum(const Array& a, const Array& out) {
   check_not_bool("sum", {"a", a});
-  check_same_dtype("sum", {"a", a}, {"out", out});
+  if (!is_half_dtype(a.dtype) || out.dtype != DType::float32) check_same_dtype("sum", {"a", a}, {"out", out});
   const unsigned axes = reduced_axes("sum", a, out);
   dispatch(a.dtype, [&](auto zero) {
     using T = Compute<decltype(zero)>;

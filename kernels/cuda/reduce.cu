@@ -46,7 +46,7 @@ struct SumOf {
     return static_cast<Result>(static_cast<std::conditional_t<sizeof(T) == 8, Partial, Run>>(partial));
   }
 };
-template <class T> using Sum = SumOf<T, T, false>;
+template <class T, class Out = T> using Sum = SumOf<T, Out, false>;
 template <class T> using SumOfSquares = SumOf<T, Compute<T>, true>;
 
 // What compares: `earlier` gives way to a later value that is larger or NaN.
@@ -383,10 +383,14 @@ void arg_extremum(const char* op, const Array& a, const Array& out, bool smalles
 
 void sum(const Array& a, const Array& out) {
   check_not_bool("sum", {"a", a});
-  check_same_dtype("sum", {"a", a}, {"out", out});
+  const bool is_widened = is_half_dtype(a.dtype) && out.dtype == DType::float32;
+  if (!is_widened) check_same_dtype("sum", {"a", a}, {"out", out});
   const unsigned axes = reduced_axes("sum", a, out);
   dispatch(a.dtype == DType::int8 ? DType::uint8 : a.dtype, [&](auto zero) {  // the same bits
     using T = decltype(zero);
+    if constexpr (is_floating<T> && sizeof(T) == 2) {
+      if (is_widened) return reduce(Sum<T, float>{}, a, out, axes);
+    }
     if constexpr (!std::is_same_v<T, bool> && !std::is_same_v<T, int8_t>) reduce(Sum<T>{}, a, out, axes);
   });
 }

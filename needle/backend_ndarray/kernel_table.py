@@ -63,7 +63,7 @@ KERNELS = {
     "logical_xor": "(a, b, out): a != b; operands are bool",
     "logical_not": "(a, out): not a; operands are bool",
     # Reductions; any dtype but bool
-    "sum": "(a, out): 0 of nothing",
+    "sum": "(a, out): 0 of nothing; where a is of a half type, out may be float32",
     "sum_of_squares": "(a, out): sum of a * a; a is floating, out float64 if a is, else float32",
     "max": "(a, out): NaN if there is one; of one element or more",
     "min": "(a, out): NaN if there is one; of one element or more",

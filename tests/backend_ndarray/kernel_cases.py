@@ -239,6 +239,13 @@ def reduction(draw: Draw, dtype: DType, min_extent: int, specials: bool) -> Case
     return Case([a, draw.layout(out_shape, dtype)], exact=dtype.kind != "floating", scale=16 + 8 * np.sqrt(a.base.size))
 
 
+def summation(draw: Draw, dtype: DType) -> Case:
+    case = reduction(draw, dtype, 0, specials=True)
+    if dtype.itemsize == 2 and draw.boolean("float32 out"):
+        case.operands[1] = draw.layout(case.operands[1].shape, float32)
+    return case
+
+
 def sum_of_squares(draw: Draw, dtype: DType) -> Case:
     case = reduction(draw, dtype, 0, specials=True)
     out_shape = case.operands[1].shape
@@ -567,7 +574,7 @@ CASES = {
     **_each("equal not_equal less less_equal", DTYPES, comparison),
     **_each("logical_and logical_or logical_xor", (bool_,), binary),
     **_each("logical_not", (bool_,), unary),
-    **_each("sum", NUMBERS, lambda draw, dtype: reduction(draw, dtype, 0, specials=True)),
+    **_each("sum", NUMBERS, summation),
     **_each("sum_of_squares", FLOATING, sum_of_squares),
     **_each("max min", NUMBERS, lambda draw, dtype: reduction(draw, dtype, 1, specials=True)),
     **_each("argmax argmin", NUMBERS, arg_reduction),

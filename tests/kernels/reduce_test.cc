@@ -170,6 +170,23 @@ TEST(long_float32_sums_are_exact_to_their_last_digits) {
   });
 }
 
+// 100 float16 numbers of 1000 add up to more than float16 holds.
+TEST(sums_of_half_types_may_be_float32) {
+  testing::for_each_level([](const Kernels& kernels) {
+    for (DType dtype : {DType::float16, DType::bfloat16})
+      for (Layout layout : testing::kLayouts) {
+        const Array a = strided(dtype, {3, 100}, layout), out = compact(DType::float32, {3, 1});
+        testing::fill(a, [] { return 1000; });
+        kernels.sum(a, out);
+        EXPECT_NEAR(name(dtype), values(out), {100000, 100000, 100000}, 0);
+      }
+    EXPECT_THROW(DTypeError, "sum: a is float16 and out is float64",
+                 kernels.sum(compact(DType::float16, {2}), compact(DType::float64, {1})));
+    EXPECT_THROW(DTypeError, "sum: a is float32 and out is float16",
+                 kernels.sum(compact(DType::float32, {2}), compact(DType::float16, {1})));
+  });
+}
+
 TEST(threads_do_not_change_results) {
   Random random(5);
   const Array a = strided(DType::float32, {1000, 600}, Layout::permuted);
