@@ -36,6 +36,7 @@
   KERNEL(cos, (const Array& a, const Array& out))                                                                      \
   KERNEL(tanh, (const Array& a, const Array& out))                                                                     \
   KERNEL(sigmoid, (const Array& a, const Array& out))                                                                  \
+  KERNEL(gelu, (const Array& a, const Array& out)) /* a P(X <= a) for a standard normal X */                           \
   KERNEL(erf, (const Array& a, const Array& out))                                                                      \
   /* element-wise, two operands of out's dtype; integers wrap around, bool adds as `or` and multiplies as `and`;       \
      maximum and minimum hand on NaN; integer division by zero and its remainder give 0, as in NumPy */                \
@@ -47,6 +48,8 @@
   KERNEL(remainder, (const Array& a, const Array& b, const Array& out)) /* has the sign of b */                        \
   KERNEL(add_relu, (const Array& a, const Array& b, const Array& out)) /* max(a + b, 0) */                             \
   KERNEL(relu_backward, (const Array& grad_out, const Array& a, const Array& out)) /* a > 0 ? grad_out : 0 */          \
+  /* grad_out times gelu's derivative at a; floating */                                                                \
+  KERNEL(gelu_backward, (const Array& grad_out, const Array& a, const Array& out))                                     \
   KERNEL(power, (const Array& a, const Array& b, const Array& out))                                                    \
   KERNEL(maximum, (const Array& a, const Array& b, const Array& out))                                                  \
   KERNEL(minimum, (const Array& a, const Array& b, const Array& out))                                                  \

@@ -4,6 +4,7 @@
 
 #include "kernels/common/binary_operations.h"
 #include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/vector_math.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
@@ -40,6 +41,11 @@ Loop power_loop(T exponent) {
   return nullptr;
 }
 
+struct GeluBackward {
+  template <class T>
+  static T apply(T grad, T a) { return grad * math::gelu_derivative(a); }
+};
+
 template <class T>
 void lerp_loop(int64_t n, void* const* operands, const void* context) {
   auto* out = static_cast<T*>(operands[0]);
@@ -59,6 +65,15 @@ void number(const char* op, int cost, const Array& a, const Array& b, const Arra
   });
 }
 
+template <class Operation>
+void floating(const char* op, int cost, const Array& a, const Array& b, const Array& out) {
+  check_floating(op, {"a", a});
+  check_same_dtype(op, {"a", a}, {"out", out});
+  const Loop loop =
+      a.dtype == DType::float64 ? binary_loop<Operation, double, double> : binary_loop<Operation, float, float>;
+  run_binary(op, loop, cost, a, b, out);
+}
+
 }  // namespace
 
 void add(const Array& a, const Array& b, const Array& out) { number<Add, true>("add", 1, a, b, out); }
@@ -76,11 +91,9 @@ void floor_divide(const Array& a, const Array& b, const Array& out) {
   number<FloorDivide>("floor_divide", 16, a, b, out);
 }
 
-void divide(const Array& a, const Array& b, const Array& out) {
-  check_floating("divide", {"a", a});
-  check_same_dtype("divide", {"a", a}, {"out", out});
-  const Loop loop = a.dtype == DType::float64 ? binary_loop<Divide, double, double> : binary_loop<Divide, float, float>;
-  run_binary("divide", loop, 1, a, b, out);
+void divide(const Array& a, const Array& b, const Array& out) { floating<Divide>("divide", 1, a, b, out); }
+void gelu_backward(const Array& grad_out, const Array& a, const Array& out) {
+  floating<GeluBackward>("gelu_backward", 8, grad_out, a, out);
 }
 
 void lerp(const Array& a, const Array& b, double weight, const Array& out) {

@@ -56,6 +56,7 @@ struct Cos { template <class T> static T apply(T a) { return math::cos(a); } };
 struct Tanh { template <class T> static T apply(T a) { return math::tanh(a); } };
 struct Sigmoid { template <class T> static T apply(T a) { return math::sigmoid(a); } };
 struct Erf { template <class T> static T apply(T a) { return math::erf(a); } };
+struct Gelu { template <class T> static T apply(T a) { return math::gelu(a); } };
 // clang-format on
 
 // float32 angles too large for math::sin and math::cos, infinity and NaN send a chunk to the C library.
@@ -107,5 +108,6 @@ void cos(const Array& a, const Array& out) { floating<Cos>("cos", 8, a, out, ang
 void tanh(const Array& a, const Array& out) { floating<Tanh>("tanh", 6, a, out); }
 void sigmoid(const Array& a, const Array& out) { floating<Sigmoid>("sigmoid", 6, a, out); }
 void erf(const Array& a, const Array& out) { floating<Erf>("erf", 6, a, out); }
+void gelu(const Array& a, const Array& out) { floating<Gelu>("gelu", 8, a, out); }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -1,5 +1,6 @@
 // Element-wise kernels with two operands of one dtype and a result of the same dtype.
 #include "kernels/common/binary_operations.h"
+#include "kernels/common/gelu.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/kernels.h"
 
@@ -29,6 +30,15 @@ void number(const char* op, const Array& a, const Array& b, const Array& out) {
   });
 }
 
+template <class Operation>
+void floating(const char* op, const Array& a, const Array& b, const Array& out) {
+  check_operands(op, a, b, out);
+  dispatch_floating(op, a.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    elementwise<T, T, T>(Operation{}, out, a, b);
+  });
+}
+
 }  // namespace
 
 void add(const Array& a, const Array& b, const Array& out) { number<Add, true>("add", a, b, out); }
@@ -44,12 +54,9 @@ void remainder(const Array& a, const Array& b, const Array& out) { number<Remain
 void floor_divide(const Array& a, const Array& b, const Array& out) { number<FloorDivide>("floor_divide", a, b, out); }
 void power(const Array& a, const Array& b, const Array& out) { number<Power>("power", a, b, out); }
 
-void divide(const Array& a, const Array& b, const Array& out) {
-  check_operands("divide", a, b, out);
-  dispatch_floating("divide", a.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    elementwise<T, T, T>(Divide{}, out, a, b);
-  });
+void divide(const Array& a, const Array& b, const Array& out) { floating<Divide>("divide", a, b, out); }
+void gelu_backward(const Array& grad_out, const Array& a, const Array& out) {
+  floating<GeluBackward>("gelu_backward", grad_out, a, out);
 }
 
 void lerp(const Array& a, const Array& b, double weight, const Array& out) {

@@ -1,6 +1,7 @@
 // Element-wise kernels with one operand.
 #include <cmath>
 
+#include "kernels/common/gelu.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/kernels.h"
 
@@ -97,6 +98,7 @@ void cos(const Array& a, const Array& out) { floating<Cos>("cos", a, out); }
 void tanh(const Array& a, const Array& out) { floating<Tanh>("tanh", a, out); }
 void sigmoid(const Array& a, const Array& out) { floating<Sigmoid>("sigmoid", a, out); }
 void erf(const Array& a, const Array& out) { floating<Erf>("erf", a, out); }
+void gelu(const Array& a, const Array& out) { floating<Gelu>("gelu", a, out); }
 
 void logical_not(const Array& a, const Array& out) {
   check_dtype("logical_not", {"a", a}, DType::boolean);

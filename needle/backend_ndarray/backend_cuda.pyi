@@ -47,7 +47,7 @@ class GPU(Protocol):
         """
 
     def scalar(self, value: bool | int | float, dtype_code: int, /) -> Array:
-        """A 0-d operand. Raises OverflowError for an integer that the dtype does not hold."""
+        """As backend_cpu.scalar."""
 
     def upload(self, source: BufferProtocol, /) -> Buffer:
         """A Buffer with the bytes of an object, which may change when this returns. Raises OutOfMemoryError."""

@@ -111,6 +111,23 @@ cos = _elementwise(np.cos)
 tanh = _elementwise(np.tanh)
 sigmoid = _elementwise(_sigmoid)
 erf = _elementwise(lambda a: np.vectorize(math.erf, otypes=[np.float64])(a) if a.size else a)
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+@_elementwise
+def gelu(a):
+    a = a.astype(np.float64)
+    return np.where(a == -np.inf, -0.0, 0.5 * a * _erfc(a * -math.sqrt(0.5))) if a.size else a
+
+
+@_elementwise
+def gelu_backward(grad_out, a):
+    a = a.astype(np.float64)
+    density = np.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
+    slope = 0.5 * _erfc(a * -math.sqrt(0.5)) + np.where(np.isinf(a), 0, a * density) if a.size else a
+    return grad_out * slope.astype(grad_out.dtype)
+
+
 add = _elementwise(np.add)
 subtract = _elementwise(np.subtract)
 multiply = _elementwise(np.multiply)

@@ -18,7 +18,7 @@ from needle.backend_ndarray.shape import Shape, broadcast_shapes, compact_stride
 from needle.backend_ndarray.spec import Spec
 from needle.errors import DTypeError, ShapeError
 
-_FLOATING_UNARY = frozenset("floor ceil exp log sqrt sin cos tanh sigmoid erf".split())
+_FLOATING_UNARY = frozenset("floor ceil exp log sqrt sin cos tanh sigmoid erf gelu".split())
 _NUMERIC_UNARY = frozenset("negate abs sign relu".split())
 _NUMERIC_BINARY = frozenset("subtract floor_divide remainder power add_relu relu_backward".split())
 _COMPARISONS = frozenset("equal not_equal less less_equal".split())
@@ -214,6 +214,7 @@ cos = _unary("cos", "The cosine of a in radians.")
 tanh = _unary("tanh", "The hyperbolic tangent.")
 sigmoid = _unary("sigmoid", "1 / (1 + e^-a)")
 erf = _unary("erf", "2 / sqrt(pi) * integral from 0 to a of e^(-t^2) dt")
+gelu = _unary("gelu", "a * P(X <= a) for a standard normal X")
 logical_not = _unary("logical_not", "not a, for bool")
 
 add = _binary("add", "a + b; `or` for bool")
@@ -225,6 +226,7 @@ remainder = _binary("remainder", "a - b * floor(a / b), which has the sign of b;
 _power = _binary("power", "a^b")
 add_relu = _binary("add_relu", "max(a + b, 0), NaN stays NaN")
 relu_backward = _binary("relu_backward", "a where b is above 0, else 0: the gradient of relu from that of its result")
+gelu_backward = _binary("gelu_backward", "a times the derivative of gelu at b; floating")
 maximum = _binary("maximum", "The larger one; NaN if either is.")
 minimum = _binary("minimum", "The smaller one; NaN if either is.")
 equal = _binary("equal", "a == b")

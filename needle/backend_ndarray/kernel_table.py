@@ -45,7 +45,9 @@ KERNELS = {
     "tanh": "(a, out): the hyperbolic tangent",
     "sigmoid": "(a, out): 1 / (1 + e^-a)",
     "erf": "(a, out): the error function",
+    "gelu": "(a, out): a * P(X <= a) for a standard normal X, a / 2 * (1 + erf(a / sqrt(2)))",
     "divide": "(a, b, out): a / b",
+    "gelu_backward": "(grad_out, a, out): grad_out * (P(X <= a) + a * p(a)) with X's density p",
     "lerp": "(a, b, weight, out): a + weight * (b - a); weight is a number",
     # Element-wise: any dtype
     "add": "(a, b, out): a + b; `or` for bool",

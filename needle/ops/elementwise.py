@@ -128,6 +128,30 @@ class ReLUBackward(Op):
         return ReLUBackward()(out_grad, node.inputs[1]), None
 
 
+class GELU(_Unary):
+    """a P(X <= a) for a standard normal X; d/da = P(X <= a) + a p(a), p being the density"""
+
+    kernel = "gelu"
+
+    def gradient(self, out_grad, node):
+        return GELUBackward()(out_grad, node.inputs[0])
+
+
+class GELUBackward(Op):
+    """grad (P(X <= a) + a p(a)); d/da = grad p(a) (2 - a^2)"""
+
+    def infer(self, grad, a):
+        return array_api.infer_binary("gelu_backward", grad, a)
+
+    def compute(self, grad, a):
+        return array_api.gelu_backward(grad, a)
+
+    def gradient(self, out_grad, node):
+        grad, a = node.inputs
+        density = exp(a * a * -0.5) * (1 / math.sqrt(2 * math.pi))
+        return GELUBackward()(out_grad, a), out_grad * grad * (density * (2 - a * a))
+
+
 class Sign(_Unary):
     kernel = "sign"
     differentiable = False
@@ -220,7 +244,7 @@ def relu(a: Tensor) -> Tensor:
 
 def gelu(a: Tensor) -> Tensor:
     """a * P(X <= a) for a standard normal X: a / 2 * (1 + erf(a / sqrt(2))) (Hendrycks and Gimpel 2016)."""
-    return 0.5 * a * (1 + erf(a * math.sqrt(0.5)))
+    return GELU()(a)
 
 
 def cast(a: Tensor, dtype: str | DType) -> Tensor:

@@ -564,9 +564,9 @@ def _each(names: str, dtypes, make) -> dict:
 CASES = {
     **_each("copy", DTYPES, copy),
     **_each("negate abs sign relu", NUMBERS, unary),
-    **_each("floor ceil exp log sqrt sin cos tanh sigmoid erf", FLOATING, unary),
+    **_each("floor ceil exp log sqrt sin cos tanh sigmoid erf gelu", FLOATING, unary),
     **_each("subtract floor_divide remainder add_relu relu_backward", NUMBERS, binary),
-    **_each("divide", FLOATING, binary),
+    **_each("divide gelu_backward", FLOATING, binary),
     **_each("lerp", FLOATING, lerp),
     **_each("power", NUMBERS, power),
     **_each("add multiply maximum minimum", DTYPES, binary),

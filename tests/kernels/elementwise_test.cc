@@ -45,6 +45,7 @@ const struct { const char* name; UnaryKernel kernel; Unary reference; bool float
     {"tanh", &Kernels::tanh, [](double a) { return std::tanh(a); }, true, false},
     {"sigmoid", &Kernels::sigmoid, sigmoid, true, false},
     {"erf", &Kernels::erf, [](double a) { return std::erf(a); }, true, false},
+    {"gelu", &Kernels::gelu, [](double a) { return a / 2 * std::erfc(-a / std::sqrt(2)); }, true, false},
 };
 
 TEST(one_operand) {
@@ -108,6 +109,11 @@ TEST(two_operands) {
       {"minimum", &Kernels::minimum, [](double a, double b) { return a < b ? a : b; }, false},
       {"relu_backward", &Kernels::relu_backward, [](double a, double b) { return b > 0 ? a : 0; }, false},
       {"divide", &Kernels::divide, [](double a, double b) { return a / b; }, true},
+      {"gelu_backward", &Kernels::gelu_backward,
+       [](double a, double b) {
+         return a * (std::erfc(-b / std::sqrt(2)) / 2 + b * std::exp(-b * b / 2) / std::sqrt(2 * std::acos(-1)));
+       },
+       true},
       {"add_relu", &Kernels::add_relu, [](double a, double b) { return a + b > 0 ? a + b : 0; }, false},
   };
   testing::for_each_level([&](const Kernels& kernels) {
@@ -193,6 +199,11 @@ TEST(nan_and_infinity) {
     EXPECT_NEAR("tanh", apply(&K::tanh, dtype, {kNaN, kInfinity, -kInfinity}), {kNaN, 1, -1}, 0);
     EXPECT_NEAR("sigmoid", apply(&K::sigmoid, dtype, {kNaN, kInfinity, -kInfinity}), {kNaN, 1, 0}, 0);
     EXPECT_NEAR("erf", apply(&K::erf, dtype, {kNaN, kInfinity, -kInfinity}), {kNaN, 1, -1}, 0);
+    EXPECT_NEAR("gelu", apply(&K::gelu, dtype, {kNaN, kInfinity, -kInfinity, 1024, -1024}),
+                {kNaN, kInfinity, 0, 1024, 0}, 0);
+    EXPECT_NEAR("gelu_backward", apply(&K::gelu_backward, dtype, dtype, {2, 2, 2, 2, kInfinity, kNaN},
+                                       {kNaN, kInfinity, -kInfinity, -1e4, 1, 1}),
+                {kNaN, 2, 0, 0, kInfinity, kNaN}, 0);
     EXPECT_NEAR("sin", apply(&K::sin, dtype, {kNaN, kInfinity, 0}), {kNaN, kNaN, 0}, 0);
     EXPECT_NEAR("equal", apply(&K::equal, dtype, DType::boolean, {kNaN, 1, kInfinity}, {kNaN, 1, kInfinity}), {0, 1, 1},
                 0);

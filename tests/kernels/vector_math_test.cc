@@ -28,9 +28,23 @@ double ulps(T met, Wide exact) {
                              std::ldexp(Wide{1}, std::max(exponent - Limits::digits, kSmallest)));
 }
 
+// Whether a factor of the result, less than 64 times smaller, may be a subnormal number.
+template <class T, class Wide>
+bool is_tiny(Wide exact) { return std::fabs(exact) < 64 * std::numeric_limits<T>::min(); }
+
 template <class T>
 T sigmoid(T x) {
   return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x));
+}
+
+template <class T>
+T normal_below(T x) {
+  return std::erfc(x * -std::sqrt(T{0.5})) / 2;
+}
+
+template <class T>
+T gelu(T x) {
+  return x == -INFINITY ? -T{0} : x * normal_below(x);
 }
 
 using Kernel = void (*Kernels::*)(const Array&, const Array&);
@@ -40,17 +54,19 @@ struct Function {
   Kernel kernel;
   T (*exact)(T);  // in the wider type
   double most;    // ulps, the bounds that kernels/cpu/vector_math.h states
+  double most_tiny = most;  // of results near the subnormal numbers
 };
 
 template <class T>
-std::vector<Function<T>> functions(const double (&most)[7]) {
+std::vector<Function<T>> functions(const double (&most)[8], double most_of_tiny_gelu) {
   return {{"exp", &Kernels::exp, [](T x) -> T { return std::exp(x); }, most[0]},
           {"log", &Kernels::log, [](T x) -> T { return std::log(x); }, most[1]},
           {"sin", &Kernels::sin, [](T x) -> T { return std::sin(x); }, most[2]},
           {"cos", &Kernels::cos, [](T x) -> T { return std::cos(x); }, most[3]},
           {"tanh", &Kernels::tanh, [](T x) -> T { return std::tanh(x); }, most[4]},
           {"sigmoid", &Kernels::sigmoid, sigmoid<T>, most[5]},
-          {"erf", &Kernels::erf, [](T x) -> T { return std::erf(x); }, most[6]}};
+          {"erf", &Kernels::erf, [](T x) -> T { return std::erf(x); }, most[6]},
+          {"gelu", &Kernels::gelu, gelu<T>, most[7], most_of_tiny_gelu}};
 }
 
 template <class T>
@@ -78,7 +94,8 @@ void expect_bounds(DType dtype, const std::vector<T>& values, const std::vector<
       double worst = 0;
       int64_t where = 0;
       for (int64_t i = 0; i < count; ++i) {
-        const double distance = ulps(y.data<T>()[i], exact[i]);
+        const double unit = is_tiny<T>(exact[i]) ? function.most_tiny / function.most : 1;
+        const double distance = ulps(y.data<T>()[i], exact[i]) / unit;
         if (distance > worst) worst = distance, where = i;
       }
       std::cerr << "  " << function.name << ": at most " << worst << " ulp" << std::endl;
@@ -100,7 +117,7 @@ TEST(float32_everywhere) {
     values.emplace_back();
     std::memcpy(&values.back(), &bits, sizeof bits);
   }
-  expect_bounds(DType::float32, values, functions<double>({1, 1, 1, 1, 1.5, 2.5, 1.5}));
+  expect_bounds(DType::float32, values, functions<double>({1, 1, 1, 1, 1.5, 2.5, 1.5, 6}, 6));
 }
 
 TEST(float64_everywhere) {
@@ -113,7 +130,43 @@ TEST(float64_everywhere) {
     const double spread = static_cast<double>(2 * i - kCount) / kCount;  // -1 to 1
     values.push_back(760 * spread * spread * spread);                    // exp: 0 below -745.2, infinite above 709.8
   }
-  expect_bounds(DType::float64, values, functions<long double>({1, 1, 1, 1, 2.5, 2.5, 1.5}));
+  expect_bounds(DType::float64, values, functions<long double>({1, 1, 1, 1, 2.5, 2.5, 1.5, 5}, 48));
+}
+
+// Where the derivative passes through 0 its error is one of the numbers that it is the difference of, about 0.2.
+template <class T, class Wide>
+void expect_gelu_derivative(DType dtype, double most) {
+  constexpr double kRoot = -0.75179;
+  std::vector<T> values = {INFINITY, -INFINITY, NAN, std::numeric_limits<T>::max(), -std::numeric_limits<T>::max(), 0};
+  for (int i = -400'000; i <= 400'000; ++i) values.push_back(static_cast<T>(1e-4 * i));
+  const int64_t count = static_cast<int64_t>(values.size());
+  const Array x = testing::compact(dtype, {count}), y = testing::compact(dtype, {count});
+  std::memcpy(x.data<T>(), values.data(), count * sizeof(T));
+  testing::for_each_level([&](const Kernels& kernels) {
+    kernels.gelu_backward(Array::scalar(1.0, dtype), x, y);
+    const T* met = y.data<T>();
+    EXPECT(met[0] == 1 && met[1] == 0 && std::isnan(met[2]) && met[3] == 1 && met[4] == 0 && met[5] == T{0.5});
+    double worst = 0, worst_near_root = 0;
+    for (int64_t i = 6; i < count; ++i) {
+      const Wide a = values[i], density = std::exp(-a * a / 2) / std::sqrt(2 * std::acos(Wide{-1}));
+      const Wide exact = normal_below(a) + a * density;
+      if (is_tiny<T>(exact)) continue;
+      const bool is_near = std::fabs(values[i] - kRoot) < 0.3;
+      const double error = is_near ? static_cast<double>(std::fabs(met[i] - exact)) / std::numeric_limits<T>::epsilon()
+                                   : ulps(met[i], exact);
+      double& largest = is_near ? worst_near_root : worst;
+      largest = std::max(largest, error);
+    }
+    std::cerr << "  " << name(dtype) << ": at most " << worst << " ulp, " << worst_near_root << " epsilon near the root"
+              << std::endl;
+    EXPECT(worst <= most);
+    EXPECT(worst_near_root <= 1);
+  });
+}
+
+TEST(gelu_derivative) {
+  expect_gelu_derivative<float, double>(DType::float32, 8);
+  expect_gelu_derivative<double, long double>(DType::float64, 8);
 }
 
 }  // namespace
