@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
-import contextlib
+import ctypes
 import errno
 import os
 import pwd
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +17,6 @@ from needle.data import cifar10, load_cifar10, load_ptb, penn_treebank
 from needle.data.locate import data_dirs
 from needle.errors import DataError
 from tests.data.published_layout import write_cifar10
-
-STRANGER = 54321  # the number of an account that owns nothing
 
 
 @pytest.fixture(autouse=True)
@@ -115,29 +111,15 @@ OF = {
 }
 
 
-@pytest.fixture
-def outside():
-    """A folder that every account may look into, which pytest's are not."""
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    for path in (folder / "data", *folder.glob("data/*"), *folder.glob(".cache/needle/data/*")):
-        with contextlib.suppress(OSError):
-            path.chmod(0o700)  # to be removed
-    shutil.rmtree(folder)
-
-
-def as_stranger(check: Callable[[], None]) -> None:
-    """Runs `check` in a process without root's right to read everything."""
-    if os.geteuid() != 0:
-        return check()
-    codecs.lookup("utf-8-sig")  # in Python's own files, which a stranger may not read either
+def without_roots_rights(check: Callable[[], None]) -> None:
+    """Runs `check` in a process that may read no more than the modes of files allow, root's own or not."""
     child = os.fork()
     if child == 0:
         try:
-            os.setgroups([])
-            os.setgid(STRANGER)
-            os.setuid(STRANGER)
+            header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+            nothing = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, of 32 capabilities and 32 more
+            if ctypes.CDLL(None, use_errno=True).capset(header, nothing):
+                raise OSError(ctypes.get_errno(), "capset")
             check()
             os._exit(0)
         except BaseException as error:
@@ -147,22 +129,16 @@ def as_stranger(check: Callable[[], None]) -> None:
     assert os.waitpid(child, 0)[1] == 0, "see standard error"
 
 
-def name_folder(place: str, folder: Path, home: Path, monkeypatch) -> dict[str, Path]:
-    """Makes the folder the one that is looked at first; the arguments for `load_cifar10` and `load_ptb`."""
-    monkeypatch.setenv("HOME", str(home))
-    if place == "variable":
-        monkeypatch.setenv("NEEDLE_DATA_DIR", str(folder))
-    return {"data_dir": folder} if place == "given" else {}
-
-
 @pytest.mark.parametrize("place", ["given", "variable", "cache"])
 @pytest.mark.parametrize("name", OF)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_cannot_be_read_is_not_replaced(fault, name, place, outside, monkeypatch, capfd):
-    folder = outside / ".cache/needle/data" if place == "cache" else outside / "data"
+def test_what_cannot_be_read_is_not_replaced(fault, name, place, home, tmp_path, monkeypatch, capfd):
+    folder = home / ".cache/needle/data" if place == "cache" else tmp_path / "data"
     folder.mkdir(parents=True)
     put(folder, name)
-    arguments = name_folder(place, folder, outside, monkeypatch)
+    if place == "variable":
+        monkeypatch.setenv("NEEDLE_DATA_DIR", str(folder))
+    arguments = {"data_dir": folder} if place == "given" else {}
     FAULTS[fault](folder / name if name != "." else folder)
 
     def check():
@@ -174,7 +150,7 @@ def test_what_cannot_be_read_is_not_replaced(fault, name, place, outside, monkey
         if "/" not in name and not name.endswith(".gz"):  # the rest is read, or unpacked, by a program only
             assert command_line.main(["data", *(f"--data_dir={path}" for path in arguments.values())]) == 1
 
-    as_stranger(check) if fault == "locked" else check()
+    without_roots_rights(check) if fault == "locked" else check()
     if "/" not in name and not name.endswith(".gz"):
         output = capfd.readouterr()
         (line,) = output.err.splitlines()
