@@ -240,11 +240,13 @@ logical_xor = _binary("logical_xor", "a != b, for bool")
 
 def power(a, b):
     """a^b. Raises DTypeError for an integer to a negative power, as that is none; to see that, arrays of powers are read."""
-    if type(b) is int and b < 0 or isinstance(b, ndarray.NDArray) and b.dtype in ("int8", "int32", "int64") and b.size:
+    if type(b) is not float:
         a, b = operands("power", a, b)
-        negative = b if type(b) is int else 0
-        if operand_dtype("power", a, b).kind == "integer" and (negative or (negative := reduce.min(b).item()) < 0):
-            raise DTypeError(f"power: an integer to the power of {negative}: expected powers of 0 or more, or floats")
+        is_array = isinstance(b, ndarray.NDArray) and b.dtype in ("int8", "int32", "int64") and b.size
+        if (type(b) is int and b < 0 or is_array) and operand_dtype("power", a, b).kind == "integer":
+            smallest = reduce.min(b).item() if is_array else b
+            if smallest < 0:
+                raise DTypeError(f"power: an integer to the power of {smallest}: expected powers of 0 or more, or floats")
     return _power(a, b)
 
 

@@ -22,6 +22,7 @@ from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.shape import (
     Shape,
     as_shape,
+    as_widths,
     broadcast_shapes,
     compact_strides,
     dense_strides_like,
@@ -269,9 +270,9 @@ class NDArray:
     def permute(self, *axes: int | Sequence[int]) -> NDArray:
         """Axis i of the result is axis axes[i] of this array."""
         axes = _varargs(axes)
-        order = normalize_axes("permute", axes, self.ndim)
-        if len(order) != self.ndim:
-            raise ShapeError(f"permute: axes {tuple(axes)} for shape {self.shape}: expected each axis once")
+        order = () if axes is None else normalize_axes("permute", axes, self.ndim)
+        if len(order) != self.ndim or axes is None:
+            raise ShapeError(f"permute: axes {axes} for shape {self.shape}: expected each axis once")
         return self.view(tuple(self.shape[i] for i in order), tuple(self.strides[i] for i in order))
 
     @property
@@ -311,9 +312,7 @@ class NDArray:
 
     def pad(self, axes: Sequence[tuple[int, int]], value: float = 0) -> NDArray:
         """A copy with (before, after) elements of `value` added along each axis."""
-        axes = tuple(tuple(pair) for pair in axes)
-        if len(axes) != self.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in axes):
-            raise ShapeError(f"pad: {axes} for shape {self.shape}: expected a pair of counts of 0 or more per axis")
+        axes = as_widths("pad", self.shape, axes)
         shape = tuple(before + extent + after for extent, (before, after) in zip(self.shape, axes))
         out = full(shape, value, self.dtype, self.device)
         out[tuple(slice(before, before + extent) for extent, (before, _) in zip(self.shape, axes))] = self
@@ -457,7 +456,8 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None) 
     """A compact copy of a number, nested lists, a NumPy array or an NDArray.
 
     Without a dtype, numbers and lists of floats become float32, so do NumPy's float64 arrays; all else keeps its own.
-    Without a device, an NDArray stays where it is and the rest goes to the default device.
+    Without a device, an NDArray stays where it is and the rest goes to the default device. Floats to integers are
+    converted as by `astype`.
     """
     if isinstance(data, NDArray):
         device, dtype = device or data.device, dtype or data.dtype
@@ -471,6 +471,8 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None) 
     elif values.dtype.kind not in "biufV":
         raise DTypeError(f"array: {values.dtype} elements: expected numbers")
     device = device or default_device()
+    if values.dtype.kind in "fV" and as_dtype(dtype).kind == "integer":  # NumPy's result depends on the processor
+        return array(values, values.dtype, device).astype(dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         if not device.is_host:
             return _upload(np.asarray(values, as_dtype(dtype).numpy, order="C"), as_dtype(dtype), device)
@@ -481,6 +483,11 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None) 
 
 def _value_for(target: NDArray, value) -> NDArray:
     """What is no NDArray, on its way into `target`."""
+    number = as_number(value)
+    if number is not None:
+        if target.dtype.kind == "integer" and math.isfinite(number):
+            number = int(number)
+        return array(np.asarray(value_in("setitem", number, target.dtype)), target.dtype, target.device)
     if target.dtype.kind == "integer" and not hasattr(value, "dtype"):
         try:
             value = np.asarray(value, target.dtype.numpy)

@@ -112,7 +112,10 @@ def reshape_strides(shape: Shape, strides: Shape, new_shape: Shape) -> Shape | N
 
 def resolve_reshape(op: str, shape: Shape, new_shape: Sequence[int]) -> Shape:
     """`new_shape` with its one -1, if any, worked out. Raises ShapeError where the sizes differ."""
-    return _resolved(op, shape, tuple(map(operator.index, new_shape)))
+    try:
+        return _resolved(op, shape, tuple(map(operator.index, new_shape)))
+    except TypeError:
+        raise ShapeError(f"{op}: shape {new_shape!r}: expected whole numbers") from None
 
 
 @remembered
@@ -144,6 +147,17 @@ def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
             if extent != 1:
                 result[axis] = extent
     return tuple(result)
+
+
+def as_widths(op: str, shape: Shape, widths: Iterable[Iterable[int]]) -> tuple[tuple[int, int], ...]:
+    """A pair (before, after) of counts for each axis of `shape`."""
+    try:
+        pairs = tuple(tuple(map(operator.index, pair)) for pair in widths)
+    except TypeError:
+        pairs = None
+    if pairs is None or len(pairs) != len(shape) or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
+        raise ShapeError(f"{op}: {widths!r} for shape {shape}: expected a pair of counts of 0 or more per axis")
+    return pairs
 
 
 def normalize_axis(op: str, axis: int, ndim: int) -> int:

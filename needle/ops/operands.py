@@ -5,7 +5,7 @@ from __future__ import annotations
 from needle.autograd import Tensor
 from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray import ndarray
-from needle.backend_ndarray.dtype import common_dtype, promote_scalar
+from needle.backend_ndarray.dtype import common_dtype, float64, promote_scalar
 from needle.backend_ndarray.number import as_number, value_in
 
 
@@ -20,14 +20,16 @@ def operands(op: str, a, b) -> tuple[Tensor | bool | int | float, Tensor | bool 
 
 def as_tensors(op: str, *values) -> list[Tensor]:
     """The same for any count of operands, numbers as 0-d Tensors of a dtype that does not change the others'."""
-    like = next((x for x in values if isinstance(x, Tensor)), None)
-    if like is None:
+    tensors = [x for x in values if isinstance(x, Tensor)]
+    if not tensors:
         raise TypeError(f"{op}: operands of types {', '.join(type(x).__name__ for x in values)}: expected a Tensor")
+    like = next((x for x in tensors if x.dtype is float64), tensors[0])
     result = [x if isinstance(x, Tensor) else _beside(op, x, like) for x in values]
-    arrays = [x for x in result if isinstance(x, Tensor)]
+    dtype = common_dtype([x for x in result if isinstance(x, Tensor)])
+    for x in result:
+        dtype = dtype if isinstance(x, Tensor) else promote_scalar(dtype, x)
     for index, x in enumerate(result):
         if not isinstance(x, Tensor):
-            dtype = promote_scalar(common_dtype(arrays), x)
             result[index] = Tensor.make_const(ndarray.full((), value_in(op, x, dtype), dtype, like.device))
     return result
 

@@ -6,7 +6,7 @@ import math
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import reduce as array_api
-from needle.backend_ndarray.dtype import float32
+from needle.backend_ndarray.dtype import float32, float64, int64
 from needle.backend_ndarray.shape import normalize_axes, reduced_shape
 from needle.ops.elementwise import widened
 from needle.ops.shape import broadcast_to, reshape
@@ -37,7 +37,9 @@ class Mean(Op):
         return spec if spec.dtype.kind == "floating" else spec._replace(dtype=float32)
 
     def compute(self, a):
-        return (array_api.sum(a, self.axes, wide=True) / self._count(a)).astype(self.infer(a).dtype)
+        dtype = self.infer(a).dtype
+        a = a.astype(float64) if a.dtype is int64 else a  # whose sum might wrap around
+        return (array_api.sum(a, self.axes, wide=True) / self._count(a)).astype(dtype)
 
     def _count(self, a) -> int:
         return math.prod(a.shape[i] for i in normalize_axes("mean", self.axes, a.ndim))

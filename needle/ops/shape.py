@@ -10,6 +10,7 @@ from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.shape import (
     as_shape,
+    as_widths,
     broadcast_shapes,
     normalize_axes,
     normalize_axis,
@@ -24,7 +25,7 @@ class Permute(Op):
     """Axis i of the result is axis axes[i] of a."""
 
     def __init__(self, axes: Sequence[int]) -> None:
-        self.axes = tuple(axes)
+        self.axes = tuple(axes) if hasattr(axes, "__iter__") else (axes,)
 
     def infer(self, a):
         return Spec(tuple(a.shape[i] for i in normalize_axes("permute", self.axes, len(a.shape))), a.dtype)
@@ -118,13 +119,12 @@ class Pad(Op):
     """(before, after) elements of one value added along each axis."""
 
     def __init__(self, axes: Sequence[tuple[int, int]], value: float = 0) -> None:
-        self.axes = tuple(tuple(pair) for pair in axes)
+        self.axes = tuple(axes) if hasattr(axes, "__iter__") else axes
         self.value = value
 
     def infer(self, a):
-        if len(self.axes) != len(a.shape):
-            raise ShapeError(f"pad: {self.axes} for shape {a.shape}: expected a pair of counts per axis")
-        return Spec(tuple(extent + sum(pair) for extent, pair in zip(a.shape, self.axes)), a.dtype)
+        pairs = as_widths("pad", a.shape, self.axes)
+        return Spec(tuple(extent + sum(pair) for extent, pair in zip(a.shape, pairs)), a.dtype)
 
     def compute(self, a):
         return a.pad(self.axes, self.value)
