@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from needle.backend_ndarray import Device, DType, NDArray, array, changes
+from needle.backend_ndarray.arguments import flag
+from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.elementwise import add_to, is_operand
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.spec import Spec
 from needle.backend_ndarray.ufunc import apply_ufunc
-from needle.errors import GradientError, ShapeError
+from needle.errors import GradientError, ShapeError, short
 
 
 class _Mode(threading.local):
@@ -83,14 +85,14 @@ class Op:
         return grads if isinstance(grads, tuple) else (grads,)
 
     def __call__(self, *inputs: Value):
-        if _mode.autocast is not None:
-            inputs = _mode.autocast(self, inputs)
         try:
+            if _mode.autocast is not None:
+                inputs = _mode.autocast(self, inputs)
             arrays = [value.cached_data for value in inputs]
+            data = self.compute(*arrays)
         except AttributeError:
             require_tensors(type(self).__name__, *inputs)
             raise
-        data = self.compute(*arrays)
         node = TensorTuple.__new__(TensorTuple) if isinstance(data, tuple) else Tensor.__new__(Tensor)
         node.cached_data = data
         node.grad = None
@@ -107,7 +109,7 @@ class Op:
 def require_tensors(op: str, *values) -> None:
     """Raises TypeError, which names the op and the first of `values` that is no Tensor, unless all of them are."""
     for index, value in enumerate(values):
-        if not isinstance(value, Value):
+        if not isinstance(value, Tensor):
             raise TypeError(f"{op}: operand {index} of type {type(value).__name__}: expected a Tensor")
 
 
@@ -243,7 +245,7 @@ class Tensor(Value):
         """
         if isinstance(data, Tensor):
             data = data.cached_data
-        self._init_leaf(array(data, device=device, dtype=dtype), requires_grad)
+        self._init_leaf(array(data, dtype, device, "Tensor"), flag("Tensor", "requires_grad", requires_grad))
 
     def _init_leaf(self, data: NDArray, requires_grad: bool) -> None:
         self.op, self.inputs, self.read, self.grad = None, (), None, None
@@ -304,6 +306,7 @@ class Tensor(Value):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        require_tensors("data", value)
         if value.size != self.size or value.dtype is not self.dtype:
             raise ShapeError(
                 f"data: shape {value.shape} and dtype {value.dtype}: expected {self.shape} and {self.dtype}"
@@ -360,10 +363,12 @@ class Tensor(Value):
             raise GradientError("backward: this tensor does not depend on one that requires a gradient")
         if out_grad is None:
             out_grad = ops.ones_like(self)
-        elif out_grad.shape != self.shape:
-            raise ShapeError(f"backward: out_grad of shape {out_grad.shape}: expected {self.shape}")
+        else:
+            _check_out_grad("backward", out_grad, self)
         order = find_topo_sort([self])
-        if create_graph is None:
+        if create_graph is not None:
+            create_graph = flag("backward", "create_graph", create_graph)
+        else:
             create_graph = not any(isinstance(node, Parameter) for node in order)
         taken = {id(out_grad.cached_data.buffer)}
         adjoints: dict[int, Tensor] = {}
@@ -528,8 +533,15 @@ class TensorTuple(Value):
     def __len__(self) -> int:
         return len(self.cached_data)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return TupleGetItem(range(len(self))[index])(self)
+    def __getitem__(self, index: int | slice) -> Tensor | tuple[Tensor, ...]:
+        try:
+            chosen = range(len(self))[index]
+        except (IndexError, TypeError, ValueError):
+            met = f"TensorTuple: index {short(index)}"
+            raise IndexError(f"{met}: expected a whole number of {-len(self)} to {len(self) - 1}") from None
+        if isinstance(chosen, range):
+            return tuple(self[i] for i in chosen)
+        return TupleGetItem(chosen)(self)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
@@ -719,15 +731,41 @@ def gradients(
     The results have a graph of their own where operations are recorded.
     """
     outputs, out_grads = (output, out_grad) if isinstance(output, tuple) else ((output,), (out_grad,))
+    out_grads = [None] * len(outputs) if out_grads is None else out_grads
+    _check_gradients(outputs, inputs, out_grads)
     adjoints: dict[int, Tensor] = {}
     with computing(autocast=None):
-        for value, adjoint in zip(outputs, out_grads or [None] * len(outputs)):
+        for value, adjoint in zip(outputs, out_grads):
             if value.requires_grad:
                 _accumulate(adjoints, set(), value, ops.ones_like(value) if adjoint is None else adjoint)
         stop_at = frozenset(map(id, inputs))
         order = find_topo_sort([value for value in outputs if value.requires_grad], stop_at)
         found = {id(node): adjoint for node, adjoint in _sweep(order, adjoints, True, stop_at)}
     return [found.get(id(value)) for value in inputs]
+
+
+def _check_gradients(outputs, inputs, out_grads) -> None:
+    """Raises TypeError or ShapeError for arguments of `gradients` that are not what they should be."""
+    for name, values in (("output", outputs), ("inputs", inputs), ("out_grad", out_grads)):
+        values_are = isinstance(values, (tuple, list)) and [
+            isinstance(value, Tensor) or name == "out_grad" and value is None for value in values
+        ]
+        if values_are is False or not all(values_are):
+            raise TypeError(f"gradients: {name} {short(values)}: expected Tensors, in a tuple or list")
+    if len(out_grads) != len(outputs):
+        raise ShapeError(f"gradients: {len(out_grads)} adjoints of {len(outputs)} outputs: expected one for each")
+    for value, adjoint in zip(outputs, out_grads):
+        if adjoint is not None:
+            _check_out_grad("gradients", adjoint, value)
+
+
+def _check_out_grad(op: str, out_grad, value: Tensor) -> None:
+    """Raises TypeError, ShapeError or DeviceError unless `out_grad` can be the adjoint of `value`."""
+    if not isinstance(out_grad, Tensor):
+        raise TypeError(f"{op}: out_grad of type {type(out_grad).__name__}: expected a Tensor")
+    if out_grad.shape != value.shape:
+        raise ShapeError(f"{op}: out_grad of shape {out_grad.shape}: expected {value.shape}")
+    same_device(op, value.cached_data, out_grad.cached_data)
 
 
 from needle import ops  # noqa: E402  (Tensor's operators call it, and it needs Tensor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import platform
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from needle.backend_ndarray import Device, all_devices, cpu, cuda, default_device
+from needle.backend_ndarray.arguments import choice
+from needle.backend_ndarray.device import require_device
+from needle.errors import short
 
 __version__ = "0.1.0"
 
@@ -89,15 +93,18 @@ def memory_stats(device: Device | None = None) -> dict[str, int]:
 
     Only devices with a pool of their own count; NumPy's memory is NumPy's.
     """
-    device = device or default_device()
+    device = default_device() if device is None else require_device("memory_stats", device)
     if not hasattr(device.kernels, "memory_stats"):
-        raise NotImplementedError(f"{device!r} does not count its memory")
+        raise NotImplementedError(f"memory_stats: {device!r} does not count its memory")
     return device.kernels.memory_stats()
 
 
 def reset_peak_memory(device: Device | None = None) -> None:
     """Makes the current use the new peak of `memory_stats`."""
-    (device or default_device()).kernels.reset_peak_memory()
+    device = default_device() if device is None else require_device("reset_peak_memory", device)
+    if not hasattr(device.kernels, "reset_peak_memory"):
+        raise NotImplementedError(f"reset_peak_memory: {device!r} does not count its memory")
+    device.kernels.reset_peak_memory()
 
 
 _precision = "highest"
@@ -110,8 +117,7 @@ def set_float32_matmul_precision(precision: str) -> None:
     and is several times as fast from compute capability 8.0 on; sums stay float32. Other devices compute as ever.
     """
     global _precision
-    if precision not in ("highest", "high"):
-        raise ValueError(f"set_float32_matmul_precision: {precision!r}: expected 'highest' or 'high'")
+    choice("set_float32_matmul_precision", "precision", precision, ("highest", "high"))
     _precision = precision
     if cuda().enabled():
         cuda().kernels.backend.allow_tf32(precision == "high")
@@ -124,6 +130,10 @@ def get_float32_matmul_precision() -> str:
 
 def set_num_threads(count: int) -> None:
     """How many threads the CPU kernels use; OMP_NUM_THREADS sets it at start-up."""
+    try:
+        count = operator.index(count)
+    except TypeError:
+        raise TypeError(f"set_num_threads: {short(count)}: expected a whole number of 1 to 1024") from None
     cpu().kernels.set_num_threads(count)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 
 class NeedleError(Exception):
     """Whatever Needle raises on purpose."""
@@ -33,3 +37,24 @@ class CheckpointError(NeedleError, ValueError):
 
 class GradientError(NeedleError, RuntimeError):
     """A gradient that cannot be had: nothing requires one, or the graph is gone."""
+
+
+def short(value, most: int = 60) -> str:
+    """What a message says of a value that it met: the value itself where that is short, else what kind of thing it is."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, int) and abs(value) >= 10**40:  # repr refuses the largest
+        return f"a number of {math.floor(math.log10(abs(value))) + 1} digits"
+    if isinstance(value, (tuple, list)) and len(value) <= 10:
+        entries = ", ".join(short(entry) for entry in value)
+        text = f"[{entries}]" if isinstance(value, list) else f"({entries}{',' * (len(value) == 1)})"
+    elif value is None or value is Ellipsis or isinstance(value, (int, float, complex, str, bytes, type)):
+        text = repr(value)
+    else:
+        text = None
+    if text is not None and len(text) <= most:
+        return text
+    name = type(value).__name__
+    kind = f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    return kind if type(shape) is not tuple or dtype is None else f"{kind} of shape {shape} and dtype {dtype}"

@@ -15,6 +15,7 @@ Where the output is no terminal, nothing is drawn: a bar then writes one line wh
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 import os
 import sys
@@ -22,6 +23,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from tqdm import std
+
+from needle.errors import ShapeError, short
 
 _LIVE = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}, {rate_fmt}]"
 _FINISHED = "{desc}{n_fmt}/{total_fmt} [{elapsed}{postfix}, {rate_fmt}]"
@@ -53,13 +56,15 @@ class ProgressBar(std.tqdm):
         file: TextIO | None = None,
     ) -> None:
         file = sys.stderr if file is None else file
+        _check(iterable=iterable, desc=desc, unit=unit, total=total, disable=disable, leave=leave, file=file)
         self._metrics: dict[str, Any] = {}
         self._readings: dict[str, Any] = {}  # of Tensors, begun when the bar was drawn
         self._shown: dict[str, str] = {}
         self._is_live = file is not None and file.isatty()
         sizeless = self._is_live and not _has_size(file)
-        if total is None and hasattr(iterable, "__len__"):
-            total = len(iterable)
+        if total is None:
+            with contextlib.suppress(TypeError, OverflowError):  # where there is no length, or too large a one
+                total = len(iterable)
         super().__init__(
             iterable,
             desc=f"{desc}: " if desc else None,
@@ -111,13 +116,13 @@ class ProgressBar(std.tqdm):
 
     def _begin_to_read_metrics(self) -> None:
         for name, value in self._metrics.items():
-            if not hasattr(value, "begin_read"):
+            if not _is_tensor(value):
                 self._shown[name] = _format(value)
                 continue
             earlier = self._readings.get(name)
             if earlier is not None and not earlier.ready():
                 continue
-            reading = value.begin_read()
+            reading = _begin_read(value)
             if reading.ready():
                 self._shown[name] = _format(reading.item())
             elif earlier is not None:
@@ -127,7 +132,7 @@ class ProgressBar(std.tqdm):
 
     def _read_metrics(self) -> None:
         for name, value in self._metrics.items():
-            self._shown[name] = _format(value.begin_read().item() if hasattr(value, "begin_read") else value)
+            self._shown[name] = _format(_begin_read(value).item() if _is_tensor(value) else value)
         self._show()
 
     def _show(self) -> None:
@@ -142,10 +147,46 @@ def _has_size(terminal: TextIO) -> bool:
         return False
 
 
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "begin_read") and not isinstance(value, type)
+
+
+def _begin_read(tensor: Any) -> Any:
+    if getattr(tensor, "size", 1) != 1:
+        raise ShapeError(f"metrics: a value of {short(tensor)}: expected one element")
+    return tensor.begin_read()
+
+
+def _is_flag(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int))
+
+
+_TAKES = {  # what an argument has to be, and that in words
+    "iterable": (lambda x: x is None or hasattr(type(x), "__iter__"), "something to iterate over"),
+    "desc": (lambda x: x is None or isinstance(x, str), "text"),
+    "unit": (lambda x: isinstance(x, str), "text"),
+    "total": (lambda x: x is None or isinstance(x, numbers.Real) and 0 <= x < 1 << 63, "a number of 0 or more"),
+    "disable": (_is_flag, "True or False"),
+    "leave": (_is_flag, "True, False or None"),
+    "file": (lambda x: x is None or hasattr(x, "write") and hasattr(x, "isatty"), "an open text file"),
+}
+
+
+def _check(**arguments: Any) -> None:
+    """Raises TypeError that names the argument which tqdm could make nothing of."""
+    for name, value in arguments.items():
+        takes, expected = _TAKES[name]
+        if not takes(value):
+            raise TypeError(f"ProgressBar: {name} of {short(value)}: expected {expected}")
+
+
 def _format(value: Any) -> str:
     if isinstance(value, (numbers.Integral, str)):
         return str(value)
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"metrics: a value of {short(value)}: expected a number or text") from None
     return f"{number:.3f}" if number == 0 or 1e-3 <= abs(number) < 1e5 else f"{number:.2e}"
 
 
@@ -154,7 +195,12 @@ tqdm = ProgressBar
 
 def trange(*args: int, **kwargs: Any) -> ProgressBar:
     """`tqdm(range(*args), **kwargs)`."""
-    return ProgressBar(range(*args), **kwargs)
+    try:
+        steps = range(*args)
+        len(steps)
+    except (OverflowError, TypeError, ValueError):
+        raise TypeError(f"trange: {short(args)}: expected the whole numbers that range takes") from None
+    return ProgressBar(steps, **kwargs)
 
 
 def metrics(**values: Any) -> None:

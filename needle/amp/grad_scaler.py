@@ -11,13 +11,15 @@ import math
 from collections.abc import Mapping
 
 from needle import ops
-from needle.autograd import Tensor
+from needle.autograd import Tensor, require_tensors
 from needle.backend_ndarray import NDArray
+from needle.backend_ndarray.arguments import as_float, flag, whole
 from needle.backend_ndarray.dtype import float16, float32, float64, promote_types
 from needle.backend_ndarray.elementwise import multiply_by
 from needle.backend_ndarray.reading import Reading
-from needle.errors import CheckpointError, DTypeError, GradientError
+from needle.errors import CheckpointError, DTypeError, GradientError, short
 from needle.optim.optimizer import Optimizer, total_of_squares
+from needle.state_dict import check_names
 
 SMALLEST_SCALE = 2.0**-16
 
@@ -49,18 +51,17 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        if not 0 < init_scale < math.inf or not 1 < growth_factor < math.inf or not 0 < backoff_factor < 1:
+        scale, growth, backoff = (as_float(x) for x in (init_scale, growth_factor, backoff_factor))
+        if None in (scale, growth, backoff) or not (0 < scale < math.inf and 1 < growth < math.inf and 0 < backoff < 1):
             raise ValueError(
-                f"GradScaler: init_scale={init_scale}, growth_factor={growth_factor}, backoff_factor={backoff_factor}: "
-                "expected a finite number above 0, a finite one above 1, and one between 0 and 1"
+                f"GradScaler: init_scale={short(init_scale)}, growth_factor={short(growth_factor)}, "
+                f"backoff_factor={short(backoff_factor)}: expected a finite number above 0, a finite one above 1, and one between 0 and 1"
             )
-        if growth_interval < 1:
-            raise ValueError(f"GradScaler: growth_interval={growth_interval}: expected 1 or more")
-        self.growth_factor = growth_factor
-        self.backoff_factor = backoff_factor
-        self.growth_interval = growth_interval
-        self._enabled = enabled
-        self._scale = float(init_scale)
+        self.growth_factor = growth
+        self.backoff_factor = backoff
+        self.growth_interval = whole("GradScaler", "growth_interval", growth_interval, 1, ValueError)
+        self._enabled = flag("GradScaler", "enabled", enabled)
+        self._scale = scale
         self._good_steps = 0  # in a row, since the scale has changed
         self._unscaled: dict[int, _Unscaled] = {}  # by the optimizer's id, since the last update
         self._undecided: list[_Unscaled] = []  # of the last update, unless its outcome is known
@@ -76,6 +77,7 @@ class GradScaler:
 
     def scale(self, loss: Tensor) -> Tensor:
         """loss * get_scale(), in float32 at least"""
+        require_tensors("scale", loss)
         return ops.cast(loss, promote_types(loss.dtype, float32)) * self.get_scale() if self._enabled else loss
 
     def unscale_(self, optimizer: Optimizer) -> None:
@@ -86,6 +88,7 @@ class GradScaler:
         """
         if not self._enabled:
             return
+        _check_optimizer("unscale_", optimizer)
         if id(optimizer) in self._unscaled:
             raise GradientError("unscale_: the gradients of this optimizer are unscaled since the last update()")
         for index, parameter in enumerate(optimizer.params):
@@ -103,6 +106,7 @@ class GradScaler:
 
         Raises GradientError the second time before an `update`, and what `unscale_` raises.
         """
+        _check_optimizer("step", optimizer)
         if not self._enabled:
             optimizer.step()
             return
@@ -174,14 +178,23 @@ class GradScaler:
 
     def load_state_dict(self, state: Mapping[str, float | int]) -> None:
         """Goes on from what `state_dict` gave. Raises CheckpointError where it is of a scaler of another kind."""
-        if state.keys() != self.state_dict().keys():
-            met, expected = sorted(state), sorted(self.state_dict())
-            raise CheckpointError(f"GradScaler.load_state_dict: {met}: expected {expected}")
+        where = "GradScaler.load_state_dict"
+        check_names(where, state, self.state_dict())
         if self._enabled:
-            self.growth_factor, self.backoff_factor = float(state["growth_factor"]), float(state["backoff_factor"])
-            self.growth_interval, self._good_steps = int(state["growth_interval"]), int(state["growth_tracker"])
-            self._scale = float(state["scale"])
+            numbers = {name: value for name, value in state.items() if name != "growth_tracker"}
+            try:
+                read = GradScaler(numbers.pop("scale"), **numbers)
+            except (TypeError, ValueError) as error:
+                raise CheckpointError(f"{where}: {error}") from None
+            self._good_steps = whole(where, "growth_tracker", state["growth_tracker"], error=CheckpointError)
+            self.growth_factor, self.backoff_factor = read.growth_factor, read.backoff_factor
+            self.growth_interval, self._scale = read.growth_interval, read._scale
             self._undecided.clear()
+
+
+def _check_optimizer(op: str, optimizer: Optimizer) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{op}: {short(optimizer)}: expected an Optimizer")
 
 
 class _Unscaled:

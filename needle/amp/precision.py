@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 
 from needle import ops
-from needle.autograd import Op, Parameter, Tensor, Value, autocasting, computing, is_recording
+from needle.autograd import Op, Parameter, Tensor, Value, autocasting, computing, is_recording, require_tensors
 from needle.backend_ndarray import DType, NDArray
+from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.dtype import as_dtype, bfloat16, float16, float32, float64
 from needle.errors import DTypeError
 from needle.ops.arithmetic import ScalarDiv, ScalarPower
@@ -57,10 +58,10 @@ def autocast(dtype: str | DType = "bfloat16", enabled: bool = True) -> contextli
 
     Raises DTypeError unless dtype is float16 or bfloat16.
     """
-    dtype = as_dtype(dtype)
+    dtype = as_dtype(dtype, "autocast")
     if dtype not in (float16, bfloat16):
         raise DTypeError(f"autocast: dtype {dtype}: expected float16 or bfloat16")
-    return _autocast(dtype) if enabled else computing(autocast=None)
+    return _autocast(dtype) if flag("autocast", "enabled", enabled) else computing(autocast=None)
 
 
 @contextlib.contextmanager
@@ -79,7 +80,10 @@ class _Autocast:
 
     def __call__(self, op: Op, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
         precision = PRECISION.get(type(op))
-        if precision is None or any(value.dtype is float64 for value in inputs):
+        if precision is None:
+            return inputs
+        require_tensors(type(op).__name__, *inputs)
+        if any(value.dtype is float64 for value in inputs):
             return inputs
         dtype = self.dtype if precision is LOW else float32
         return tuple(self._cast(value, dtype) if value.dtype in _CAST else value for value in inputs)

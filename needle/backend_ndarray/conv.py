@@ -8,6 +8,7 @@ x (N, H, W, C_in), weight (K_h, K_w, C_in, C_out), out (N, H', W', C_out) with H
 from __future__ import annotations
 
 from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.arguments import whole
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.spec import Spec, require_floating
@@ -19,10 +20,10 @@ MAX_STEP = 2**31  # the largest stride, padding and kernel: kernels add them to 
 
 def window_count(op: str, extent: int, kernel: int, stride: int, padding: int) -> int:
     """How many windows of `kernel` fit along an axis. Raises ShapeError if none does."""
-    if not (1 <= kernel <= MAX_STEP and 1 <= stride <= MAX_STEP and 0 <= padding <= MAX_STEP):
-        raise ShapeError(
-            f"{op}: kernel {kernel}, stride {stride}, padding {padding}: expected at least 1, 1 and 0, at most 2**31"
-        )
+    kernel = whole(op, "kernel", kernel, 1)
+    stride, padding = whole(op, "stride", stride, 1), whole(op, "padding", padding)
+    if max(kernel, stride, padding) > MAX_STEP:
+        raise ShapeError(f"{op}: kernel {kernel}, stride {stride}, padding {padding}: expected at most 2**31")
     if extent + 2 * padding < kernel:
         raise ShapeError(f"{op}: a kernel of {kernel} does not fit into {extent} pixels with a padding of {padding}")
     return (extent + 2 * padding - kernel) // stride + 1
@@ -44,6 +45,7 @@ def infer_conv2d(x, weight, stride: int, padding: int, bias=None) -> Spec:
 
 def conv2d(x, weight, stride: int = 1, padding: int = 0, bias=None):
     """The convolution above, and, where one is given, + bias (C_out,)."""
+    stride, padding = whole("conv2d", "stride", stride, 1), whole("conv2d", "padding", padding)
     operands = _operands(x, weight, bias)
     same_device("conv2d", *operands)
     out = ndarray.empty(*infer_conv2d(x, weight, stride, padding, bias), x.device)

@@ -6,11 +6,14 @@ import functools
 import importlib
 import os
 import types
+from collections.abc import Callable
 
 import numpy as np
 
+from needle.backend_ndarray.arguments import whole
 from needle.backend_ndarray.dtype import DType, as_dtype
-from needle.errors import DeviceError, OutOfMemoryError, ShapeError
+from needle.backend_ndarray.shape import Shape, as_shape
+from needle.errors import DeviceError, OutOfMemoryError, ShapeError, short
 
 
 class Device:
@@ -69,38 +72,54 @@ class Device:
 
     def zeros(self, *shape: int, dtype: str | DType = "float32"):
         """An array of zeros; the shape may be one tuple or several ints."""
-        return self.full(_one_shape(shape), 0, dtype)
+        return self._full("zeros", shape, 0, dtype)
 
     def ones(self, *shape: int, dtype: str | DType = "float32"):
         """An array of ones; the shape may be one tuple or several ints."""
-        return self.full(_one_shape(shape), 1, dtype)
+        return self._full("ones", shape, 1, dtype)
 
     def rand(self, *shape: int, dtype: str | DType = "float32"):
         """Uniform on [0, 1)."""
-        return self._from_numpy(np.random.rand(*_one_shape(shape)), dtype)
+        return self._from_numpy("rand", drawn("rand", np.random.rand, shape), dtype)
 
     def randn(self, *shape: int, dtype: str | DType = "float32"):
         """Standard normal."""
-        return self._from_numpy(np.random.randn(*_one_shape(shape)), dtype)
+        return self._from_numpy("randn", drawn("randn", np.random.randn, shape), dtype)
 
     def one_hot(self, n: int, i, dtype: str | DType = "float32"):
         """Row k is all zeros but for a one at column i[k]; i holds whole numbers in 0..n-1, or ShapeError is raised."""
         from needle.backend_ndarray.whole_numbers import whole_numbers_of
 
         indices = whole_numbers_of("one_hot", "index", i)
+        n = whole("one_hot", "n", n)
         wrong = indices[(indices < 0) | (indices >= n)]
         if wrong.size:
             raise ShapeError(f"one_hot: index {wrong.flat[0]}, expected 0 to {n - 1}")
-        return self._from_numpy(indices[..., None] == np.arange(n), dtype)
+        return self._from_numpy("one_hot", indices[..., None] == np.arange(n), dtype)
 
-    def _from_numpy(self, values, dtype):
+    def _full(self, op: str, shape: tuple, fill_value: float, dtype):
         from needle.backend_ndarray import ndarray
 
-        return ndarray.array(np.asarray(values), device=self, dtype=as_dtype(dtype))
+        return ndarray.full(one_shape(op, shape), fill_value, dtype, self, op)
+
+    def _from_numpy(self, op: str, values, dtype):
+        from needle.backend_ndarray import ndarray
+
+        return ndarray.array(np.asarray(values), as_dtype(dtype, op), self, op)
 
 
-def _one_shape(shape: tuple) -> tuple:
-    return tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)) else shape
+def one_shape(op: str, shape: tuple) -> Shape:
+    """The shape that f(2, 3) and f((2, 3)) alike have in `shape`, the arguments."""
+    return as_shape(op, shape[0] if len(shape) == 1 else shape)
+
+
+def drawn(op: str, draw: Callable, shape: tuple) -> np.ndarray:
+    """What a function of np.random makes of such a shape."""
+    shape = one_shape(op, shape)
+    try:
+        return np.asarray(draw(*shape))
+    except (MemoryError, ValueError):  # the latter for more than 2^63 bytes
+        raise OutOfMemoryError(f"{op}: no memory for float64 numbers of shape {shape}") from None
 
 
 @functools.cache
@@ -122,7 +141,7 @@ def cpu_numpy() -> Device:
 
 def cuda(index: int = 0) -> Device:
     """An NVIDIA GPU, counted from 0."""
-    return _cuda(index)
+    return _cuda(whole("cuda", "index", index, error=DeviceError))
 
 
 @functools.cache
@@ -148,10 +167,36 @@ def default_device() -> Device:
     return cpu()
 
 
+def require_device(op: str, device) -> Device:
+    """`device`. Raises TypeError unless it is one."""
+    if not isinstance(device, Device):
+        raise TypeError(f"{op}: device {short(device)}: expected a Device such as needle.cpu()")
+    return device
+
+
 def same_device(op: str, *arrays) -> Device:
-    """The device that all the arrays are on. Raises DeviceError that names two where they differ."""
-    first = arrays[0].device
-    for array in arrays[1:]:
-        if array.device is not first:
-            raise DeviceError(f"{op}: operands on {first} and {array.device}: expected one device; see .to(device)")
-    return first
+    """The device that all the arrays are on.
+
+    Raises DeviceError that names two where they differ, and TypeError for an operand that is no NDArray.
+    """
+    try:
+        first = arrays[0].device
+        for array in arrays:
+            if array.device is not first:
+                break
+            array.strides  # a Tensor has none
+        else:
+            if type(first) is Device:
+                return first
+    except AttributeError:
+        pass
+    _refuse_operands(op, arrays)
+
+
+def _refuse_operands(op: str, arrays: tuple) -> None:
+    """Raises what `same_device` raises, of arrays that are not on one device."""
+    for index, array in enumerate(arrays):
+        if not isinstance(getattr(array, "device", None), Device) or not hasattr(array, "strides"):
+            raise TypeError(f"{op}: operand {index}, {short(array)}: expected an NDArray")
+    first, other = arrays[0].device, next(a.device for a in arrays if a.device is not arrays[0].device)
+    raise DeviceError(f"{op}: operands on {first} and {other}: expected one device; see .to(device)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 
-from needle.errors import DTypeError
+from needle.errors import DTypeError, short
 
 
 class DType(str):
@@ -47,24 +47,31 @@ FLOATING = tuple(dtype for dtype in DTYPES if dtype.kind == "floating")
 _BY_NAME = {str(dtype): dtype for dtype in DTYPES}
 
 
-def as_dtype(name: str | DType | np.dtype | type) -> DType:
+def as_dtype(name: str | DType | np.dtype | type, op: str = "") -> DType:
     """The DType that a name, a NumPy dtype or scalar type, or one of Python's bool, int and float means.
 
-    Python's int is int64 and its float float32, Needle's default. Raises DTypeError where there is none.
+    Python's int is int64 and its float float32, Needle's default. Raises DTypeError, which names `op`, where there is
+    none.
     """
     if type(name) is DType:
         return name
     if name is float:
         return float32
-    if not isinstance(name, str):
-        try:
-            name = np.dtype(name).name
-        except TypeError:
-            name = repr(name)
+    known = _BY_NAME.get(name if isinstance(name, str) else _numpy_name(name))
+    if known is None:
+        met = name if isinstance(name, np.dtype) else short(name).strip("'")
+        raise DTypeError(f"{op}{': ' if op else ''}dtype {met} is not one of Needle's: {', '.join(DTYPES)}")
+    return known
+
+
+def _numpy_name(dtype) -> str | None:
+    """What NumPy calls a dtype or scalar type; None for anything else."""
+    if not isinstance(dtype, (np.dtype, type)):
+        return None
     try:
-        return _BY_NAME[name]
-    except KeyError:
-        raise DTypeError(f"dtype {name} is not one of Needle's: {', '.join(DTYPES)}") from None
+        return np.dtype(dtype).name
+    except (TypeError, ValueError):
+        return None
 
 
 # Wider comes later; two types that do not contain one another meet in the first that holds both.
@@ -80,6 +87,8 @@ def promote_types(a: DType, b: DType) -> DType:
     """
     if a is b:
         return a
+    if type(a) is not DType or type(b) is not DType:
+        return promote_types(as_dtype(a, "promote_types"), as_dtype(b, "promote_types"))
     if a.kind != b.kind:
         order = ("bool", "integer", "floating")
         return a if order.index(a.kind) > order.index(b.kind) else b

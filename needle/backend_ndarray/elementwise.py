@@ -16,7 +16,7 @@ from needle.backend_ndarray.dtype import DType, bool_, float32, int8, promote_sc
 from needle.backend_ndarray.number import NUMBER_TYPES, as_number, comparison, value_in
 from needle.backend_ndarray.shape import Shape, broadcast_shapes, compact_strides, dense_strides_like, remembered
 from needle.backend_ndarray.spec import Spec
-from needle.errors import DTypeError, ShapeError
+from needle.errors import DTypeError
 
 _FLOATING_UNARY = frozenset("floor ceil exp log sqrt sin cos tanh sigmoid erf gelu".split())
 _NUMERIC_UNARY = frozenset("negate abs sign relu".split())
@@ -133,14 +133,9 @@ def array_beside(op: str, x, like):
     """An array-like as an NDArray on the device of `like` and, if it holds float64, of float64 or else float32."""
     if not is_operand(x):
         raise DTypeError(f"{op}: an operand of type {type(x).__name__}: expected an array or a number")
-    try:
-        values = np.asarray(x)
-        keeps = like.dtype == "float64" and values.dtype == np.float64
-        return ndarray.array(values, device=like.device, dtype=like.dtype if keeps else None)
-    except DTypeError as error:
-        raise DTypeError(f"{op}: {error}") from None
-    except ValueError as error:
-        raise ShapeError(f"{op}: {error}") from None
+    values = ndarray.as_host_values(op, x)
+    keeps = like.dtype == "float64" and values.dtype == np.float64
+    return ndarray.array(values, device=like.device, dtype=like.dtype if keeps else None, op=op)
 
 
 def _compare_with_number(op: str, a, b):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from needle.backend_ndarray import array_indexing, changes, elementwise, gather, matmul, reduce
-from needle.backend_ndarray.device import Device, default_device, same_device
+from needle.backend_ndarray.device import Device, default_device, require_device, same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, as_dtype, float32
 from needle.backend_ndarray.indexing import fit_value, is_basic, resolve_index
@@ -21,6 +21,7 @@ from needle.backend_ndarray.number import NUMBER_TYPES, as_number, value_in
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.shape import (
     Shape,
+    as_ints,
     as_shape,
     as_widths,
     broadcast_shapes,
@@ -32,7 +33,7 @@ from needle.backend_ndarray.shape import (
     resolve_reshape,
 )
 from needle.backend_ndarray.ufunc import apply_ufunc
-from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError
+from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError, short
 
 
 def _operator(function: Callable, reflected: bool = False, of_anything: bool = False) -> Callable:
@@ -43,7 +44,7 @@ def _operator(function: Callable, reflected: bool = False, of_anything: bool = F
 
     def method(self, other):
         if not isinstance(other, NDArray) and type(other) not in NUMBER_TYPES:
-            is_next = getattr(other, "__array_priority__", 0) > self.__array_priority__
+            is_next = _priority(other) > self.__array_priority__
             if is_next or of_anything and not elementwise.is_operand(other):
                 return NotImplemented
         return function(other, self) if reflected else function(self, other)
@@ -136,7 +137,12 @@ class NDArray:
 
     def numpy(self) -> np.ndarray:
         """A copy as a NumPy array. `np.from_dlpack(x)` shares the memory instead."""
-        return self.host_view().copy() if self.device.is_host else self._read()
+        if not self.device.is_host:
+            return self._read()
+        try:
+            return self.host_view().copy()
+        except MemoryError:
+            raise OutOfMemoryError(f"numpy: no memory for shape {self.shape} and dtype {self.dtype}") from None
 
     def _read(self) -> np.ndarray:
         """A copy from a device whose memory is not the host's."""
@@ -157,7 +163,7 @@ class NDArray:
         return self.host_view()
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        if any(getattr(x, "__array_priority__", 0) > self.__array_priority__ for x in inputs):
+        if any(_priority(x) > self.__array_priority__ for x in inputs):
             return NotImplemented
         return apply_ufunc((elementwise, matmul), ufunc, method, inputs, options, has_gradient=False)
 
@@ -233,7 +239,7 @@ class NDArray:
 
         Floats to integers truncate towards zero and saturate; to bool is `!= 0`.
         """
-        dtype = as_dtype(dtype)
+        dtype = as_dtype(dtype, "astype")
         if dtype is self.dtype:
             return self
         out = empty_like(self, dtype=dtype)
@@ -242,7 +248,9 @@ class NDArray:
 
     def to(self, device: Device) -> NDArray:
         """This array if it is on that device, else a copy there."""
-        return self if device is self.device else array(self.host_values(), device=device, dtype=self.dtype)
+        if device is self.device:
+            return self
+        return array(self.host_values(), device=require_device("to", device), dtype=self.dtype)
 
     # Views
 
@@ -269,10 +277,9 @@ class NDArray:
 
     def permute(self, *axes: int | Sequence[int]) -> NDArray:
         """Axis i of the result is axis axes[i] of this array."""
-        axes = _varargs(axes)
-        order = () if axes is None else normalize_axes("permute", axes, self.ndim)
-        if len(order) != self.ndim or axes is None:
-            raise ShapeError(f"permute: axes {axes} for shape {self.shape}: expected each axis once")
+        order = normalize_axes("permute", as_ints("permute", "axes", _varargs(axes)), self.ndim)
+        if len(order) != self.ndim:
+            raise ShapeError(f"permute: axes {order} for shape {self.shape}: expected each axis once")
         return self.view(tuple(self.shape[i] for i in order), tuple(self.strides[i] for i in order))
 
     @property
@@ -282,7 +289,7 @@ class NDArray:
 
     def broadcast_to(self, shape: int | Sequence[int]) -> NDArray:
         """A view of that shape that repeats elements along axes of extent 1 and along new axes in front."""
-        shape = as_shape(shape)
+        shape = as_shape("broadcast_to", shape)
         if shape == self.shape:
             return self
         if broadcast_shapes("broadcast_to", self.shape, shape) != shape:
@@ -314,7 +321,7 @@ class NDArray:
         """A copy with (before, after) elements of `value` added along each axis."""
         axes = as_widths("pad", self.shape, axes)
         shape = tuple(before + extent + after for extent, (before, after) in zip(self.shape, axes))
-        out = full(shape, value, self.dtype, self.device)
+        out = full(shape, value, self.dtype, self.device, "pad")
         out[tuple(slice(before, before + extent) for extent, (before, _) in zip(self.shape, axes))] = self
         return out
 
@@ -415,15 +422,22 @@ class NDArray:
     __hash__ = None
 
 
+def _priority(x) -> float:
+    """Of two objects that know an operator, the one with the higher priority has it."""
+    return 0 if isinstance(x, type) else getattr(x, "__array_priority__", 0)
+
+
 def _varargs(values: tuple) -> Sequence[int]:
     """f(2, 3) and f((2, 3)) alike."""
-    return values[0] if len(values) == 1 and not hasattr(values[0], "__index__") else values
+    return values[0] if len(values) == 1 else values
 
 
-def empty(shape, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
-    """A compact array of any content."""
-    shape = as_shape(shape)
-    return NDArray.allocate(shape, compact_strides(shape), as_dtype(dtype), device or default_device())
+def empty(shape, dtype: str | DType = float32, device: Device | None = None, op: str = "empty") -> NDArray:
+    """A compact array of any content; errors name `op`."""
+    shape = as_shape(op, shape)
+    if type(device) is not Device:
+        device = default_device() if device is None else require_device(op, device)
+    return NDArray.allocate(shape, compact_strides(shape), as_dtype(dtype, op), device)
 
 
 def empty_like(a: NDArray, dtype: DType | None = None, shape: Shape | None = None) -> NDArray:
@@ -432,51 +446,50 @@ def empty_like(a: NDArray, dtype: DType | None = None, shape: Shape | None = Non
     return NDArray.allocate(shape, dense_strides_like(shape, a.strides), dtype or a.dtype, a.device)
 
 
-def full(shape, fill_value: float, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
-    """A compact array of one value."""
-    out = empty(shape, dtype, device)
+def full(
+    shape, fill_value: float, dtype: str | DType = float32, device: Device | None = None, op: str = "full"
+) -> NDArray:
+    """A compact array of one value; errors name `op`."""
     value = as_number(fill_value)
     if value is None:
-        raise TypeError(f"full: a value of type {type(fill_value).__name__}: expected a number")
-    call(out.device, "copy", out.device.kernels.scalar(value_in("full", value, out.dtype), out.dtype.code), out)
+        raise TypeError(f"{op}: a value of {short(fill_value)}: expected a number")
+    out = empty(shape, dtype, device, op)
+    call(out.device, "copy", out.device.kernels.scalar(value_in(op, value, out.dtype), out.dtype.code), out)
     return out
 
 
 def zeros(shape, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
     """A compact array of zeros."""
-    return full(shape, 0, dtype, device)
+    return full(shape, 0, dtype, device, "zeros")
 
 
 def ones(shape, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
     """A compact array of ones."""
-    return full(shape, 1, dtype, device)
+    return full(shape, 1, dtype, device, "ones")
 
 
-def array(data, dtype: str | DType | None = None, device: Device | None = None) -> NDArray:
-    """A compact copy of a number, nested lists, a NumPy array or an NDArray.
+def array(data, dtype: str | DType | None = None, device: Device | None = None, op: str = "array") -> NDArray:
+    """A compact copy of a number, nested lists, a NumPy array or an NDArray; errors name `op`.
 
     Without a dtype, numbers and lists of floats become float32, so do NumPy's float64 arrays; all else keeps its own.
     Without a device, an NDArray stays where it is and the rest goes to the default device. Floats to integers are
     converted as by `astype`.
     """
     if isinstance(data, NDArray):
-        device, dtype = device or data.device, dtype or data.dtype
+        device, dtype = data.device if device is None else device, data.dtype if dtype is None else dtype
         data = data.host_values()
-    try:
-        values = np.asarray(data)
-    except ValueError as error:
-        raise ShapeError(f"array: {error}") from None
+    values = as_host_values(op, data)
     if dtype is None:
-        dtype = float32 if values.dtype == np.float64 else as_dtype(values.dtype)
-    elif values.dtype.kind not in "biufV":
-        raise DTypeError(f"array: {values.dtype} elements: expected numbers")
-    device = device or default_device()
-    if values.dtype.kind in "fV" and as_dtype(dtype).kind == "integer":  # NumPy's result depends on the processor
-        return array(values, values.dtype, device).astype(dtype)
+        dtype = float32 if values.dtype == np.float64 else values.dtype
+    dtype = as_dtype(dtype, op)
+    device = default_device() if device is None else require_device(op, device)
+    if values.dtype.kind in "fV" and dtype.kind == "integer":  # NumPy's result depends on the processor
+        return array(values, values.dtype, device, op).astype(dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         if not device.is_host:
-            return _upload(np.asarray(values, as_dtype(dtype).numpy, order="C"), as_dtype(dtype), device)
-        out = empty(values.shape, dtype, device)
+            as_shape(op, values.shape)
+            return _upload(np.asarray(values, dtype.numpy, order="C"), dtype, device)
+        out = empty(values.shape, dtype, device, op)
         out.host_view()[...] = values
     return out
 
@@ -497,6 +510,19 @@ def _value_for(target: NDArray, value) -> NDArray:
     return array(value, device=target.device, dtype=target.dtype)
 
 
+def as_host_values(op: str, data) -> np.ndarray:
+    """`data` as a NumPy array of numbers. Raises ShapeError or DTypeError where it is none."""
+    try:
+        values = np.asarray(data)
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{op}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{op}: {short(data)} is no array: {short(str(error), 160)}") from None
+    if values.dtype.kind not in "biuf" and not (values.dtype.kind == "V" and values.dtype.type is not np.void):
+        raise DTypeError(f"{op}: {short(data)}, of {values.dtype.name} elements: expected numbers")
+    return values
+
+
 def _upload(values: np.ndarray, dtype: DType, device: Device) -> NDArray:
     """A copy on a device whose memory is not the host's."""
     try:
@@ -515,9 +541,16 @@ def from_dlpack(x) -> NDArray:
     """An NDArray of `cpu()` that shares the memory of any array with the DLPack protocol, such as NumPy's."""
     from needle.backend_ndarray.device import cpu
 
-    values = np.from_dlpack(x)
-    dtype = as_dtype(values.dtype)
+    if not hasattr(x, "__dlpack__"):
+        raise TypeError(f"from_dlpack: {short(x)}: expected an array with the DLPack protocol")
+    try:
+        values = np.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise BufferError(f"from_dlpack: {short(x)}: {short(str(error), 160)}") from None
+    dtype = as_dtype(values.dtype, "from_dlpack")
     if not values.flags.c_contiguous:
         raise ShapeError(f"from_dlpack: strides {values.strides} of shape {values.shape}: expected a row-major array")
+    if not values.flags.writeable:
+        raise BufferError("from_dlpack: an array that is read-only: expected one that may be written, see .copy()")
     buffer = cpu().kernels.Buffer.wrap(values)
     return NDArray.make(buffer, values.shape, compact_strides(values.shape), 0, dtype, cpu())

@@ -10,6 +10,7 @@ open where it was closed. Its weight and bias, and given statistics, may be floa
 from __future__ import annotations
 
 from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.arguments import real
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, float32
@@ -36,8 +37,9 @@ def _statistics_dtype(x) -> DType:
 def batch_norm(x, weight, bias, eps: float, nonlinearity: str | None = None):
     """(out, mean, variance) with the statistics of x itself, each of shape (C,); with "relu" out is max(out, 0)."""
     check_nonlinearity("batch_norm", nonlinearity)
-    infer_norm("batch_norm", x, weight, bias)
     same_device("batch_norm", x, weight, bias)
+    infer_norm("batch_norm", x, weight, bias)
+    eps = real("batch_norm", "eps", eps, 0)
     out = ndarray.empty_like(x)
     mean, variance = (ndarray.empty(weight.shape, _statistics_dtype(x), x.device) for _ in range(2))
     call(x.device, "batch_norm", x, weight, bias, out, mean, variance, eps, nonlinearity == "relu")
@@ -47,8 +49,9 @@ def batch_norm(x, weight, bias, eps: float, nonlinearity: str | None = None):
 def batch_norm_inference(x, weight, bias, mean, variance, eps: float, nonlinearity: str | None = None):
     """out, or with "relu" max(out, 0), with given statistics."""
     check_nonlinearity("batch_norm_inference", nonlinearity)
-    infer_norm("batch_norm_inference", x, weight, bias, mean, variance)
     same_device("batch_norm_inference", x, weight, bias, mean, variance)
+    infer_norm("batch_norm_inference", x, weight, bias, mean, variance)
+    eps = real("batch_norm_inference", "eps", eps, 0)
     out = ndarray.empty_like(x)
     call(x.device, "batch_norm_inference", x, weight, bias, mean, variance, out, eps, nonlinearity == "relu")
     return out
@@ -56,8 +59,9 @@ def batch_norm_inference(x, weight, bias, mean, variance, eps: float, nonlineari
 
 def layer_norm(x, weight, bias, eps: float):
     """(out, mean, variance) with the statistics of each row, of shape x.shape[:-1]."""
-    infer_norm("layer_norm", x, weight, bias)
     same_device("layer_norm", x, weight, bias)
+    infer_norm("layer_norm", x, weight, bias)
+    eps = real("layer_norm", "eps", eps, 0)
     out = ndarray.empty_like(x)
     mean, variance = (ndarray.empty(x.shape[:-1], _statistics_dtype(x), x.device) for _ in range(2))
     call(x.device, "layer_norm", x, weight, bias, out, mean, variance, eps)

@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from needle.backend_ndarray.dtype import DType
-from needle.errors import DTypeError
+from needle.errors import DTypeError, short
 
 NUMBER_TYPES = frozenset((bool, int, float))
 
@@ -39,14 +39,14 @@ def value_in(op: str, number: bool | int | float, dtype: DType) -> bool | int | 
     if dtype.kind == "integer":
         low, high = limits(dtype)
         if not low <= number <= high:
-            raise DTypeError(f"{op}: {_short(number)} does not fit into {dtype}: expected {low} to {high}")
+            raise DTypeError(f"{op}: {short(number)} does not fit into {dtype}: expected {low} to {high}")
         return int(number)
     if dtype.kind == "bool":
         return bool(number)
     try:
         return float(number)
     except OverflowError:
-        raise DTypeError(f"{op}: {_short(number)} does not fit into {dtype}: expected at most about 1.8e308") from None
+        raise DTypeError(f"{op}: {short(number)} does not fit into {dtype}: expected at most about 1.8e308") from None
 
 
 def limits(dtype: DType) -> tuple[int | float, int | float]:
@@ -85,8 +85,3 @@ def comparison(
         return op == "not_equal"
     # a < 2.5 if a < 3, a <= 2.5 if a <= 2, 2.5 < a if 2 < a, 2.5 <= a if 3 <= a
     return op, math.ceil(number) if (op == "less") is not number_is_left else math.floor(number)
-
-
-def _short(number) -> str:
-    text = repr(number)
-    return text if len(text) <= 40 else f"a number of {len(text)} digits"

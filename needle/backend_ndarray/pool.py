@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.arguments import whole
 from needle.backend_ndarray.conv import window_count
+from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.spec import Spec, require_floating
 from needle.errors import ShapeError
@@ -13,6 +15,7 @@ def infer_pool2d(op: str, x, kernel: int, stride: int, padding: int) -> Spec:
     """(N, H', W', C) with H' = (H + 2 padding - kernel) // stride + 1."""
     if len(x.shape) != 4:
         raise ShapeError(f"{op}: images {x.shape}: expected (N, H, W, C)")
+    kernel, stride, padding = _settings(op, kernel, stride, padding)
     if 2 * padding > kernel:
         raise ShapeError(f"{op}: a padding of {padding}: expected at most half the kernel of {kernel}")
     n, height, width, channels = x.shape
@@ -21,8 +24,14 @@ def infer_pool2d(op: str, x, kernel: int, stride: int, padding: int) -> Spec:
     return Spec((n, rows, columns, channels), require_floating(op, x))
 
 
+def _settings(op: str, kernel: int, stride: int, padding: int) -> tuple[int, int, int]:
+    return whole(op, "kernel", kernel, 1), whole(op, "stride", stride, 1), whole(op, "padding", padding)
+
+
 def max_pool2d(x, kernel: int, stride: int, padding: int = 0):
     """The largest element of each window; the padding is not looked at."""
+    same_device("max_pool2d", x)
+    kernel, stride, padding = _settings("max_pool2d", kernel, stride, padding)
     out = ndarray.empty(*infer_pool2d("max_pool2d", x, kernel, stride, padding), x.device)
     call(x.device, "max_pool2d", x, out, kernel, stride, padding)
     return out
@@ -37,6 +46,8 @@ def max_pool2d_backward(x, grad_out, kernel: int, stride: int, padding: int = 0)
 
 def avg_pool2d(x, kernel: int, stride: int, padding: int = 0):
     """The mean of each window, the padding's zeros counted."""
+    same_device("avg_pool2d", x)
+    kernel, stride, padding = _settings("avg_pool2d", kernel, stride, padding)
     out = ndarray.empty(*infer_pool2d("avg_pool2d", x, kernel, stride, padding), x.device)
     call(x.device, "avg_pool2d", x, out, kernel, stride, padding)
     return out

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.arguments import as_seed, probability, whole
 from needle.backend_ndarray.device import Device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, float32
+from needle.errors import DTypeError, short
 
 
 @dataclass
@@ -26,7 +28,8 @@ _counter = _Counter()
 
 
 def manual_seed(seed: int) -> None:
-    """Seeds the devices' generators and NumPy's global one; seed is 0 to 2^32 - 1."""
+    """Seeds the devices' generators and NumPy's global one; seed is 0 to 2^32 - 1. Raises ValueError for another."""
+    seed = as_seed("manual_seed", seed)
     np.random.seed(seed)
     _counter.seed, _counter.offset = seed, 0
 
@@ -37,12 +40,18 @@ def get_state() -> tuple[int, int]:
 
 
 def set_state(state: tuple[int, int]) -> None:
-    """Goes back to a state that `get_state` gave."""
-    _counter.seed, _counter.offset = state
+    """Goes back to a state that `get_state` gave. Raises ValueError for what is none."""
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        raise ValueError(f"set_state: {short(state)}: expected a seed and an offset, as get_state gives them")
+    seed, offset = state
+    _counter.seed = whole("set_state", "seed", seed, error=ValueError)
+    _counter.offset = whole("set_state", "offset", offset, error=ValueError)
 
 
 def _fill(kernel: str, shape, dtype, device, *arguments):
-    out = ndarray.empty(shape, dtype, device)
+    out = ndarray.empty(shape, dtype, device, kernel.removeprefix("random_"))
+    if out.dtype.kind != "floating":
+        raise DTypeError(f"{kernel.removeprefix('random_')}: dtype {out.dtype}: expected a floating one")
     call(out.device, kernel, out, *arguments, _counter.seed, _counter.offset)
     _counter.offset += 1
     return out
@@ -60,4 +69,4 @@ def normal(shape, dtype: str | DType = float32, device: Device | None = None):
 
 def dropout_mask(shape, p: float, dtype: str | DType = float32, device: Device | None = None):
     """0 with probability p, else 1 / (1 - p); 0 <= p < 1."""
-    return _fill("random_dropout_mask", shape, dtype, device, p)
+    return _fill("random_dropout_mask", shape, dtype, device, probability("dropout_mask", p))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.arguments import flag
+from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import bool_, float32, float64, int64
 from needle.backend_ndarray.shape import compact_strides, normalize_axes, normalize_axis, reduced_shape
@@ -17,6 +19,7 @@ def infer_reduce(op: str, a, axis=None, keepdims: bool = False) -> Spec:
         raise DTypeError(f"{op}: dtype bool: expected numbers")
     if op != "sum" and any(a.shape[i] == 0 for i in axes):
         raise ShapeError(f"{op}: no elements along axes {axes} of shape {a.shape}: expected one or more")
+    keepdims = keepdims if type(keepdims) is bool else flag(op, "keepdims", keepdims)
     dtype = int64 if op == "sum" and a.dtype.kind != "floating" else a.dtype
     return Spec(reduced_shape(a.shape, axes, keepdims), dtype)
 
@@ -27,8 +30,9 @@ def infer_sum(a, axis=None, keepdims: bool = False, wide: bool = False) -> Spec:
     return spec._replace(dtype=float32) if wide and spec.dtype.itemsize == 2 else spec
 
 
-def _reduce(op: str, a, axis, keepdims: bool, spec: Spec | None = None):
-    spec = spec or infer_reduce(op, a, axis, keepdims)
+def _reduce(op: str, a, axis, keepdims: bool, wide: bool = False):
+    same_device(op, a)
+    spec = infer_sum(a, axis, keepdims, wide) if op == "sum" else infer_reduce(op, a, axis, keepdims)
     axes = normalize_axes(op, axis, a.ndim)
     out = ndarray.empty(reduced_shape(a.shape, axes, True), spec.dtype, a.device)
     call(a.device, op, a if a.dtype.kind == "floating" else a.astype(spec.dtype), out)
@@ -37,7 +41,7 @@ def _reduce(op: str, a, axis, keepdims: bool, spec: Spec | None = None):
 
 def sum(a, axis=None, keepdims: bool = False, wide: bool = False):
     """The sum; 0 of nothing. Half types are summed in float32, and with `wide` the result is."""
-    return _reduce("sum", a, axis, keepdims, infer_sum(a, axis, keepdims, wide))
+    return _reduce("sum", a, axis, keepdims, wide)
 
 
 def sum_of_squares(a):
@@ -60,6 +64,7 @@ def min(a, axis=None, keepdims: bool = False):
 
 def infer_arg_reduce(op: str, a, axis: int | None = None, keepdims: bool = False) -> Spec:
     """int64; without an axis the array is taken as flat."""
+    keepdims = flag(op, "keepdims", keepdims)
     if axis is None:
         return Spec((1,) * len(a.shape) if keepdims else (), int64)
     spec = infer_reduce(op, a, normalize_axis(op, axis, len(a.shape)), keepdims)
@@ -67,6 +72,7 @@ def infer_arg_reduce(op: str, a, axis: int | None = None, keepdims: bool = False
 
 
 def _arg_reduce(op: str, a, axis: int | None, keepdims: bool):
+    same_device(op, a)
     spec = infer_arg_reduce(op, a, axis, keepdims)
     if axis is None:
         a, axis = a.flat, 0

@@ -8,37 +8,46 @@ topic do the rest, step after step. They see the states before the first step in
 from __future__ import annotations
 
 from needle.backend_ndarray import matmul, ndarray
+from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.shape import Shape
 from needle.backend_ndarray.spec import Spec, require_floating
 from needle.errors import ShapeError
 
 
 def infer_recurrent(op: str, gates: int, x, W_ih, W_hh, bias, *states) -> Spec:
     """(T, B, H) from x (T, B, I), W_ih (I, gates*H), W_hh (H, gates*H), bias (gates*H,) and states (B, H)."""
+    shape = recurrent_shape(op, gates, x.shape, W_ih, W_hh, bias, *states)
+    return Spec(shape, require_floating(op, x, W_ih, W_hh, bias, *states))
+
+
+def recurrent_shape(op: str, gates: int, x_shape: Shape, W_ih, W_hh, bias, *states) -> Shape:
+    """The shape of that, whatever the dtypes."""
     width = W_hh.shape[0] if len(W_hh.shape) == 2 else 0
     fits = (
-        len(x.shape) == 3
-        and x.shape[0] > 0
+        len(x_shape) == 3
+        and x_shape[0] > 0
         and W_hh.shape == (width, gates * width)
-        and W_ih.shape == (x.shape[2], gates * width)
+        and W_ih.shape == (x_shape[2], gates * width)
         and bias.shape == (gates * width,)
-        and all(state.shape == (x.shape[1], width) for state in states)
+        and all(state.shape == (x_shape[1], width) for state in states)
     )
     if not fits:
-        met = ", ".join(str(operand.shape) for operand in (x, W_ih, W_hh, bias, *states))
+        met = ", ".join(str(operand.shape) for operand in (W_ih, W_hh, bias, *states))
         blocks = "H" if gates == 1 else f"{gates}H"
         raise ShapeError(
-            f"{op}: shapes {met}: expected x (T, B, I) with T of 1 or more, W_ih (I, {blocks}), W_hh (H, {blocks}), "
-            f"bias ({blocks},) and states (B, H)"
+            f"{op}: shapes {x_shape}, {met}: expected x (T, B, I) with T of 1 or more, W_ih (I, {blocks}), "
+            f"W_hh (H, {blocks}), bias ({blocks},) and states (B, H)"
         )
-    return Spec((x.shape[0], x.shape[1], width), require_floating(op, x, W_ih, W_hh, bias, *states))
+    return x_shape[0], x_shape[1], width
 
 
 def rnn(x, W_ih, W_hh, bias, h0, nonlinearity: str):
     """The states (T + 1, B, H): h0, and the one after each step."""
-    spec = infer_recurrent("rnn", 1, x, W_ih, W_hh, bias, h0)
+    choice("rnn", "nonlinearity", nonlinearity, ("tanh", "relu"))
     same_device("rnn", x, W_ih, W_hh, bias, h0)
+    spec = infer_recurrent("rnn", 1, x, W_ih, W_hh, bias, h0)
     gates = matmul.matmul(x, W_ih)
     hidden = _states(h0, spec)
     call(x.device, "rnn", gates, W_hh, bias, hidden, nonlinearity == "relu")
@@ -55,8 +64,8 @@ def rnn_backward(grad_hidden, hidden, W_hh, nonlinearity: str):
 
 def lstm(x, W_ih, W_hh, bias, h0, c0):
     """(gates (T, B, 4H) after their nonlinearities, hidden (T + 1, B, H), cells (T + 1, B, H))."""
-    spec = infer_recurrent("lstm", 4, x, W_ih, W_hh, bias, h0, c0)
     same_device("lstm", x, W_ih, W_hh, bias, h0, c0)
+    spec = infer_recurrent("lstm", 4, x, W_ih, W_hh, bias, h0, c0)
     gates = matmul.matmul(x, W_ih)
     hidden, cells = _states(h0, spec), _states(c0, spec)
     call(x.device, "lstm", gates, W_hh, bias, hidden, cells)

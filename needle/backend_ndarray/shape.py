@@ -9,30 +9,45 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
 
-from needle.errors import ShapeError
+from needle.errors import ShapeError, short
 
 Shape = tuple[int, ...]
 MAX_DIMS = 8
+MAX_ELEMENTS = 1 << 57  # the kernels count in int64, and up to 64 for an element
 remembered = functools.lru_cache(maxsize=4096)
 
 
-def as_shape(shape: int | Iterable[int]) -> Shape:
-    """A tuple of non-negative ints from an int or an iterable of whatever counts as one."""
+def as_ints(op: str, name: str, values: int | Collection[int]) -> tuple[int, ...]:
+    """A tuple of ints from an int or a collection of whatever counts as one. Raises ShapeError for anything else."""
     try:
-        extents = tuple(map(operator.index, shape)) if hasattr(shape, "__iter__") else (operator.index(shape),)
+        if hasattr(values, "__len__"):  # an iterator, which could be read only once, has none
+            return tuple(map(operator.index, values))
     except TypeError:
-        raise ShapeError(f"shape {shape!r}: expected whole numbers") from None
-    return _checked(extents)
+        pass
+    try:
+        return (operator.index(values),)
+    except TypeError:
+        raise ShapeError(f"{op}: {name} of {short(values)}: expected whole numbers") from None
+
+
+def as_shape(op: str, shape: int | Collection[int]) -> Shape:
+    """A tuple of extents from an int or a collection of ints. Raises ShapeError where no array has that shape."""
+    return _checked(op, as_ints(op, "shape", shape))
 
 
 @remembered
-def _checked(extents: Shape) -> Shape:
+def _checked(op: str, extents: Shape) -> Shape:
+    met = f"{op}: shape {short(extents)}"
     if any(extent < 0 for extent in extents):
-        raise ShapeError(f"shape {extents}: expected extents of 0 or more")
+        raise ShapeError(f"{met}: expected extents of 0 or more")
     if len(extents) > MAX_DIMS:
-        raise ShapeError(f"shape {extents}: {len(extents)} dimensions, expected at most {MAX_DIMS}")
+        raise ShapeError(f"{met}: {len(extents)} dimensions, expected at most {MAX_DIMS}")
+    if 0 in extents and math.prod(extent for extent in extents if extent) >= MAX_ELEMENTS:
+        raise ShapeError(f"{met}: expected extents other than 0 whose product is below 2^57")
+    if max(extents, default=0) >= 1 << 63:
+        raise ShapeError(f"{met}: expected extents below 2^63")
     return extents
 
 
@@ -110,12 +125,9 @@ def reshape_strides(shape: Shape, strides: Shape, new_shape: Shape) -> Shape | N
     return tuple(result)
 
 
-def resolve_reshape(op: str, shape: Shape, new_shape: Sequence[int]) -> Shape:
+def resolve_reshape(op: str, shape: Shape, new_shape: int | Collection[int]) -> Shape:
     """`new_shape` with its one -1, if any, worked out. Raises ShapeError where the sizes differ."""
-    try:
-        return _resolved(op, shape, tuple(map(operator.index, new_shape)))
-    except TypeError:
-        raise ShapeError(f"{op}: shape {new_shape!r}: expected whole numbers") from None
+    return _resolved(op, shape, as_ints(op, "shape", new_shape))
 
 
 @remembered
@@ -127,8 +139,8 @@ def _resolved(op: str, shape: Shape, new_shape: Shape) -> Shape:
         axis = unknown[0]
         new_shape = (*new_shape[:axis], size // known, *new_shape[axis + 1 :])
     elif unknown or known != size:
-        raise ShapeError(f"{op}: shape {shape} has {size} elements and does not fit into {new_shape}")
-    return as_shape(new_shape)
+        raise ShapeError(f"{op}: shape {shape} has {size} elements and does not fit into {short(new_shape)}")
+    return _checked(op, new_shape)
 
 
 @remembered
@@ -146,17 +158,20 @@ def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
                 raise ShapeError(f"{op}: shapes {met} do not broadcast: expected equal extents or 1, aligned at the end")
             if extent != 1:
                 result[axis] = extent
+    if math.prod(result) >= MAX_ELEMENTS:
+        met = " and ".join(map(str, shapes))
+        raise ShapeError(f"{op}: shapes {met}: expected a common one of fewer than 2^57 elements")
     return tuple(result)
 
 
-def as_widths(op: str, shape: Shape, widths: Iterable[Iterable[int]]) -> tuple[tuple[int, int], ...]:
+def as_widths(op: str, shape: Shape, widths: Collection[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """A pair (before, after) of counts for each axis of `shape`."""
     try:
         pairs = tuple(tuple(map(operator.index, pair)) for pair in widths)
     except TypeError:
         pairs = None
     if pairs is None or len(pairs) != len(shape) or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
-        raise ShapeError(f"{op}: {widths!r} for shape {shape}: expected a pair of counts of 0 or more per axis")
+        raise ShapeError(f"{op}: {short(widths)} for shape {shape}: expected a pair of counts of 0 or more per axis")
     return pairs
 
 
@@ -165,28 +180,25 @@ def normalize_axis(op: str, axis: int, ndim: int) -> int:
     try:
         index = operator.index(axis)
     except TypeError:
-        raise ShapeError(f"{op}: axis {axis!r}: expected a whole number") from None
+        raise ShapeError(f"{op}: axis {short(axis)}: expected a whole number") from None
     if not -ndim <= index < ndim:
-        raise ShapeError(f"{op}: axis {axis} of an array with {ndim} dimensions: expected {-ndim} to {ndim - 1}")
+        expected = f"{-ndim} to {ndim - 1}" if ndim else "none"
+        raise ShapeError(f"{op}: axis {short(index)} of an array with {ndim} dimensions: expected {expected}")
     return index % ndim
 
 
-def normalize_axes(op: str, axes: int | Iterable[int] | None, ndim: int) -> tuple[int, ...]:
+def normalize_axes(op: str, axes: int | Collection[int] | None, ndim: int) -> tuple[int, ...]:
     """The axes counted from the front, in the order given; None means all of them. Raises ShapeError for a repeat."""
     if axes is None:
         return tuple(range(ndim))
-    axes = tuple(axes) if hasattr(axes, "__iter__") else (axes,)
-    try:
-        return _normalized(op, tuple(map(operator.index, axes)), ndim)
-    except TypeError:
-        raise ShapeError(f"{op}: axes {axes!r}: expected whole numbers") from None
+    return _normalized(op, as_ints(op, "axes", axes), ndim)
 
 
 @remembered
 def _normalized(op: str, axes: tuple[int, ...], ndim: int) -> tuple[int, ...]:
     result = tuple(normalize_axis(op, axis, ndim) for axis in axes)
     if len(set(result)) != len(result):
-        raise ShapeError(f"{op}: axes {axes}: expected each axis once")
+        raise ShapeError(f"{op}: axes {short(axes)}: expected each axis once")
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.shape import normalize_axes, normalize_axis, reduced_shape
@@ -19,9 +20,11 @@ def infer_softmax(op: str, x, axis: int) -> Spec:
 
 
 def _along_axis(op: str, x, axis: int):
+    same_device(op, x)
     infer_softmax(op, x, axis)
+    axis = normalize_axis(op, axis, x.ndim)
     out = ndarray.empty_like(x)
-    order = [i for i in range(x.ndim) if i != axis % x.ndim] + [axis % x.ndim]
+    order = [i for i in range(x.ndim) if i != axis] + [axis]
     call(x.device, op, x.permute(order), out.permute(order))
     return out
 
@@ -41,11 +44,12 @@ def infer_log_sum_exp(x, axes=None, keepdims: bool = False) -> Spec:
     axes = normalize_axes("log_sum_exp", axes, len(x.shape))
     if any(x.shape[i] == 0 for i in axes):
         raise ShapeError(f"log_sum_exp: no elements along axes {axes} of shape {x.shape}: expected one or more")
-    return Spec(reduced_shape(x.shape, axes, keepdims), require_floating("log_sum_exp", x))
+    return Spec(reduced_shape(x.shape, axes, flag("log_sum_exp", "keepdims", keepdims)), require_floating("log_sum_exp", x))
 
 
 def log_sum_exp(x, axes=None, keepdims: bool = False):
     """log(sum(e^x)) over the axes (None: all)."""
+    same_device("log_sum_exp", x)
     spec = infer_log_sum_exp(x, axes, keepdims)
     axes = normalize_axes("log_sum_exp", axes, x.ndim)
     kept = [i for i in range(x.ndim) if i not in axes]

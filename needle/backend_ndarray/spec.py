@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.dtype import DType
 from needle.backend_ndarray.shape import Shape
 from needle.errors import DTypeError
@@ -31,5 +32,4 @@ def require_floating(op: str, *operands) -> DType:
 
 def check_nonlinearity(op: str, nonlinearity: str | None) -> None:
     """Raises ValueError unless `nonlinearity` is one that can be part of `op`, or None."""
-    if nonlinearity not in (None, "relu"):
-        raise ValueError(f"{op}: nonlinearity {nonlinearity!r}: expected None or 'relu'")
+    choice(op, "nonlinearity", nonlinearity, (None, "relu"))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from needle.backend_ndarray.arguments import path
 from needle.data.dataset import ImageDataset, Transforms
 from needle.data.download import download, locked, unpack_tar_gz
 from needle.data.locate import data_dirs, exists, is_folder
@@ -58,7 +59,7 @@ class CIFAR10Dataset(ImageDataset):
         `p` is kept as an attribute for the course's code, which passes it; what changes an image is `transforms` alone.
         Raises DataError for files that are missing, truncated, altered or malformed.
         """
-        base_folder = Path(base_folder)
+        base_folder = path("CIFAR10Dataset", "base_folder", base_folder)
         folder = find_cifar10(base_folder)
         if folder is None and download:
             folder = download_cifar10(base_folder.parent if base_folder.name == FOLDER else base_folder)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from needle.autograd import Tensor
+from needle.backend_ndarray.arguments import path, whole
 from needle.backend_ndarray.dtype import as_dtype
 from needle.data.locate import exists, is_folder
-from needle.errors import DataError, DTypeError, ShapeError
+from needle.errors import DataError, DTypeError, ShapeError, short
 
 EOS = "<eos>"  # the word at the end of each line
 FILES = ("train.txt", "valid.txt", "test.txt")
@@ -32,6 +33,8 @@ class Dictionary:
 
     def add_word(self, word: str) -> int:
         """The word's number: a new one if the word is new."""
+        if not isinstance(word, str):
+            raise TypeError(f"add_word: {short(word)}: expected a word, a str")
         number = self.word2idx.setdefault(word, len(self.idx2word))
         if number == len(self.idx2word):
             self.idx2word.append(word)
@@ -40,9 +43,14 @@ class Dictionary:
     def ids(self, words: Iterable[str]) -> np.ndarray:
         """The numbers of `words`, int32 (N,). Raises DataError for a word that was never added."""
         try:
+            words = list(words)
+        except TypeError:
+            raise TypeError(f"ids: {short(words)}: expected words, in a list") from None
+        try:
             return np.array([self.word2idx[word] for word in words], np.int32)
-        except KeyError as error:
-            raise DataError(f"the word {error.args[0]!r} is not among the {len(self)} of the dictionary") from None
+        except (KeyError, TypeError):
+            unknown = next(word for word in words if not isinstance(word, str) or word not in self.word2idx)
+            raise DataError(f"the word {short(unknown)} is not among the {len(self)} of the dictionary") from None
 
     def __len__(self) -> int:
         return len(self.idx2word)
@@ -63,9 +71,9 @@ class Corpus:
         Raises DataError for a file that is missing, empty or no UTF-8 text, and for a word of valid.txt or test.txt
         that is not in train.txt.
         """
-        if max_lines is not None and max_lines < 1:
-            raise ValueError(f"Corpus: max_lines must be 1 or more, met {max_lines}")
-        folder = find_corpus(Path(base_dir))
+        if max_lines is not None:
+            max_lines = whole("Corpus", "max_lines", max_lines, 1, ValueError)
+        folder = find_corpus(path("Corpus", "base_dir", base_dir))
         if folder is None:
             raise DataError(f"{base_dir}: holds no {', '.join(FILES)}, and no folder {FOLDER}")
         paths = [folder / name for name in FILES]
@@ -103,7 +111,11 @@ def batchify(data: Sequence[int], batch_size: int, device: Any = None, dtype: st
     The array has `dtype`, or the one of `data`. `device` is not looked at: the array is NumPy's, and `get_batch` puts
     a few rows at a time on a device. A stretch has at least two words, one to see and one to predict.
     """
-    data = np.asarray(data)
+    try:
+        data = np.asarray(data)
+    except ValueError:
+        raise ShapeError(f"batchify: {short(data)}: expected the words of a text, of shape (N,)") from None
+    batch_size = whole("batchify", "batch_size", batch_size, None, ValueError)
     if data.ndim != 1:
         raise ShapeError(f"batchify: expected the words of a text, of shape (N,), met shape {data.shape}")
     if data.dtype.kind not in "iuf":
@@ -127,11 +139,12 @@ def get_batch(
     batch what is left: min(bptt, nbatch - 1 - i). So `for i in range(0, nbatch - 1, bptt)` walks the whole text.
     Both have `dtype`, or the one of `batches`.
     """
+    if not isinstance(batches, np.ndarray):
+        raise TypeError(f"get_batch: batches of {short(batches)}: expected the array that batchify made")
     if batches.ndim != 2:
         raise ShapeError(f"get_batch: expected batches of shape (nbatch, batch_size), met shape {batches.shape}")
-    if bptt < 1:
-        raise ValueError(f"get_batch: bptt must be 1 or more, met {bptt}")
-    if not 0 <= i < len(batches) - 1:
+    bptt = whole("get_batch", "bptt", bptt, 1, ValueError)
+    if not 0 <= whole("get_batch", "i", i, None) < len(batches) - 1:
         raise ShapeError(f"get_batch: row {i} of {len(batches)}: expected 0 to {len(batches) - 2}, that has a next one")
     rows = _cast("get_batch", batches[i : i + bptt + 1], dtype)
     inputs, targets = rows[:-1], rows[1:].reshape(-1)
@@ -147,7 +160,7 @@ def _cast(function: str, ids: np.ndarray, dtype: str | None) -> np.ndarray:
     if dtype is None:
         return ids
     with np.errstate(invalid="ignore"):
-        cast = ids.astype(as_dtype(dtype).numpy)
+        cast = ids.astype(as_dtype(dtype, function).numpy)
     if not np.array_equal(cast, ids):
         raise DTypeError(f"{function}: the word numbers, up to {ids.max()}, are not exact as {dtype}")
     return cast

@@ -12,9 +12,12 @@ import numpy as np
 
 from needle import backend_ndarray as nd
 from needle.autograd import Tensor
+from needle.backend_ndarray.arguments import flag
+from needle.backend_ndarray.device import require_device
+from needle.backend_ndarray.dtype import as_dtype
 from needle.data.dataset import Dataset
 from needle.data.transforms import batch_method, use_generator
-from needle.errors import DTypeError, ShapeError
+from needle.errors import DTypeError, ShapeError, short
 
 # The dtype of a Tensor for a field of integers or booleans: its own, or the next wider that Needle has.
 _INTEGER_DTYPES = {name: name for name in ("uint8", "int8", "int32", "int64", "bool")}
@@ -57,10 +60,13 @@ class DataLoader:
         num_workers: int = 0,
         prefetch: int = 2,
     ) -> None:
+        if not _is_sized(dataset) or not hasattr(dataset, "__getitem__"):
+            raise TypeError(f"DataLoader: dataset of {short(dataset)}: expected one with __len__ and __getitem__")
         at_least = (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("prefetch", prefetch, 1))
         for name, value, least in at_least:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"DataLoader: {name} must be an integer of {least} or more, met {value!r}")
+                raise ValueError(f"DataLoader: {name} must be an integer of {least} or more, met {short(value)}")
+        drop_last, shuffle = flag("DataLoader", "drop_last", drop_last), flag("DataLoader", "shuffle", shuffle)
         if len(dataset) == 0:
             raise ValueError("DataLoader: the data set is empty")
         if drop_last and len(dataset) < batch_size:
@@ -70,8 +76,8 @@ class DataLoader:
         self.dataset = dataset
         self.batch_size = int(batch_size)
         self.shuffle = shuffle
-        self.device = device
-        self.dtype = dtype
+        self.device = device if device is None else require_device("DataLoader", device)
+        self.dtype = as_dtype(dtype, "DataLoader")
         self.drop_last = drop_last
         self.num_workers = int(num_workers)
         self.prefetch = int(prefetch)
@@ -168,6 +174,12 @@ class DataLoader:
                 yield ahead.popleft().result()
         finally:
             executor.shutdown(cancel_futures=True)
+
+
+def _is_sized(dataset) -> bool:
+    if isinstance(dataset, type) or getattr(dataset, "shape", None) == ():
+        return False
+    return hasattr(dataset, "__len__")
 
 
 def _stack(examples: list[Any]) -> list[np.ndarray]:

@@ -10,8 +10,9 @@ import numpy as np
 from needle.backend_ndarray import NDArray, array, cpu, from_dlpack
 from needle.backend_ndarray.crop import crop_images
 from needle.backend_ndarray.device import Device
-from needle.data.transforms import Compose, Normalize, RandomCrop, RandomFlipHorizontal, Transform
-from needle.errors import DTypeError, ShapeError
+from needle.backend_ndarray.ndarray import as_host_values
+from needle.data.transforms import Compose, Normalize, RandomCrop, RandomFlipHorizontal, Transform, as_transforms
+from needle.errors import DTypeError, ShapeError, short
 
 Transforms = Callable | Sequence[Callable] | None
 
@@ -34,7 +35,7 @@ class Dataset:
 
     def __init__(self, transforms: Transforms = None) -> None:
         """`transforms`: one callable, or several to be applied in turn, that `apply_transforms` applies."""
-        self.transforms = [transforms] if callable(transforms) else list(transforms or ())
+        self.transforms = as_transforms(type(self).__name__, transforms)
 
     def __getitem__(self, index: int) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no __getitem__")
@@ -58,7 +59,9 @@ class NDArrayDataset(Dataset):
         super().__init__()
         if not arrays:
             raise ValueError("NDArrayDataset: expected at least one array")
-        self.arrays = tuple(array.numpy() if hasattr(array, "numpy") else np.asarray(array) for array in arrays)
+        self.arrays = tuple(
+            array.numpy() if callable(getattr(array, "numpy", None)) else as_host_values("NDArrayDataset", array) for array in arrays
+        )
         shapes = [array.shape for array in self.arrays]
         if any(len(shape) == 0 for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
             raise ShapeError(f"NDArrayDataset: expected arrays of the same length, met shapes {shapes}")
@@ -67,7 +70,7 @@ class NDArrayDataset(Dataset):
         return len(self.arrays[0])
 
     def __getitem__(self, index: int | slice | np.ndarray) -> tuple:
-        return tuple(array[index] for array in self.arrays)
+        return tuple(_at("NDArrayDataset", array, index) for array in self.arrays)
 
     get_batch = __getitem__
 
@@ -81,8 +84,13 @@ class ImageDataset(Dataset):
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, transforms: Transforms = None) -> None:
         super().__init__(transforms)
+        for name, value in (("images", images), ("labels", labels)):
+            if not isinstance(value, np.ndarray):
+                raise TypeError(f"{type(self).__name__}: {name} of {short(value)}: expected a NumPy array")
         if images.dtype != np.uint8:
             raise DTypeError(f"{type(self).__name__}: expected images of uint8, met {images.dtype}")
+        if labels.dtype.kind not in "iuf":
+            raise DTypeError(f"{type(self).__name__}: expected labels that are whole numbers, met {labels.dtype}")
         if labels.shape != images.shape[:1]:
             raise ShapeError(
                 f"{type(self).__name__}: images {images.shape} and labels {labels.shape} do not match: "
@@ -101,12 +109,14 @@ class ImageDataset(Dataset):
     def __getitem__(self, index: int | slice | np.ndarray) -> tuple[np.ndarray, int | np.ndarray]:
         """(image, label) of one index; (images, labels) of a slice or an index array."""
         if isinstance(index, (int, np.integer)):
-            return self.apply_transforms(_unit_range(self.X[index])), int(self.y[index])
+            image = _at(type(self).__name__, self.X, index)
+            return self.apply_transforms(_unit_range(image)), int(self.y[index])
         return self.get_batch(index)
 
     def get_batch(self, indices: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The images (N, ...) and labels (N,) at `indices`, transformed as a batch."""
-        return Compose(self.transforms).batch(_unit_range(self.X[indices])), self.y[indices]
+        images = _at(type(self).__name__, self.X, indices)
+        return Compose(self.transforms).batch(_unit_range(images)), _at(type(self).__name__, self.y, indices)
 
     def get_raw_batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """What `finish_batch` makes the same of: windows and values for `crop_images`, and labels.
@@ -158,6 +168,16 @@ class ImageDataset(Dataset):
     def _is_channels_first(self) -> bool:
         transform = self.transforms[0] if self.transforms else Transform()
         return transform.is_channels_first(self.X.shape[1:])
+
+
+def _at(dataset: str, array: np.ndarray, index):
+    """array[index]. Raises IndexError that says what is wrong where the first axis has no such example."""
+    try:
+        if isinstance(index, (bool, np.bool_)):
+            raise IndexError
+        return array[index]
+    except (IndexError, OverflowError, TypeError, ValueError):
+        raise IndexError(f"{dataset}: index {short(index)}: expected numbers of its {len(array)} examples") from None
 
 
 def _unit_range(images: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import zlib
 
 import numpy as np
 
+from needle.backend_ndarray.arguments import path
 from needle.data.dataset import ImageDataset, Transforms
 from needle.errors import DataError
 
@@ -37,14 +38,14 @@ class MNISTDataset(ImageDataset):
 
         Raises DataError for files that are missing, truncated, altered or malformed, or not of the same length.
         """
-        images = _read_idx(image_filename, 3)
-        labels = _read_idx(label_filename, 1)
+        images = _read_idx(path("MNISTDataset", "image_filename", image_filename), 3)
+        labels = _read_idx(path("MNISTDataset", "label_filename", label_filename), 1)
         if len(images) != len(labels):
             raise DataError(f"{image_filename} has {len(images)} images, but {label_filename} has {len(labels)} labels")
         super().__init__(images[..., None], labels, transforms)
 
 
-def _read_idx(path: str | os.PathLike, axes: int) -> np.ndarray:
+def _read_idx(path: os.PathLike, axes: int) -> np.ndarray:
     """The uint8 array with `axes` axes in the idx file `path`."""
     try:
         with open(path, "rb") as file:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from needle.backend_ndarray.arguments import as_seed, flag, whole
 from needle.data.dataset import ImageDataset, Transforms
+from needle.errors import OutOfMemoryError
 
 _CLASSES = 10
 _SIZE = 32
@@ -29,13 +31,16 @@ class SyntheticCIFAR10(ImageDataset):
         seed: int = 0,
         transforms: Transforms = None,
     ) -> None:
+        train = flag("SyntheticCIFAR10", "train", train)
         if num_examples is None:
             num_examples = 10000 if train else 2000
-        if num_examples < 1:
-            raise ValueError(f"SyntheticCIFAR10: num_examples must be 1 or more, met {num_examples}")
-        random = np.random.RandomState((seed, int(train)))
+        num_examples = whole("SyntheticCIFAR10", "num_examples", num_examples, 1, ValueError)
+        random = np.random.RandomState((as_seed("SyntheticCIFAR10", seed), int(train)))
+        try:
+            images = np.empty((num_examples, 3, _SIZE, _SIZE), np.uint8)
+        except (MemoryError, ValueError):
+            raise OutOfMemoryError(f"SyntheticCIFAR10: no memory for {num_examples} images") from None
         labels = random.permutation(np.arange(num_examples) % _CLASSES)
-        images = np.empty((num_examples, 3, _SIZE, _SIZE), np.uint8)
         for start in range(0, num_examples, _CHUNK):
             images[start : start + _CHUNK] = _images(labels[start : start + _CHUNK], random)
         super().__init__(images, labels, transforms)

@@ -17,7 +17,9 @@ import itertools
 
 import numpy as np
 
+from needle.backend_ndarray.arguments import as_seed, whole
 from needle.data.corpus import EOS, Dictionary
+from needle.errors import OutOfMemoryError
 
 TOPICS = 10
 # How many words there are of each kind, for each topic in those that have one; 10,000 in all with the topics' own.
@@ -52,15 +54,16 @@ class SyntheticCorpus:
     """
 
     def __init__(self, num_words: int = 200_000, seed: int = 0) -> None:
-        if num_words < 10:
-            raise ValueError(f"SyntheticCorpus: num_words must be 10 or more, met {num_words}")
-        random = np.random.RandomState(seed)
+        num_words = whole("SyntheticCorpus", "num_words", num_words, 10, ValueError)
+        random = np.random.RandomState(as_seed("SyntheticCorpus", seed))
         self.dictionary = Dictionary()
         for word in _words():
             self.dictionary.add_word(word)
-        self.train, self.valid, self.test = (
-            _text(number, random) for number in (num_words, num_words // 10, num_words // 10)
-        )
+        try:
+            texts = [_text(number, random) for number in (num_words, num_words // 10, num_words // 10)]
+        except (MemoryError, ValueError):  # the latter for more than 2^63 bytes
+            raise OutOfMemoryError(f"SyntheticCorpus: no memory for {num_words} words") from None
+        self.train, self.valid, self.test = texts
 
 
 def zipf(count: int) -> np.ndarray:

@@ -21,7 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from needle.errors import ShapeError
+from needle.backend_ndarray.arguments import choice, real, whole
+from needle.backend_ndarray.ndarray import as_host_values
+from needle.errors import ShapeError, short
 
 _MAX_CHANNELS = 4
 _generator: contextvars.ContextVar = contextvars.ContextVar("needle.data generator", default=lambda: np.random)
@@ -65,20 +67,30 @@ def apply_to_batch(transform: Callable, images: np.ndarray) -> np.ndarray:
     return batch(images) if batch is not None else np.stack([transform(image) for image in images])
 
 
+def as_transforms(owner: str, transforms: Callable | Sequence[Callable] | None) -> list[Callable]:
+    """One transform, several or none as a list. Raises TypeError for what cannot be called."""
+    if transforms is None:
+        return []
+    several = [transforms] if callable(transforms) else transforms
+    if not isinstance(several, (list, tuple)) or not all(map(callable, several)):
+        raise TypeError(f"{owner}: transforms {short(transforms)}: expected callables, in a list")
+    return list(several)
+
+
 class Transform:
     """Base of the transforms of images. A subclass defines `apply(images)`, from (N, C, H, W) to (N, C, H, W)."""
 
     def __init__(self, layout: str | None = None) -> None:
-        if layout not in (None, "HWC", "CHW"):
-            raise ValueError(f"{type(self).__name__}: layout must be 'HWC', 'CHW' or None, met {layout!r}")
+        choice(type(self).__name__, "layout", layout, (None, "HWC", "CHW"))
         self.layout = layout
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Transform one image, (H, W, C) or (C, H, W)."""
-        return self.batch(np.asarray(image)[None])[0]
+        return self.batch(as_host_values(type(self).__name__, image)[None])[0]
 
     def batch(self, images: np.ndarray) -> np.ndarray:
         """Transform images (N, H, W, C) or (N, C, H, W); each draws what it would draw alone, in order."""
+        images = as_host_values(type(self).__name__, images)
         if self.is_channels_first(images.shape[1:]):
             return self.apply(images)
         return np.moveaxis(self.apply(np.moveaxis(images, -1, 1)), 1, -1)
@@ -99,9 +111,7 @@ class RandomFlipHorizontal(Transform):
 
     def __init__(self, p: float = 0.5, layout: str | None = None) -> None:
         super().__init__(layout)
-        if not 0 <= p <= 1:
-            raise ValueError(f"RandomFlipHorizontal: p must be a probability in 0..1, met {p!r}")
-        self.p = p
+        self.p = real("RandomFlipHorizontal", "p", p, 0, most=1)
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         flip = self._draw(len(images))
@@ -126,9 +136,7 @@ class RandomCrop(Transform):
 
     def __init__(self, padding: int = 3, layout: str | None = None) -> None:
         super().__init__(layout)
-        if not isinstance(padding, (int, np.integer)) or padding < 0:
-            raise ValueError(f"RandomCrop: padding must be an integer of 0 or more, met {padding!r}")
-        self.padding = int(padding)
+        self.padding = whole("RandomCrop", "padding", padding)
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         number, channels, height, width = images.shape
@@ -155,15 +163,15 @@ class Normalize(Transform):
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float], layout: str | None = None) -> None:
         super().__init__(layout)
-        self.mean = np.asarray(mean, np.float32)
-        self.std = np.asarray(std, np.float32)
+        self.mean = as_host_values("Normalize", mean).astype(np.float32)
+        self.std = as_host_values("Normalize", std).astype(np.float32)
         if self.mean.ndim > 1 or self.std.ndim > 1:
             raise ShapeError(
                 f"Normalize: mean and std are numbers or one number per channel, "
                 f"met shapes {self.mean.shape} and {self.std.shape}"
             )
         if not np.all(self.std > 0):
-            raise ValueError(f"Normalize: std must be above 0, met {std!r}")
+            raise ValueError(f"Normalize: std must be above 0, met {short(std)}")
 
     def apply(self, images: np.ndarray) -> np.ndarray:
         for name, value in (("mean", self.mean), ("std", self.std)):
@@ -177,7 +185,7 @@ class Compose:
     """Transforms one after another."""
 
     def __init__(self, transforms: Sequence[Callable]) -> None:
-        self.transforms = list(transforms)
+        self.transforms = as_transforms("Compose", transforms)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         for transform in self.transforms:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from needle.autograd import Tensor
+from needle.autograd import Tensor, require_tensors
 from needle.backend_ndarray import Device, DType, default_device
+from needle.backend_ndarray.arguments import flag, real
+from needle.backend_ndarray.device import drawn, one_shape
 from needle.backend_ndarray.ndarray import full
 
 
@@ -18,7 +20,8 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform on [low, high)."""
-    values = np.random.rand(*shape) * (high - low) + low
+    low, high = real("rand", "low", low), real("rand", "high", high)
+    values = drawn("rand", np.random.rand, shape) * (high - low) + low
     return Tensor(values, device=device, dtype=dtype, requires_grad=requires_grad)
 
 
@@ -31,7 +34,8 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal with that mean and standard deviation."""
-    values = np.random.randn(*shape) * std + mean
+    mean, std = real("randn", "mean", mean), real("randn", "std", std)
+    values = drawn("randn", np.random.randn, shape) * std + mean
     return Tensor(values, device=device, dtype=dtype, requires_grad=requires_grad)
 
 
@@ -43,7 +47,8 @@ def randb(
     requires_grad: bool = False,
 ) -> Tensor:
     """True, or 1, with probability p."""
-    return Tensor(np.random.rand(*shape) <= p, device=device, dtype=dtype, requires_grad=requires_grad)
+    p = real("randb", "p", p, 0, most=1)
+    return Tensor(drawn("randb", np.random.rand, shape) <= p, device=device, dtype=dtype, requires_grad=requires_grad)
 
 
 def constant(
@@ -54,7 +59,7 @@ def constant(
     requires_grad: bool = False,
 ) -> Tensor:
     """c everywhere."""
-    return Tensor.make_const(full(shape, c, dtype, device), requires_grad)
+    return _constant("constant", shape, c, dtype, device, requires_grad)
 
 
 def ones(
@@ -64,7 +69,7 @@ def ones(
     requires_grad: bool = False,
 ) -> Tensor:
     """1 everywhere."""
-    return constant(*shape, c=1.0, device=device, dtype=dtype, requires_grad=requires_grad)
+    return _constant("ones", shape, 1.0, dtype, device, requires_grad)
 
 
 def zeros(
@@ -74,7 +79,7 @@ def zeros(
     requires_grad: bool = False,
 ) -> Tensor:
     """0 everywhere."""
-    return constant(*shape, c=0.0, device=device, dtype=dtype, requires_grad=requires_grad)
+    return _constant("zeros", shape, 0.0, dtype, device, requires_grad)
 
 
 def ones_like(
@@ -85,7 +90,7 @@ def ones_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """Ones with the shape of `array` and, unless told otherwise, its device and dtype."""
-    return ones(*array.shape, device=device or array.device, dtype=dtype or array.dtype, requires_grad=requires_grad)
+    return _constant_like("ones_like", array, 1.0, dtype, device, requires_grad)
 
 
 def zeros_like(
@@ -96,7 +101,18 @@ def zeros_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """Zeros with the shape of `array` and, unless told otherwise, its device and dtype."""
-    return zeros(*array.shape, device=device or array.device, dtype=dtype or array.dtype, requires_grad=requires_grad)
+    return _constant_like("zeros_like", array, 0.0, dtype, device, requires_grad)
+
+
+def _constant(op: str, shape: tuple, c: float, dtype, device, requires_grad) -> Tensor:
+    array = full(one_shape(op, shape), c, dtype, device, op)
+    return Tensor.make_const(array, flag(op, "requires_grad", requires_grad))
+
+
+def _constant_like(op: str, array: Tensor, c: float, dtype, device, requires_grad) -> Tensor:
+    require_tensors(op, array)
+    dtype, device = array.dtype if dtype is None else dtype, array.device if device is None else device
+    return _constant(op, array.shape, c, dtype, device, requires_grad)
 
 
 def one_hot(

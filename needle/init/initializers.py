@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 
 from needle.autograd import Tensor
+from needle.backend_ndarray.arguments import choice, real, whole
+from needle.backend_ndarray.shape import as_shape
 from needle.init.basic import rand, randn
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
@@ -20,7 +22,7 @@ def xavier_uniform(fan_in: int, fan_out: int, gain: float = 1.0, **options) -> T
 
     `options`: device, dtype, requires_grad.
     """
-    bound = gain * math.sqrt(6 / _positive("xavier_uniform", "fan_in + fan_out", fan_in + fan_out))
+    bound = real("xavier_uniform", "gain", gain) * math.sqrt(6 / _both_fans("xavier_uniform", fan_in, fan_out))
     return rand(fan_in, fan_out, low=-bound, high=bound, **options)
 
 
@@ -29,7 +31,7 @@ def xavier_normal(fan_in: int, fan_out: int, gain: float = 1.0, **options) -> Te
 
     `options`: device, dtype, requires_grad.
     """
-    std = gain * math.sqrt(2 / _positive("xavier_normal", "fan_in + fan_out", fan_in + fan_out))
+    std = real("xavier_normal", "gain", gain) * math.sqrt(2 / _both_fans("xavier_normal", fan_in, fan_out))
     return randn(fan_in, fan_out, std=std, **options)
 
 
@@ -42,8 +44,9 @@ def kaiming_uniform(
     `options`: device, dtype, requires_grad.
     """
     gain = _gain("kaiming_uniform", nonlinearity)
-    bound = gain * math.sqrt(3 / _positive("kaiming_uniform", "fan_in", fan_in))
-    return rand(*(shape or (fan_in, fan_out)), low=-bound, high=bound, **options)
+    bound = gain * math.sqrt(3 / whole("kaiming_uniform", "fan_in", fan_in, 1))
+    shape = as_shape("kaiming_uniform", (fan_in, fan_out) if shape is None else shape)
+    return rand(*shape, low=-bound, high=bound, **options)
 
 
 def kaiming_normal(
@@ -53,17 +56,16 @@ def kaiming_normal(
 
     The gain is that of `kaiming_uniform`. `options`: device, dtype, requires_grad.
     """
-    std = _gain("kaiming_normal", nonlinearity) / math.sqrt(_positive("kaiming_normal", "fan_in", fan_in))
-    return randn(*(shape or (fan_in, fan_out)), std=std, **options)
+    std = _gain("kaiming_normal", nonlinearity) / math.sqrt(whole("kaiming_normal", "fan_in", fan_in, 1))
+    shape = as_shape("kaiming_normal", (fan_in, fan_out) if shape is None else shape)
+    return randn(*shape, std=std, **options)
 
 
 def _gain(function: str, nonlinearity: str) -> float:
-    if nonlinearity not in _GAINS:
-        raise ValueError(f"{function}: nonlinearity {nonlinearity!r}: expected one of {', '.join(_GAINS)}")
+    choice(function, "nonlinearity", nonlinearity, _GAINS)
     return _GAINS[nonlinearity]
 
 
-def _positive(function: str, name: str, fan: int) -> int:
-    if fan < 1:
-        raise ValueError(f"{function}: {name} of {fan}: expected 1 or more")
-    return fan
+def _both_fans(function: str, fan_in: int, fan_out: int) -> int:
+    fans = whole(function, "fan_in", fan_in) + whole(function, "fan_out", fan_out)
+    return whole(function, "fan_in + fan_out", fans, 1)

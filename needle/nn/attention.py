@@ -11,7 +11,7 @@ from needle import ops
 from needle.autograd import Tensor
 from needle.backend_ndarray import Device, DType
 from needle.errors import ShapeError
-from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.checks import check_counts, check_flags, check_tensor, parameter_options
 from needle.nn.dropout import Dropout
 from needle.nn.linear import Linear
 from needle.nn.module import Module
@@ -45,7 +45,8 @@ class MultiHeadAttention(Module):
         device: Device | None = None,
         dtype: str | DType = "float32",
     ) -> None:
-        floating_dtype("MultiHeadAttention", dtype)
+        check_flags("MultiHeadAttention", causal=causal)
+        parameter_options("MultiHeadAttention", device, dtype)
         self.causal = causal
         self.dropout = Dropout(dropout)
 
@@ -64,6 +65,8 @@ class MultiHeadAttention(Module):
         return ops.matmul(probs, v), probs
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
+        for name, value in zip("qkv", (q, k, v)):
+            check_tensor(self, name, value)
         fit = q.ndim == v.ndim == 4 and q.shape[:2] == v.shape[:2] and k.shape == (*v.shape[:3], q.shape[3])
         if not fit or 0 in q.shape + v.shape:
             expected = "(B, heads, T_q, D), (B, heads, T_k, D) and (B, heads, T_k, D_v), no extent 0"
@@ -109,7 +112,7 @@ class AttentionLayer(Module):
         self.out_features = out_features
         self.num_head = num_head
         self.dim_head = dim_head
-        options = {"device": device, "dtype": floating_dtype("AttentionLayer", dtype)}
+        options = parameter_options("AttentionLayer", device, dtype)
         self.prenorm_q = LayerNorm1d(q_features, **options)
         self.prenorm_k = LayerNorm1d(k_features, **options)
         self.prenorm_v = LayerNorm1d(v_features, **options)
@@ -140,6 +143,8 @@ class AttentionLayer(Module):
         return ops.transpose(x.reshape((*x.shape[:2], self.num_head, self.dim_head)), (1, 2))
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
+        for name, value in zip("qkv", (q, k, v)):
+            check_tensor("AttentionLayer", name, value)
         features = (self.q_features, self.k_features, self.v_features)
         fit = all(x.ndim == 3 and x.shape[2] == extent for x, extent in zip((q, k, v), features))
         if not fit or k.shape[:2] != v.shape[:2] or q.shape[0] != k.shape[0] or 0 in q.shape + k.shape:

@@ -1,24 +1,50 @@
-"""Checks of constructors' arguments."""
+"""Checks of what layers are given."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from needle.backend_ndarray import DType
+from needle.autograd import Tensor
+from needle.backend_ndarray import Device, DType
+from needle.backend_ndarray.arguments import flag
+from needle.backend_ndarray.device import require_device
 from needle.backend_ndarray.dtype import as_dtype
-from needle.errors import DTypeError
+from needle.errors import DTypeError, ShapeError, short
+
+_LARGEST = 1 << 48  # elements along an axis: more than any memory holds
 
 
 def check_counts(layer: str, **counts: int) -> None:
-    """Raises ValueError that names the argument unless each is a whole number of 1 or more."""
+    """Raises ShapeError that names the argument unless each is a whole number of 1 or more, and one that can be."""
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-            raise ValueError(f"{layer}: {name} of {count!r}: expected a whole number of 1 or more")
+            raise ShapeError(f"{layer}: {name} of {short(count)}: expected a whole number of 1 or more")
+        if count > _LARGEST:
+            raise ShapeError(f"{layer}: {name} of {short(count)}: expected at most 2^48")
+
+
+def check_flags(layer: str, **flags: bool) -> None:
+    """Raises TypeError that names the argument for one that is neither true nor false, such as an array."""
+    for name, value in flags.items():
+        flag(layer, name, value)
 
 
 def floating_dtype(layer: str, dtype: str | DType) -> DType:
     """The DType of that name. Raises DTypeError unless it is a floating one."""
-    dtype = as_dtype(dtype)
+    dtype = as_dtype(dtype, layer)
     if dtype.kind != "floating":
         raise DTypeError(f"{layer}: dtype {dtype}: expected a floating one")
     return dtype
+
+
+def parameter_options(layer: str, device: Device | None, dtype: str | DType) -> dict[str, Device | DType | None]:
+    """`device` and `dtype`, a floating one, by name. Raises TypeError and DTypeError."""
+    if device is not None:
+        require_device(layer, device)
+    return {"device": device, "dtype": floating_dtype(layer, dtype)}
+
+
+def check_tensor(layer: object, name: str, value: Tensor) -> None:
+    """Raises TypeError, which says what input of the layer it is, unless `value` is a Tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{layer}: {name} is of type {type(value).__name__}: expected a Tensor")

@@ -9,6 +9,7 @@ from needle import ops
 from needle.autograd import Tensor
 from needle.backend_ndarray.spec import check_nonlinearity
 from needle.errors import ShapeError
+from needle.nn.checks import check_tensor
 from needle.nn.module import Module
 
 
@@ -32,6 +33,8 @@ class Residual(Module):
 
     def __init__(self, fn: Callable[[Tensor], Tensor], nonlinearity: str | None = None) -> None:
         check_nonlinearity("Residual", nonlinearity)
+        if not callable(fn):
+            raise TypeError(f"Residual: a {type(fn).__name__}: expected a Module")
         self.fn = fn
         self.nonlinearity = nonlinearity
 
@@ -51,6 +54,7 @@ class Flatten(Module):
     """(N, ...) to (N, number of elements of one example)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        check_tensor("Flatten", "x", x)
         if not x.shape:
             raise ShapeError("Flatten: an input of shape (): expected (N, ...)")
         return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))

@@ -7,7 +7,9 @@ import math
 from needle import init, ops
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType
-from needle.nn.checks import check_counts, floating_dtype
+from needle.backend_ndarray.arguments import whole
+from needle.errors import ShapeError, short
+from needle.nn.checks import check_counts, check_flags, parameter_options
 from needle.nn.images import channels_first, channels_last
 from needle.nn.module import Module
 
@@ -33,12 +35,13 @@ class Conv(Module):
         """`kernel_size` and `stride` may be pairs of equal numbers."""
         k, stride = _square("kernel_size", kernel_size), _square("stride", stride)
         check_counts("Conv", in_channels=in_channels, out_channels=out_channels, kernel_size=k, stride=stride)
+        check_flags("Conv", bias=bias)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = k
         self.stride = stride
         self.padding = k // 2
-        options = {"device": device, "dtype": floating_dtype("Conv", dtype)}
+        options = parameter_options("Conv", device, dtype)
         fan_in, fan_out = in_channels * k * k, out_channels * k * k
         shape = (k, k, in_channels, out_channels)
         self.weight = Parameter(init.kaiming_uniform(fan_in, fan_out, shape=shape, **options))
@@ -56,6 +59,6 @@ def _square(name: str, value: int | tuple[int, int]) -> int:
     """One number for a pair of equal ones."""
     if not isinstance(value, (tuple, list)):
         return value
-    if len(value) != 2 or value[0] != value[1]:
-        raise ValueError(f"Conv: {name} of {value}: expected a whole number, or two equal ones")
+    if len(value) != 2 or whole("Conv", name, value[0], 1) != whole("Conv", name, value[1], 1):
+        raise ShapeError(f"Conv: {name} of {short(value)}: expected a whole number, or two equal ones")
     return value[0]

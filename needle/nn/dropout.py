@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from needle import ops
 from needle.autograd import Tensor
+from needle.backend_ndarray.arguments import probability
 from needle.nn.module import Module
 
 
@@ -14,9 +15,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"Dropout: a probability of {p}: expected 0 <= p < 1")
-        self.p = p
+        self.p = probability("Dropout", p)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.dropout(x, self.p) if self.training else x

@@ -5,7 +5,7 @@ from __future__ import annotations
 from needle import init, ops
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType
-from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.checks import check_counts, parameter_options
 from needle.nn.module import Module
 
 
@@ -25,7 +25,7 @@ class Embedding(Module):
         check_counts("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        options = {"device": device, "dtype": floating_dtype("Embedding", dtype)}
+        options = parameter_options("Embedding", device, dtype)
         self.weight = Parameter(init.randn(num_embeddings, embedding_dim, **options))
 
     def forward(self, indices: Tensor) -> Tensor:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from needle import ops
 from needle.autograd import Tensor
 from needle.errors import ShapeError
+from needle.nn.checks import check_tensor
 from needle.nn.module import Module
 
 
 def channels_last(layer: Module, x: Tensor, channels: int | None = None) -> Tensor:
     """x (N, C, H, W) seen as (N, H, W, C). Raises ShapeError unless it has four axes and C is `channels`, if given."""
+    check_tensor(layer, "x", x)
     if len(x.shape) != 4 or channels not in (None, x.shape[1]):
         raise ShapeError(f"{layer}: an input of shape {x.shape}: expected (N, {channels or 'C'}, H, W)")
     return ops.permute(x, (0, 2, 3, 1))

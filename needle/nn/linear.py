@@ -7,7 +7,7 @@ from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType
 from needle.backend_ndarray.spec import check_nonlinearity
 from needle.errors import ShapeError
-from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.checks import check_counts, check_flags, check_tensor, parameter_options
 from needle.nn.module import Module
 
 
@@ -29,17 +29,19 @@ class Linear(Module):
         nonlinearity: str | None = None,
     ) -> None:
         check_counts("Linear", in_features=in_features, out_features=out_features)
+        check_flags("Linear", bias=bias)
         check_nonlinearity("Linear", nonlinearity)
         self.in_features = in_features
         self.out_features = out_features
         self.nonlinearity = nonlinearity
-        options = {"device": device, "dtype": floating_dtype("Linear", dtype)}
+        options = parameter_options("Linear", device, dtype)
         self.weight = Parameter(init.kaiming_uniform(in_features, out_features, **options))
         self.bias = None
         if bias:
             self.bias = Parameter(init.kaiming_uniform(out_features, 1, **options).reshape((1, out_features)))
 
     def forward(self, x: Tensor) -> Tensor:
+        check_tensor(self, "x", x)
         shape = x.shape
         if len(shape) < 2 or shape[-1] != self.in_features:
             raise ShapeError(f"{self}: an input of shape {shape}: expected (N, {self.in_features})")

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from needle.autograd import Parameter, Tensor
-from needle.backend_ndarray import Device, DType, NDArray, array
-from needle.errors import CheckpointError
-from needle.nn.checks import floating_dtype
+from needle.backend_ndarray import Device, DType, NDArray
+from needle.errors import short
+from needle.nn.checks import check_flags, floating_dtype
+from needle.state_dict import array_like, check_names
 
 
 class Module:
@@ -50,6 +51,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Module:
         """Puts this module and its submodules into training mode, or into evaluation mode; returns the module."""
+        check_flags("train", mode=mode)
         for module in (self, *(value for _, value in _walk(self) if isinstance(value, Module))):
             module.training = mode
         return self
@@ -66,7 +68,7 @@ class Module:
         The Parameters stay the same objects, so an optimizer that holds them goes on. Returns the module.
         """
         if device is not None and not isinstance(device, Device):
-            raise TypeError(f"to: device {device!r}: expected a Device such as needle.cpu(); a dtype goes by dtype=")
+            raise TypeError(f"to: device {short(device)}: expected a Device such as needle.cpu(); a dtype goes by dtype=")
         dtype = None if dtype is None else floating_dtype("to", dtype)
 
         def move(data: NDArray) -> NDArray:
@@ -89,16 +91,8 @@ class Module:
         Raises CheckpointError, and changes nothing, unless the names and the shapes are exactly those of this module.
         """
         tensors = dict(self._named_tensors())
-        named = {"missing": tensors.keys() - state.keys(), "unexpected": state.keys() - tensors.keys()}
-        problems = [f"{kind} {_listed(sorted(names))}" for kind, names in named.items() if names]
-        if problems:
-            raise CheckpointError(f"load_state_dict: {'; '.join(problems)}: expected the names of this module")
-        arrays = {}
-        for name, tensor in tensors.items():
-            value = state[name].cached_data if isinstance(state[name], Tensor) else state[name]
-            arrays[name] = array(value, dtype=tensor.dtype, device=tensor.device)
-            if arrays[name].shape != tensor.shape:
-                raise CheckpointError(f"load_state_dict: {name}: shape {arrays[name].shape}: expected {tensor.shape}")
+        check_names("load_state_dict", state, tensors)
+        arrays = {name: array_like(f"load_state_dict: {name}", state[name], tensor) for name, tensor in tensors.items()}
         for name, tensor in tensors.items():
             tensor.cached_data[...] = arrays[name]
 
@@ -153,9 +147,3 @@ def _tree(module: Module, seen: set[int]) -> list[str]:
             first, *rest = _tree(child, seen)
             lines += [f"  {name}: {first}", *(f"  {line}" for line in rest)]
     return lines
-
-
-def _listed(names: list[str], most: int = 6) -> str:
-    """The names, or the first of them and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

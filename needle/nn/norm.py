@@ -5,10 +5,11 @@ from __future__ import annotations
 from needle import init, ops
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType
+from needle.backend_ndarray.arguments import real
 from needle.backend_ndarray.elementwise import lerp_to
 from needle.backend_ndarray.spec import check_nonlinearity
 from needle.errors import ShapeError
-from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.checks import check_counts, check_tensor, parameter_options
 from needle.nn.images import channels_first, channels_last
 from needle.nn.module import Module
 
@@ -36,21 +37,19 @@ class BatchNorm1d(Module):
         nonlinearity: str | None = None,
     ) -> None:
         check_counts(type(self).__name__, dim=dim)
-        if not eps >= 0 or not 0 <= momentum <= 1:
-            expected = "expected eps of 0 or more, momentum of 0 to 1"
-            raise ValueError(f"{type(self).__name__}: eps of {eps} and momentum of {momentum}: {expected}")
         self.dim = dim
-        self.eps = eps
-        self.momentum = momentum
+        self.eps = real(type(self).__name__, "eps", eps, 0)
+        self.momentum = real(type(self).__name__, "momentum", momentum, 0, most=1)
         check_nonlinearity(type(self).__name__, nonlinearity)
         self.nonlinearity = nonlinearity
-        options = {"device": device, "dtype": floating_dtype(type(self).__name__, dtype)}
+        options = parameter_options(type(self).__name__, device, dtype)
         self.weight = Parameter(init.ones(dim, **options))
         self.bias = Parameter(init.zeros(dim, **options))
         self.running_mean = init.zeros(dim, **options)
         self.running_var = init.ones(dim, **options)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_tensor(self, "x", x)
         if len(x.shape) != 2 or x.shape[1] != self.dim:
             raise ShapeError(f"{self}: an input of shape {x.shape}: expected (N, {self.dim})")
         return self._normalize(x)
@@ -87,15 +86,14 @@ class LayerNorm1d(Module):
         self, dim: int, eps: float = 1e-5, device: Device | None = None, dtype: str | DType = "float32"
     ) -> None:
         check_counts("LayerNorm1d", dim=dim)
-        if not eps >= 0:
-            raise ValueError(f"LayerNorm1d: eps of {eps}: expected 0 or more")
         self.dim = dim
-        self.eps = eps
-        options = {"device": device, "dtype": floating_dtype("LayerNorm1d", dtype)}
+        self.eps = real("LayerNorm1d", "eps", eps, 0)
+        options = parameter_options("LayerNorm1d", device, dtype)
         self.weight = Parameter(init.ones(dim, **options))
         self.bias = Parameter(init.zeros(dim, **options))
 
     def forward(self, x: Tensor) -> Tensor:
+        check_tensor(self, "x", x)
         if x.shape[-1:] != (self.dim,):
             raise ShapeError(f"{self}: an input of shape {x.shape}: expected (..., {self.dim})")
         return ops.layer_norm(x, self.weight, self.bias, self.eps)

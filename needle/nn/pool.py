@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from needle import ops
 from needle.autograd import Tensor
+from needle.backend_ndarray.arguments import whole
+from needle.errors import ShapeError
 from needle.nn.checks import check_counts
 from needle.nn.images import channels_first, channels_last
 from needle.nn.module import Module
@@ -14,8 +16,9 @@ class _Pool2d(Module):
         """`stride` is by default the kernel size; `padding` is at most half of it."""
         stride = kernel_size if stride is None else stride
         check_counts(type(self).__name__, kernel_size=kernel_size, stride=stride)
-        if not 0 <= 2 * padding <= kernel_size:
-            raise ValueError(f"{type(self).__name__}: padding of {padding}: expected 0 to half of {kernel_size}")
+        padding = whole(type(self).__name__, "padding", padding)
+        if 2 * padding > kernel_size:
+            raise ShapeError(f"{type(self).__name__}: padding of {padding}: expected 0 to half of {kernel_size}")
         self.kernel_size = kernel_size
         self.stride = stride
         self.padding = padding

@@ -6,7 +6,7 @@ from needle import ops
 from needle.autograd import Tensor
 from needle.backend_ndarray import Device, DType
 from needle.errors import ShapeError
-from needle.nn.checks import check_counts
+from needle.nn.checks import check_counts, check_tensor
 from needle.nn.dropout import Dropout
 from needle.nn.module import Module
 from needle.nn.rnn_cell import LSTMCell, RNNCell, as_pair, check_state
@@ -27,6 +27,7 @@ class _Recurrent(Module):
         return [self.input_size] + [self.hidden_size] * (self.num_layers - 1)
 
     def _check_input(self, X: Tensor) -> None:
+        check_tensor(self, "X", X)
         if X.ndim != 3 or X.shape[0] == 0 or X.shape[2] != self.input_size:
             expected = f"(T, B, {self.input_size}) with T of 1 or more"
             raise ShapeError(f"{self}: an input of shape {X.shape}: expected {expected}")

@@ -7,8 +7,9 @@ import math
 from needle import init, ops
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType
+from needle.backend_ndarray.arguments import choice
 from needle.errors import ShapeError
-from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.checks import check_counts, check_flags, check_tensor, parameter_options
 from needle.nn.module import Module
 
 
@@ -22,9 +23,8 @@ def as_pair(layer: Module, states: tuple[Tensor, Tensor] | None) -> tuple[Tensor
 
 
 def check_state(layer: Module, name: str, state: Tensor, shape: tuple[int, ...]) -> None:
-    """Raises ShapeError unless the state has that shape."""
-    if not isinstance(state, Tensor):
-        raise TypeError(f"{layer}: {name} is of type {type(state).__name__}: expected a Tensor")
+    """Raises ShapeError, or TypeError, unless the state is a Tensor of that shape."""
+    check_tensor(layer, name, state)
     if state.shape != shape:
         raise ShapeError(f"{layer}: {name} of shape {state.shape}: expected {shape}")
 
@@ -48,10 +48,11 @@ class _Cell(Module):
     ) -> None:
         name = type(self).__name__
         check_counts(name, input_size=input_size, hidden_size=hidden_size)
+        check_flags(name, bias=bias)
         self.input_size = input_size
         self.hidden_size = hidden_size
         bound, width = math.sqrt(1 / hidden_size), self.gates * hidden_size
-        options = {"low": -bound, "high": bound, "device": device, "dtype": floating_dtype(name, dtype)}
+        options = {"low": -bound, "high": bound, **parameter_options(name, device, dtype)}
         self.W_ih = Parameter(init.rand(input_size, width, **options))
         self.W_hh = Parameter(init.rand(hidden_size, width, **options))
         self.bias_ih = Parameter(init.rand(width, **options)) if bias else None
@@ -73,6 +74,7 @@ class _Cell(Module):
 
     def check_input(self, X: Tensor) -> None:
         """Raises ShapeError unless X is (B, input_size)."""
+        check_tensor(self, "X", X)
         if X.ndim != 2 or X.shape[1] != self.input_size:
             raise ShapeError(f"{self}: an input of shape {X.shape}: expected (B, {self.input_size})")
 
@@ -91,8 +93,7 @@ class RNNCell(_Cell):
         device: Device | None = None,
         dtype: str | DType = "float32",
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"RNNCell: nonlinearity {nonlinearity!r}: expected 'tanh' or 'relu'")
+        choice("RNNCell", "nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(input_size, hidden_size, bias, device, dtype)
         self.nonlinearity = nonlinearity
 

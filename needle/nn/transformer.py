@@ -7,7 +7,7 @@ from needle.autograd import Tensor
 from needle.backend_ndarray import Device, DType
 from needle.errors import ShapeError
 from needle.nn.attention import AttentionLayer
-from needle.nn.checks import check_counts, floating_dtype
+from needle.nn.checks import check_counts, check_flags, check_tensor, parameter_options
 from needle.nn.dropout import Dropout
 from needle.nn.embedding import Embedding
 from needle.nn.linear import Linear
@@ -38,7 +38,7 @@ class TransformerLayer(Module):
     ) -> None:
         counts = {"q_features": q_features, "num_head": num_head, "dim_head": dim_head, "hidden_size": hidden_size}
         check_counts("TransformerLayer", **counts)
-        options = {"device": device, "dtype": floating_dtype("TransformerLayer", dtype)}
+        options = parameter_options("TransformerLayer", device, dtype)
         self.q_features = q_features
         self.attention = AttentionLayer(q_features, num_head, dim_head, dropout=dropout, causal=causal, **options)
         self.prenorm = LayerNorm1d(q_features, **options)
@@ -48,6 +48,7 @@ class TransformerLayer(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, q_features) to the same shape."""
+        check_tensor(self, "x", x)
         if x.ndim != 3 or x.shape[2] != self.q_features or 0 in x.shape:
             expected = f"expected (B, T, {self.q_features}), no extent 0"
             raise ShapeError(f"{self}: an input of shape {x.shape}: {expected}")
@@ -79,7 +80,8 @@ class Transformer(Module):
     ) -> None:
         counts = {"embedding_size": embedding_size, "hidden_size": hidden_size, "num_layers": num_layers}
         check_counts("Transformer", **counts, num_head=num_head, dim_head=dim_head, sequence_len=sequence_len)
-        options = {"device": device, "dtype": floating_dtype("Transformer", dtype)}
+        options = parameter_options("Transformer", device, dtype)
+        check_flags("Transformer", causal=causal, batch_first=batch_first)
         self.embedding_size = embedding_size
         self.sequence_len = sequence_len
         self.batch_first = batch_first
@@ -100,6 +102,7 @@ class Transformer(Module):
         return (x if self.batch_first else ops.transpose(x, (0, 1))), h
 
     def _check(self, x: Tensor) -> None:
+        check_tensor(self, "x", x)
         fit = x.ndim == 3 and x.shape[2] == self.embedding_size and 0 not in x.shape
         if not fit or x.shape[1 if self.batch_first else 0] > self.sequence_len:
             order = "B, T" if self.batch_first else "T, B"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import conv as array_api
+from needle.backend_ndarray.arguments import whole
 from needle.backend_ndarray.spec import Spec
 
 
@@ -15,8 +16,8 @@ class Conv(Op):
     """x (N, H, W, C_in), weight (K, K, C_in, C_out) and, if any, bias (C_out,) to (N, H', W', C_out)"""
 
     def __init__(self, stride: int = 1, padding: int = 0) -> None:
-        self.stride = stride
-        self.padding = padding
+        self.stride = whole("conv", "stride", stride, 1)
+        self.padding = whole("conv", "padding", padding)
 
     def infer(self, x, weight, bias=None):
         return array_api.infer_conv2d(x, weight, self.stride, self.padding, bias)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from needle.autograd import Tensor, require_tensors
 from needle.backend_ndarray import random
+from needle.backend_ndarray.arguments import probability
 from needle.ops.select import where
 
 
@@ -13,8 +14,7 @@ def dropout(a: Tensor, p: float = 0.5) -> Tensor:
     The mask comes from the device's counter-based generator: see `needle.manual_seed`.
     """
     require_tensors("dropout", a)
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout: a probability of {p}: expected 0 <= p < 1")
+    p = probability("dropout", p)
     if p == 0:
         return a
     mask = Tensor.make_const(random.dropout_mask(a.shape, p, a.dtype, a.device))

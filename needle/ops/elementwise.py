@@ -250,5 +250,5 @@ def gelu(a: Tensor) -> Tensor:
 def cast(a: Tensor, dtype: str | DType) -> Tensor:
     """a in another dtype; a itself if it has that one."""
     require_tensors("cast", a)
-    dtype = as_dtype(dtype)
+    dtype = as_dtype(dtype, "cast")
     return a if dtype is a.dtype else Cast(dtype)(a)

@@ -6,16 +6,17 @@ import math
 
 from needle.autograd import FusedOp, Tensor
 from needle.backend_ndarray import pool as array_api
+from needle.backend_ndarray.arguments import whole
 from needle.ops.arithmetic import add
 from needle.ops.select import where
 from needle.ops.shape import getitem, pad
 
 
 class _Pool2d(FusedOp):
-    def __init__(self, kernel: int, stride: int, padding: int) -> None:
-        self.kernel = kernel
-        self.stride = stride
-        self.padding = padding
+    def __init__(self, kernel: int, stride: int | None, padding: int) -> None:
+        self.kernel = whole(type(self).__name__, "kernel", kernel, 1)
+        self.stride = self.kernel if stride is None else whole(type(self).__name__, "stride", stride, 1)
+        self.padding = whole(type(self).__name__, "padding", padding)
 
     @property
     def settings(self) -> tuple[int, int, int]:
@@ -76,9 +77,9 @@ class AvgPool2d(_Pool2d):
 
 def max_pool2d(a: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
     """The largest element of each window of images (N, H, W, C); the stride is by default the kernel."""
-    return MaxPool2d(kernel, stride or kernel, padding)(a)
+    return MaxPool2d(kernel, stride, padding)(a)
 
 
 def avg_pool2d(a: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
     """The mean of each window of images (N, H, W, C), padding counted; the stride is by default the kernel."""
-    return AvgPool2d(kernel, stride or kernel, padding)(a)
+    return AvgPool2d(kernel, stride, padding)(a)

@@ -37,9 +37,9 @@ class Mean(Op):
         return spec if spec.dtype.kind == "floating" else spec._replace(dtype=float32)
 
     def compute(self, a):
-        dtype = self.infer(a).dtype
+        dtype, axes = self.infer(a).dtype, normalize_axes("mean", self.axes, a.ndim)
         a = a.astype(float64) if a.dtype is int64 else a  # whose sum might wrap around
-        return (array_api.sum(a, self.axes, wide=True) / self._count(a)).astype(dtype)
+        return (array_api.sum(a, axes, wide=True) / self._count(a)).astype(dtype)
 
     def _count(self, a) -> int:
         return math.prod(a.shape[i] for i in normalize_axes("mean", self.axes, a.ndim))

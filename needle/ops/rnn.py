@@ -7,8 +7,9 @@ W_ih (I, G*H), W_hh (H, G*H), bias (G*H,); states (B, H).
 
 from __future__ import annotations
 
-from needle.autograd import FusedOp, Tensor
+from needle.autograd import FusedOp, Tensor, require_tensors
 from needle.backend_ndarray import rnn as array_api
+from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.matmul import linear_backward
 from needle.ops.elementwise import cast, relu, sigmoid, tanh, widened
@@ -18,6 +19,8 @@ from needle.ops.shape import reshape, split, stack
 
 def rnn_cell(x: Tensor, h: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, nonlinearity: str = "tanh") -> Tensor:
     """One step: h' = tanh(x W_ih + h W_hh + bias), or relu of it. x (B, I), h and h' (B, H)."""
+    _check_cell("rnn_cell", 1, x, W_ih, W_hh, bias, h)
+    choice("rnn_cell", "nonlinearity", nonlinearity, ("tanh", "relu"))
     a = widened(matmul(x, W_ih)) + matmul(h, W_hh) + bias
     return cast(relu(a) if nonlinearity == "relu" else tanh(a), common_dtype((x, h, W_ih, W_hh, bias)))
 
@@ -30,12 +33,19 @@ def lstm_cell(x: Tensor, h: Tensor, c: Tensor, W_ih: Tensor, W_hh: Tensor, bias:
         c' = sigmoid(a_f) * c + sigmoid(a_i) * tanh(a_g)
         h' = sigmoid(a_o) * tanh(c')
     """
+    _check_cell("lstm_cell", 4, x, W_ih, W_hh, bias, h, c)
     a = widened(matmul(x, W_ih)) + matmul(h, W_hh) + bias
     i, f, g, o = split(reshape(a, (x.shape[0], 4, -1)), axis=1)
     next_c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     next_h = sigmoid(o) * tanh(next_c)
     dtype = common_dtype((x, h, c, W_ih, W_hh, bias))
     return cast(next_h, dtype), cast(next_c, dtype)
+
+
+def _check_cell(op: str, gates: int, x: Tensor, *others: Tensor) -> None:
+    """Raises TypeError or ShapeError unless they are those of a step."""
+    require_tensors(op, x, *others)
+    array_api.recurrent_shape(op, gates, (1, *x.shape), *others)
 
 
 class _Recurrent(FusedOp):
@@ -106,8 +116,6 @@ class LSTM(_Recurrent):
 
 def rnn(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, nonlinearity: str = "tanh") -> Tensor:
     """`rnn_cell` along x (T, B, I) from the state h0 (B, H): the state after every step, (T, B, H)."""
-    if nonlinearity not in ("tanh", "relu"):
-        raise ValueError(f"rnn: nonlinearity {nonlinearity!r}: expected 'tanh' or 'relu'")
     return RNN(nonlinearity)(x, W_ih, W_hh, bias, h0)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from needle.autograd import Op, Tensor, TensorTuple
+from needle.autograd import Op, Tensor, TensorTuple, require_tensors
 from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.arguments import whole
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.shape import (
+    as_ints,
     as_shape,
     as_widths,
     broadcast_shapes,
@@ -17,7 +19,7 @@ from needle.backend_ndarray.shape import (
     resolve_reshape,
 )
 from needle.backend_ndarray.spec import Spec
-from needle.errors import ShapeError
+from needle.errors import ShapeError, short
 from needle.ops.getitem import SetItem, getitem
 
 
@@ -25,7 +27,7 @@ class Permute(Op):
     """Axis i of the result is axis axes[i] of a."""
 
     def __init__(self, axes: Sequence[int]) -> None:
-        self.axes = tuple(axes) if hasattr(axes, "__iter__") else (axes,)
+        self.axes = as_ints("permute", "axes", axes)
 
     def infer(self, a):
         return Spec(tuple(a.shape[i] for i in normalize_axes("permute", self.axes, len(a.shape))), a.dtype)
@@ -42,9 +44,9 @@ class Transpose(Op):
     """Two axes swapped, by default the last two."""
 
     def __init__(self, axes: tuple[int, int] | None = None) -> None:
-        self.axes = (-2, -1) if axes is None else tuple(axes)
+        self.axes = (-2, -1) if axes is None else as_ints("transpose", "axes", axes)
         if len(self.axes) != 2:
-            raise ShapeError(f"transpose: axes {self.axes}: expected two; see permute for more")
+            raise ShapeError(f"transpose: axes {short(axes)}: expected two; see permute for more")
 
     def _order(self, ndim: int) -> list[int]:
         first, second = normalize_axes("transpose", self.axes, ndim)
@@ -66,7 +68,7 @@ class Reshape(Op):
     """The same elements in row-major order; one extent may be -1."""
 
     def __init__(self, shape: Sequence[int] | int) -> None:
-        self.shape = shape if isinstance(shape, Sequence) else (shape,)
+        self.shape = shape
 
     def infer(self, a):
         return Spec(resolve_reshape("reshape", a.shape, self.shape), a.dtype)
@@ -82,7 +84,7 @@ class BroadcastTo(Op):
     """Repeats along axes of extent 1 and along new axes in front."""
 
     def __init__(self, shape: Sequence[int]) -> None:
-        self.shape = as_shape(shape)
+        self.shape = as_shape("broadcast_to", shape)
 
     def infer(self, a):
         if broadcast_shapes("broadcast_to", a.shape, self.shape) != self.shape:
@@ -119,7 +121,7 @@ class Pad(Op):
     """(before, after) elements of one value added along each axis."""
 
     def __init__(self, axes: Sequence[tuple[int, int]], value: float = 0) -> None:
-        self.axes = tuple(axes) if hasattr(axes, "__iter__") else axes
+        self.axes = axes
         self.value = value
 
     def infer(self, a):
@@ -139,9 +141,7 @@ class Dilate(Op):
 
     def __init__(self, axes: Sequence[int], dilation: int) -> None:
         self.axes = axes
-        self.dilation = dilation
-        if dilation < 0:
-            raise ShapeError(f"dilate: a dilation of {dilation}: expected 0 or more")
+        self.dilation = whole("dilate", "dilation", dilation)
 
     def _index(self, ndim: int) -> tuple[slice, ...]:
         axes = normalize_axes("dilate", self.axes, ndim)
@@ -149,7 +149,7 @@ class Dilate(Op):
 
     def infer(self, a):
         steps = [index.step or 1 for index in self._index(len(a.shape))]
-        return Spec(tuple(extent * step for extent, step in zip(a.shape, steps)), a.dtype)
+        return Spec(as_shape("dilate", [extent * step for extent, step in zip(a.shape, steps)]), a.dtype)
 
     def compute(self, a):
         out = ndarray.zeros(self.infer(a).shape, a.dtype, a.device)
@@ -256,9 +256,13 @@ class Concatenate(Op):
 
 
 def _at_least_one(op: str, tensors: Sequence[Tensor] | TensorTuple) -> tuple[Tensor, ...]:
-    tensors = tuple(tensors)
+    try:
+        tensors = tuple(tensors)
+    except TypeError:
+        raise TypeError(f"{op}: {short(tensors)}: expected Tensors, in a tuple or list") from None
     if not tensors:
         raise ShapeError(f"{op}: no tensors: expected one or more")
+    require_tensors(op, *tensors)
     return tensors
 
 

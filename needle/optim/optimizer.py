@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from needle.autograd import Parameter, Tensor, in_own_memory
-from needle.backend_ndarray import NDArray, array, zeros
+from needle.backend_ndarray import NDArray, zeros
+from needle.backend_ndarray.arguments import real, whole
 from needle.backend_ndarray.elementwise import minimum, multiply_by, sqrt
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.reduce import sum_of_squares
-from needle.errors import CheckpointError, DeviceError, DTypeError, ShapeError
+from needle.errors import CheckpointError, DeviceError, DTypeError, ShapeError, short
+from needle.state_dict import array_like, check_names
 
 
 class Optimizer:
@@ -66,6 +68,8 @@ class Optimizer:
         finite. `update` must know that, as `knows_only_if_finite` says. Nothing waits for it. Returns it on its way to
         the host.
         """
+        if type(self.lr) is not float:  # which anyone may assign
+            self.lr = real(f"{type(self).__name__}.step", "lr", self.lr)
         steps, updated = self.steps, []
         reading, condition = None, {}
         if only_if_finite is not None:
@@ -76,6 +80,9 @@ class Optimizer:
         for index, parameter in enumerate(self.params):
             if parameter.grad is None:
                 continue
+            if not isinstance(parameter.grad, Tensor):
+                met = f"{type(self).__name__}: params[{index}]: a gradient of type {type(parameter.grad).__name__}"
+                raise TypeError(f"{met}: expected a Tensor")
             data, grad = parameter.cached_data, parameter.grad.cached_data
             if grad.shape != data.shape or grad.device is not data.device:
                 self._refuse_grad(index, data, grad)
@@ -147,21 +154,19 @@ class Optimizer:
         Raises CheckpointError, and changes nothing, where it is of another kind of optimizer or of other parameters.
         """
         where = f"{type(self).__name__}.load_state_dict"
-        steps = [int(count) for count in state.get("steps", ())]
+        steps = state.get("steps", ()) if isinstance(state, Mapping) else [0] * len(self.params)
+        if not isinstance(steps, (Sequence, np.ndarray)) or getattr(steps, "ndim", 1) != 1:
+            raise CheckpointError(f"{where}: steps of {short(steps)}: expected a list of whole numbers")
         if len(steps) != len(self.params):
             raise CheckpointError(f"{where}: steps of {len(steps)} parameters: expected {len(self.params)}")
-        expected = {"lr", "steps", *(f"{name}.{index}" for name, index in self._moment_keys(steps))}
-        if state.keys() != expected:
-            missing, unexpected = sorted(expected - state.keys()), sorted(state.keys() - expected)
-            raise CheckpointError(f"{where}: missing {missing[:6]}, unexpected {unexpected[:6]}")
+        steps = [whole(where, "steps", count, error=CheckpointError) for count in steps]
+        check_names(where, state, ["lr", "steps", *(f"{name}.{index}" for name, index in self._moment_keys(steps))])
+        lr = real(where, "lr", state["lr"], 0, error=CheckpointError)
         kept = [{} for _ in self.params]
         for name, index in self._moment_keys(steps):
-            parameter, value = self.params[index], state[f"{name}.{index}"]
-            kept[index][name] = array(value, dtype=parameter.dtype, device=parameter.device)
-            if kept[index][name].shape != parameter.shape:
-                met = kept[index][name].shape
-                raise CheckpointError(f"{where}: {name}.{index}: shape {met}: expected {parameter.shape}")
-        self.lr, self.steps, self._kept = float(state["lr"]), steps, kept
+            entry = f"{name}.{index}"
+            kept[index][name] = array_like(f"{where}: {entry}", state[entry], self.params[index])
+        self.lr, self.steps, self._kept = float(lr), steps, kept
 
     def _moment_keys(self, steps: list[int]) -> list[tuple[str, int]]:
         """(name, index) of every array kept by an optimizer that has made these steps."""
@@ -185,10 +190,7 @@ class Optimizer:
 
     def _checked(self, name: str, value: float, below: float = float("inf")) -> float:
         """`value` as a float. Raises ValueError unless it is a number of 0 or more, below `below`."""
-        if not isinstance(value, (int, float, np.number)) or not 0 <= value < below:
-            limit = "" if below == float("inf") else f", below {below:g}"
-            raise ValueError(f"{type(self).__name__}: {name} of {value!r}: expected a number of 0 or more{limit}")
-        return float(value)
+        return float(real(type(self).__name__, name, value, 0, below, error=ValueError))
 
 
 def total_of_squares(arrays: list[NDArray]) -> NDArray:
@@ -208,7 +210,10 @@ def _checked_params(optimizer: str, params: Iterable[Tensor]) -> list[Tensor]:
     expected = "expected an iterable of Parameters, such as model.parameters()"
     if isinstance(params, (Tensor, Mapping)) or not isinstance(params, Iterable):
         raise TypeError(f"{optimizer}: params of type {type(params).__name__}: {expected}")
-    params = list(params)
+    try:
+        params = list(params)
+    except TypeError:
+        raise TypeError(f"{optimizer}: params of {short(params)}: {expected}") from None
     if not params:
         raise ValueError(f"{optimizer}: no parameters: {expected}")
     for index, parameter in enumerate(params):

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
-from needle.errors import CheckpointError
+from needle.backend_ndarray.arguments import choice, real, whole
+from needle.backend_ndarray.shape import as_ints
+from needle.errors import CheckpointError, short
 from needle.optim.optimizer import Optimizer
+from needle.state_dict import check_names
 
 
 class Schedule:
@@ -49,16 +52,19 @@ class Schedule:
 
     def load_state_dict(self, state: Mapping[str, float | int]) -> None:
         """Goes on from what `state_dict` gave, and sets the optimizer's learning rate. Raises CheckpointError."""
-        if state.keys() != self.state_dict().keys():
-            met, expected = sorted(state), sorted(self.state_dict())
-            raise CheckpointError(f"{type(self).__name__}.load_state_dict: entries {met}: expected {expected}")
-        self.base_lr, self.last_step = float(state["base_lr"]), int(state["last_step"])
+        where = f"{type(self).__name__}.load_state_dict"
+        check_names(where, state, self.state_dict())
+        base_lr = real(where, "base_lr", state["base_lr"], 0, error=CheckpointError)
+        last_step = whole(where, "last_step", state["last_step"], error=CheckpointError)
+        self.base_lr, self.last_step = float(base_lr), last_step
         self.optimizer.lr = self.lr_at(self.last_step)
 
     def _check_steps(self, **counts: int) -> None:
         for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"{type(self).__name__}: {name} of {count}: expected 1 or more")
+            whole(type(self).__name__, name, count, 1, ValueError)
+
+    def _number(self, name: str, value: float, **limits: float) -> float:
+        return real(type(self).__name__, name, value, **limits)
 
 
 class StepLR(Schedule):
@@ -67,7 +73,7 @@ class StepLR(Schedule):
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
         self._check_steps(step_size=step_size)
         self.step_size = step_size
-        self.gamma = gamma
+        self.gamma = self._number("gamma", gamma, least=0)
         super().__init__(optimizer)
 
     def lr_at(self, t: int) -> float:
@@ -77,9 +83,9 @@ class StepLR(Schedule):
 class MultiStepLR(Schedule):
     """lr * gamma^(number of milestones that are t or less)"""
 
-    def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1) -> None:
-        self.milestones = sorted(milestones)
-        self.gamma = gamma
+    def __init__(self, optimizer: Optimizer, milestones: Collection[int], gamma: float = 0.1) -> None:
+        self.milestones = sorted(as_ints("MultiStepLR", "milestones", milestones))
+        self.gamma = self._number("gamma", gamma, least=0)
         super().__init__(optimizer)
 
     def lr_at(self, t: int) -> float:
@@ -95,7 +101,7 @@ class CosineAnnealingLR(Schedule):
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
         self._check_steps(T_max=T_max)
         self.T_max = T_max
-        self.eta_min = eta_min
+        self.eta_min = self._number("eta_min", eta_min, least=0)
         super().__init__(optimizer)
 
     def lr_at(self, t: int) -> float:
@@ -121,16 +127,13 @@ class OneCycleLR(Schedule):
         final_div_factor: float = 1e4,
     ) -> None:
         self._check_steps(total_steps=total_steps)
-        if not 0 <= pct_start <= 1:
-            raise ValueError(f"OneCycleLR: pct_start of {pct_start}: expected 0 to 1")
-        if anneal_strategy not in _ANNEAL:
-            raise ValueError(f"OneCycleLR: anneal_strategy {anneal_strategy!r}: expected one of {', '.join(_ANNEAL)}")
-        self.max_lr = max_lr
+        choice("OneCycleLR", "anneal_strategy", anneal_strategy, _ANNEAL)
+        self.max_lr = self._number("max_lr", max_lr, least=0)
         self.total_steps = total_steps
-        self.pct_start = pct_start
+        self.pct_start = self._number("pct_start", pct_start, least=0, most=1)
         self.anneal_strategy = anneal_strategy
-        self.initial_lr = max_lr / div_factor
-        self.final_lr = self.initial_lr / final_div_factor
+        self.initial_lr = self.max_lr / self._number("div_factor", div_factor, least=1)
+        self.final_lr = self.initial_lr / self._number("final_div_factor", final_div_factor, least=1)
         super().__init__(optimizer)
 
     def lr_at(self, t: int) -> float:
@@ -150,6 +153,8 @@ class LinearWarmup(Schedule):
 
     def __init__(self, optimizer: Optimizer, warmup_steps: int, after: Schedule | None = None) -> None:
         self._check_steps(warmup_steps=warmup_steps)
+        if after is not None and not isinstance(after, Schedule):
+            raise TypeError(f"LinearWarmup: after of {short(after)}: expected a Schedule")
         self.warmup_steps = warmup_steps
         self.after = after
         super().__init__(optimizer)
@@ -167,7 +172,8 @@ class LinearWarmup(Schedule):
 
     def load_state_dict(self, state: Mapping) -> None:
         """Goes on from what `state_dict` gave, and sets the optimizer's learning rate. Raises CheckpointError."""
-        if self.after is not None and "after" in state:
+        check_names("LinearWarmup.load_state_dict", state, self.state_dict())
+        if self.after is not None:
             self.after.load_state_dict(state["after"])
         super().load_state_dict(state)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray
+from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.optim import sgd_step
 from needle.optim.optimizer import Optimizer
 
@@ -38,8 +39,8 @@ class SGD(Optimizer):
         self.momentum = self._checked("momentum", momentum)
         self.weight_decay = self._checked("weight_decay", weight_decay)
         self.dampening = dampening if dampening is None else self._checked("dampening", dampening)
-        self.nesterov = nesterov
-        if nesterov and (not self.momentum or self.dampening != 0):
+        self.nesterov = flag("SGD", "nesterov", nesterov)
+        if self.nesterov and (not self.momentum or self.dampening != 0):
             raise ValueError(
                 f"SGD: nesterov with momentum={momentum} and dampening={dampening}: "
                 "expected a momentum above 0 and dampening=0"

@@ -101,4 +101,4 @@ def test_normalize_axes():
 @pytest.mark.parametrize("shape", [(-1,), (2, 1.5), (1,) * 9, "ab"])
 def test_as_shape_refuses(shape):
     with pytest.raises(ShapeError):
-        as_shape(shape)
+        as_shape("empty", shape)

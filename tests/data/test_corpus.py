@@ -114,7 +114,7 @@ def test_max_lines_cuts_the_texts_and_not_the_dictionary(folder):
 
 @pytest.mark.parametrize("max_lines", [0, -1])
 def test_max_lines_is_positive(folder, max_lines):
-    with pytest.raises(ValueError, match=f"Corpus: max_lines must be 1 or more, met {max_lines}"):
+    with pytest.raises(ValueError, match=f"Corpus: max_lines of {max_lines}: expected a whole number of 1 or more"):
         Corpus(folder, max_lines=max_lines)
 
 
@@ -254,7 +254,7 @@ def test_words_that_are_no_text():
 
 @pytest.mark.parametrize("bptt", [0, -3])
 def test_bptt_is_positive(bptt):
-    with pytest.raises(ValueError, match=f"get_batch: bptt must be 1 or more, met {bptt}"):
+    with pytest.raises(ValueError, match=f"get_batch: bptt of {bptt}: expected a whole number of 1 or more"):
         get_batch(batchify(range(20), 2), 0, bptt)
 
 

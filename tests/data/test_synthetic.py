@@ -69,5 +69,5 @@ def test_fifty_thousand_images_take_seconds_not_minutes():
 
 
 def test_bad_number():
-    with pytest.raises(ValueError, match="num_examples must be 1 or more, met 0"):
+    with pytest.raises(ValueError, match="num_examples of 0: expected a whole number of 1 or more"):
         SyntheticCIFAR10(0)

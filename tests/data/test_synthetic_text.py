@@ -127,6 +127,6 @@ def test_it_takes_a_second_and_not_a_minute():
 
 
 def test_bad_number():
-    with pytest.raises(ValueError, match="num_words must be 10 or more, met 9"):
+    with pytest.raises(ValueError, match="num_words of 9: expected a whole number of 10 or more"):
         SyntheticCorpus(9)
     assert len(SyntheticCorpus(10).valid) == 1

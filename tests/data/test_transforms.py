@@ -169,10 +169,10 @@ def test_generator_is_numpy_s_own_unless_another_is_in_use():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: RandomFlipHorizontal(1.5), "p must be a probability in 0..1, met 1.5"),
-        (lambda: RandomCrop(-1), "padding must be an integer of 0 or more, met -1"),
-        (lambda: RandomCrop(2.5), "padding must be an integer of 0 or more, met 2.5"),
-        (lambda: RandomCrop(2, layout="NCHW"), "layout must be 'HWC', 'CHW' or None, met 'NCHW'"),
+        (lambda: RandomFlipHorizontal(1.5), "p of 1.5: expected a number of 0 to 1"),
+        (lambda: RandomCrop(-1), "padding of -1: expected a whole number of 0 or more"),
+        (lambda: RandomCrop(2.5), "padding of 2.5: expected a whole number of 0 or more"),
+        (lambda: RandomCrop(2, layout="NCHW"), "layout 'NCHW': expected None, 'HWC' or 'CHW'"),
         (lambda: Normalize(0, 0), "std must be above 0, met 0"),
         (lambda: Normalize(np.zeros((3, 1)), 1), r"one number per channel, met shapes \(3, 1\) and \(\)"),
         (lambda: RandomCrop(1)(np.zeros((4, 4))), r"shape \(H, W, C\) or \(C, H, W\), met \(4, 4\)"),

@@ -133,7 +133,7 @@ def test_state_dict_takes_tensors_of_another_device(device):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda state: state.pop("a"), "missing a: expected the names of this module"),
+        (lambda state: state.pop("a"), r"missing a: expected the names that state_dict\(\) gives"),
         (lambda state: state.update(b=1, c=2), "unexpected b, c: expected"),
         (lambda state: (state.pop("z"), state.update(y=1)), "missing z; unexpected y: expected"),
         (lambda state: state.update({f"k{i}": 0 for i in range(9)}), "unexpected k0, k1, k2, k3, k4, k5 and 3 more"),

@@ -9,7 +9,7 @@ import pytest
 from needle import ops
 from needle.autograd import FusedOp, Op, Tensor, computing, gradients
 from needle.backend_ndarray import array
-from needle.backend_ndarray.dtype import FLOATING, as_dtype
+from needle.backend_ndarray.dtype import FLOATING
 from tests.ops.gradient_cases import CASES
 from tests.targets import on_every_target
 

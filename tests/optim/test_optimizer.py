@@ -332,10 +332,10 @@ def test_what_a_state_dict_holds(device):
     [
         (
             lambda state: state.pop("second_moment.1"),
-            r"Adam.load_state_dict: missing \['second_moment.1'\], unexpected \[\]",
+            "Adam.load_state_dict: missing second_moment.1: expected",
         ),
-        (lambda state: state.update({"velocity.0": 1}), r"missing \[\], unexpected \['velocity.0'\]"),
-        (lambda state: state.pop("lr"), r"missing \['lr'\]"),
+        (lambda state: state.update({"velocity.0": 1}), "load_state_dict: unexpected velocity.0: expected"),
+        (lambda state: state.pop("lr"), "missing lr: expected"),
         (lambda state: state.pop("steps"), "steps of 0 parameters: expected 3"),
         (lambda state: state.update({"first_moment.1": np.zeros(5)}), r"first_moment.1: shape \(5,\): expected \(4,\)"),
     ],

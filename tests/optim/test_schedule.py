@@ -110,17 +110,17 @@ def test_one_cycle_with_a_part_missing(total_steps, pct_start):
 def test_errors():
     with pytest.raises(TypeError, match="StepLR: a float: expected an Optimizer"):
         StepLR(0.1, 3)
-    with pytest.raises(ValueError, match="StepLR: step_size of 0: expected 1 or more"):
+    with pytest.raises(ValueError, match="StepLR: step_size of 0: expected a whole number of 1 or more"):
         StepLR(sgd(), 0)
-    with pytest.raises(ValueError, match="CosineAnnealingLR: T_max of 0: expected 1 or more"):
+    with pytest.raises(ValueError, match="CosineAnnealingLR: T_max of 0: expected a whole number of 1 or more"):
         CosineAnnealingLR(sgd(), 0)
-    with pytest.raises(ValueError, match="LinearWarmup: warmup_steps of -1: expected 1 or more"):
+    with pytest.raises(ValueError, match="LinearWarmup: warmup_steps of -1: expected a whole number of 1 or more"):
         LinearWarmup(sgd(), -1)
-    with pytest.raises(ValueError, match="OneCycleLR: total_steps of 0: expected 1 or more"):
+    with pytest.raises(ValueError, match="OneCycleLR: total_steps of 0: expected a whole number of 1 or more"):
         OneCycleLR(sgd(), 1.0, 0)
-    with pytest.raises(ValueError, match="OneCycleLR: pct_start of 1.5: expected 0 to 1"):
+    with pytest.raises(ValueError, match="OneCycleLR: pct_start of 1.5: expected a number of 0 to 1"):
         OneCycleLR(sgd(), 1.0, 10, 1.5)
-    with pytest.raises(ValueError, match="OneCycleLR: anneal_strategy 'cosine': expected one of cos, linear"):
+    with pytest.raises(ValueError, match="OneCycleLR: anneal_strategy 'cosine': expected 'cos' or 'linear'"):
         OneCycleLR(sgd(), 1.0, 10, anneal_strategy="cosine")
 
     class Nothing(Schedule):
@@ -132,6 +132,6 @@ def test_errors():
 
 def test_the_state_of_another_schedule():
     with pytest.raises(
-        CheckpointError, match=r"StepLR.load_state_dict: entries \['last_step'\]: expected \['base_lr', 'last_step'\]"
+        CheckpointError, match="StepLR.load_state_dict: missing base_lr: expected"
     ):
         StepLR(sgd(), 3).load_state_dict({"last_step": 3})

@@ -1,0 +1,100 @@
+"""Arguments that are no arrays: every function looks at them at its door, and says what it met and expected."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from needle.backend_ndarray.number import as_number
+from needle.errors import ShapeError, short
+
+
+def whole(op: str, name: str, value, least: int | None = 0, error: type[Exception] = ShapeError) -> int:
+    """`value` as an int. Raises `error` unless it is a whole number of `least` or more, if that is given, below 2^63."""
+    if type(value) is not int:
+        try:
+            value = operator.index(value)
+        except TypeError:
+            raise error(f"{op}: {name} of {short(value)}: {_expected(least)}") from None
+    if not (-(1 << 63) if least is None else least) <= value < 1 << 63:
+        raise error(f"{op}: {name} of {short(value)}: {_expected(least)}{', below 2^63' * (value >= 1 << 63)}")
+    return value
+
+
+def _expected(least: int | None) -> str:
+    return "expected a whole number" if least is None else f"expected a whole number of {least} or more"
+
+
+def as_seed(op: str, value) -> int:
+    """`value` as an int. Raises ValueError unless it is what NumPy takes as a seed."""
+    seed = whole(op, "seed", value, error=ValueError)
+    if seed >= 1 << 32:
+        raise ValueError(f"{op}: seed of {short(seed)}: expected 0 to 2^32 - 1")
+    return seed
+
+
+def real(op: str, name: str, value, least: float = -math.inf, below: float = math.inf, most: float | None = None,
+         error: type[Exception] | None = None) -> float:  # fmt: skip
+    """`value`, a number that is not NaN, as a float.
+
+    Raises `error`, or TypeError for what is no number and ValueError for one that is not from `least` to `most` or, if
+    that is None, below `below`.
+    """
+    number = as_float(value)
+    if number is not None and least <= number and (number < below if most is None else number <= most):
+        return number
+    kind = error or (TypeError if number is None else ValueError)
+    raise kind(f"{op}: {name} of {short(value)}: expected {_range(least, below, most)}")
+
+
+def as_float(value) -> float | None:
+    """A number as a float, infinite where it is too large for one; None for what is no number."""
+    number = as_number(value)
+    try:
+        return None if number is None else float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
+def _range(least: float, below: float, most: float | None) -> str:
+    if most is not None:
+        return f"a number of {least:g} to {most:g}"
+    limit = "" if below == math.inf else f", below {below:g}"
+    return f"a finite number{limit}" if least == -math.inf else f"a number of {least:g} or more{limit}"
+
+
+def probability(op: str, value) -> float:
+    """`value` as a float. Raises TypeError or ValueError unless 0 <= value < 1."""
+    p = as_float(value)
+    if p is None or not 0 <= p < 1:
+        kind = TypeError if p is None else ValueError
+        raise kind(f"{op}: a probability of {short(value)}: expected 0 <= p < 1")
+    return p
+
+
+def flag(op: str, name: str, value) -> bool:
+    """The truth of `value`. Raises TypeError for what has none, such as an array of several elements."""
+    try:
+        return bool(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{op}: {name} of {short(value)}: expected True or False") from None
+
+
+def path(op: str, name: str, value) -> Path:
+    """`value` as a Path. Raises TypeError for what is no name of a file, and ValueError for one that no file can have."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{op}: {name} of {short(value)}: expected a path")
+    if "\0" in os.fsdecode(value):
+        raise ValueError(f"{op}: {name} of {short(value)}: expected no zero bytes")
+    return Path(value)
+
+
+def choice(op: str, name: str, value, choices: Collection[str | None]) -> None:
+    """Raises ValueError unless `value` is one of `choices`: strings, and perhaps None."""
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        *others, last = (repr(choice) for choice in choices)
+        expected = f"{', '.join(others)} or {last}" if others else last
+        raise ValueError(f"{op}: {name} {short(value)}: expected {expected}")
