@@ -30,11 +30,10 @@ from typing import NamedTuple
 import numpy as np
 
 from needle.backend_ndarray import elementwise, ndarray
-from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dtype import int64
 from needle.backend_ndarray.indexing import fit_value, out_of_range
 from needle.backend_ndarray.shape import Shape
-from needle.errors import DTypeError, ShapeError
+from needle.errors import DeviceError, DTypeError, ShapeError
 
 
 def pick(a, index, take: Callable):
@@ -91,7 +90,9 @@ def plain_index(a, index) -> tuple:
     The arrays are NumPy's, or NDArrays of the device of `a`. Raises IndexError for anything else.
     """
     items = tuple(map(_plain_item, index if isinstance(index, tuple) else (index,)))
-    same_device("index", a, *[item for item in items if isinstance(item, ndarray.NDArray)])
+    for item in items:
+        if isinstance(item, ndarray.NDArray) and item.device is not a.device:
+            raise DeviceError(f"index: operands on {a.device} and {item.device}: expected one device; see .to(device)")
     return items
 
 

@@ -24,6 +24,9 @@ def infer_norm(op: str, x, weight, bias, *statistics) -> Spec:
         raise ShapeError(
             f"{op}: x {x.shape}, weight {weight.shape}, bias {bias.shape}: expected (..., C), (C,) and (C,)"
         )
+    for vector in statistics:
+        if vector.shape != weight.shape:
+            raise ShapeError(f"{op}: statistics of shape {vector.shape}: expected {weight.shape}")
     if 0 in x.shape:
         raise ShapeError(f"{op}: x {x.shape}: expected one element or more")
     others = [vector for vector in (weight, bias, *statistics) if vector.dtype is not _statistics_dtype(x)]

@@ -33,7 +33,7 @@ class Mean(Op):
         self.axes = axes
 
     def infer(self, a):
-        spec = array_api.infer_reduce("sum", a, self.axes)
+        spec = array_api.infer_reduce("sum", a, normalize_axes("mean", self.axes, a.ndim))
         return spec if spec.dtype.kind == "floating" else spec._replace(dtype=float32)
 
     def compute(self, a):
