@@ -91,7 +91,9 @@ TEST(no_kernel_reads_or_writes_where_there_is_nothing) {
     for (DType dtype : testing::kFloatingDTypes) {
       const auto none = [&](const testing::Shape& shape) { return nothing(dtype, shape); };
       const Array rows = none({0, 3}), columns = none({2, 0}), vector = none({0}), x = testing::compact(dtype, {2, 3});
-      const Array labels = nothing(DType::int64, {0}), images = none({1, 4, 4, 0}), image = testing::compact(dtype, {1, 4, 4, 2});
+      const Array labels = nothing(DType::int64, {0}), zeros = testing::compact(DType::int64, {2});
+      const Array images = none({1, 4, 4, 0}), image = testing::compact(dtype, {1, 4, 4, 2});
+      testing::fill(zeros, [] { return 0.0; });
       kernels.linear(x, none({3, 0}), vector, columns, true);
       kernels.matmul(x, none({3, 0}), columns);
       kernels.conv2d_bias(image, none({3, 3, 2, 0}), vector, none({1, 2, 2, 0}), 1, 0);
@@ -112,7 +114,7 @@ TEST(no_kernel_reads_or_writes_where_there_is_nothing) {
       kernels.softmax_cross_entropy_backward(rows, labels, vector, rows);
       kernels.gather(x, labels, rows);
       kernels.scatter_add(rows, labels, x);
-      kernels.scatter_add(columns, testing::compact(DType::int64, {0}), none({0, 0}));
+      kernels.scatter_add(columns, zeros, none({1, 0}));
       kernels.sum(rows, testing::compact(dtype, {1, 3}));
       kernels.sum(rows, testing::compact(dtype, {1, 1}));
       kernels.sum(rows, none({0, 1}));
