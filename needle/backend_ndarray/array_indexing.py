@@ -33,7 +33,7 @@ from needle.backend_ndarray import elementwise, ndarray
 from needle.backend_ndarray.dtype import int64
 from needle.backend_ndarray.indexing import fit_value, out_of_range
 from needle.backend_ndarray.shape import Shape
-from needle.errors import DeviceError, DTypeError, ShapeError
+from needle.errors import DeviceError, DTypeError, ShapeError, short
 
 
 def pick(a, index, take: Callable):
@@ -103,7 +103,8 @@ def _plain_item(item):
         try:
             return slice(*[None if x is None else int(operator.index(x)) for x in (item.start, item.stop, item.step)])
         except TypeError:
-            raise DTypeError(f"index {item}: expected a slice of ints") from None
+            met = short((item.start, item.stop, item.step))
+            raise DTypeError(f"index slice{met}: expected a slice of ints") from None
     if not isinstance(item, (bool, np.ndarray, np.generic, ndarray.NDArray)):
         try:
             return int(operator.index(item))
@@ -111,7 +112,7 @@ def _plain_item(item):
             pass
     array = item if isinstance(item, ndarray.NDArray) else _host_array(item)
     if not _is_mask(array) and array.dtype.kind not in ("integer", "i", "u"):
-        met = f"{item!r}" if array.shape == () else f"of shape {array.shape} and dtype {array.dtype}"
+        met = short(item) if array.shape == () else f"of shape {array.shape} and dtype {array.dtype}"
         raise IndexError(f"index {met}: expected an int, a slice, None, Ellipsis, integers or a mask")
     return array if array.shape or _is_mask(array) else int(array)
 
@@ -119,8 +120,8 @@ def _plain_item(item):
 def _host_array(item) -> np.ndarray:
     try:
         array = np.asarray(item)
-    except ValueError as error:
-        raise ShapeError(f"index: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"index: {short(str(error), 160)}") from None
     return array if array.size or hasattr(item, "dtype") else array.astype(np.int64)  # NumPy makes floats of []
 
 

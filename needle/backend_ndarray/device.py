@@ -95,7 +95,12 @@ class Device:
         wrong = indices[(indices < 0) | (indices >= n)]
         if wrong.size:
             raise ShapeError(f"one_hot: index {wrong.flat[0]}, expected 0 to {n - 1}")
-        return self._from_numpy("one_hot", indices[..., None] == np.arange(n), dtype)
+        as_shape("one_hot", (*indices.shape, n))
+        try:
+            rows = indices[..., None] == np.arange(n)
+        except (MemoryError, ValueError):
+            raise OutOfMemoryError(f"one_hot: no memory for shape {(*indices.shape, n)}") from None
+        return self._from_numpy("one_hot", rows, dtype)
 
     def _full(self, op: str, shape: tuple, fill_value: float, dtype):
         from needle.backend_ndarray import ndarray

@@ -11,7 +11,7 @@ import operator
 import numpy as np
 
 from needle.backend_ndarray.shape import Shape, broadcast_shapes
-from needle.errors import ShapeError
+from needle.errors import ShapeError, short
 
 _BOUND = frozenset({int, type(None)})
 _BASIC = frozenset({int, type(None), type(...)})
@@ -35,7 +35,7 @@ def resolve_index(index, shape: Shape, strides: Shape, offset: int) -> tuple[Sha
     used = sum(item is not None and item is not Ellipsis for item in index)
     ellipses = sum(item is Ellipsis for item in index)
     if used > ndim or ellipses > 1:
-        raise IndexError(f"index {index}: too many {'indices' if used > ndim else 'ellipses'} for shape {shape}")
+        raise IndexError(f"index {short(index)}: too many {'indices' if used > ndim else 'ellipses'} for shape {shape}")
     if not ellipses:
         index = (*index, Ellipsis)
     new_shape, new_strides = [], []
@@ -68,7 +68,7 @@ def _position(item, shape: Shape, axis: int) -> int:
     except TypeError:
         position = None
     if position is None or isinstance(item, (bool, np.bool_)):
-        raise IndexError(f"index {item!r}: expected an int, a slice, None or Ellipsis")
+        raise IndexError(f"index {short(item)}: expected an int, a slice, None or Ellipsis")
     extent = shape[axis]
     if not -extent <= position < extent:
         raise out_of_range(position, shape, axis)
@@ -79,7 +79,7 @@ def out_of_range(position: int, shape: Shape, axis: int) -> IndexError:
     """What is to be raised for a position that an axis does not have."""
     extent = shape[axis]
     expected = f"{-extent} to {extent - 1}" if extent else "none, there being no elements"
-    return IndexError(f"index {position} along axis {axis} of shape {shape}: expected {expected}")
+    return IndexError(f"index {short(position)} along axis {axis} of shape {shape}: expected {expected}")
 
 
 def fit_value(value, shape: Shape):

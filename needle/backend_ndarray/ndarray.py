@@ -498,16 +498,16 @@ def _value_for(target: NDArray, value) -> NDArray:
     """What is no NDArray, on its way into `target`."""
     number = as_number(value)
     if number is not None:
-        if target.dtype.kind == "integer" and math.isfinite(number):
+        if target.dtype.kind == "integer" and type(number) is float and math.isfinite(number):
             number = int(number)
         return array(np.asarray(value_in("setitem", number, target.dtype)), target.dtype, target.device)
     if target.dtype.kind == "integer" and not hasattr(value, "dtype"):
         try:
             value = np.asarray(value, target.dtype.numpy)
-        except (OverflowError, ValueError) as error:
-            array(value)  # raises what fits better if these are no numbers
-            raise DTypeError(f"setitem: {error}: expected numbers that {target.dtype} can hold") from None
-    return array(value, device=target.device, dtype=target.dtype)
+        except (OverflowError, TypeError, ValueError) as error:
+            array(value, op="setitem")  # raises what fits better if these are no numbers
+            raise DTypeError(f"setitem: {short(str(error), 160)}: expected numbers that {target.dtype} can hold") from None
+    return array(value, target.dtype, target.device, "setitem")
 
 
 def as_host_values(op: str, data) -> np.ndarray:

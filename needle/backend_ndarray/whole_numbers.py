@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from needle.backend_ndarray import elementwise
+from needle.backend_ndarray import elementwise, ndarray
 from needle.backend_ndarray.dtype import int32, int64
 from needle.errors import DTypeError, ShapeError
 
@@ -30,7 +30,7 @@ def whole_numbers(op: str, name: str, numbers):
 
 def whole_numbers_of(op: str, name: str, values) -> np.ndarray:
     """The same for what NumPy makes an array of, as int64."""
-    values = np.asarray(values)
+    values = ndarray.as_host_values(op, values)
     if not values.size:
         return values.astype(np.int64)
     is_floating = values.dtype.kind == "f" or values.dtype.name == "bfloat16"

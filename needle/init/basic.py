@@ -7,7 +7,7 @@ import numpy as np
 from needle.autograd import Tensor, require_tensors
 from needle.backend_ndarray import Device, DType, default_device
 from needle.backend_ndarray.arguments import flag, real
-from needle.backend_ndarray.device import drawn, one_shape
+from needle.backend_ndarray.device import drawn, one_shape, require_device
 from needle.backend_ndarray.ndarray import full
 
 
@@ -128,4 +128,5 @@ def one_hot(
     """
     if device is None:
         device = i.device if isinstance(i, Tensor) else default_device()
-    return Tensor.make_const(device.one_hot(n, i, dtype), requires_grad)
+    array = require_device("one_hot", device).one_hot(n, i, dtype)
+    return Tensor.make_const(array, flag("one_hot", "requires_grad", requires_grad))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import gather as array_api
+from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.spec import Spec
 from needle.backend_ndarray.whole_numbers import whole_numbers
+from needle.errors import ShapeError
 from needle.ops.operands import as_tensors
 
 
@@ -55,5 +57,8 @@ def embedding(indices: Tensor, weight: Tensor) -> Tensor:
 
 def _gather(op: str, a: Tensor, indices: Tensor) -> Tensor:
     a, indices = as_tensors(op, a, indices)
+    same_device(op, a.cached_data, indices.cached_data)
+    if not a.shape:
+        raise ShapeError(f"{op}: a 0-d Tensor has no rows")
     numbers = whole_numbers(op, "index", indices.cached_data)
     return Gather()(a, indices if numbers is indices.cached_data else Tensor.make_const(numbers))

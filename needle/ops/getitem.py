@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from needle.autograd import Op, Tensor
+from needle.autograd import Op, Tensor, require_tensors
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.array_indexing import pick
 from needle.backend_ndarray.indexing import is_basic, resolve_index
@@ -55,6 +55,7 @@ def getitem(a: Tensor, index) -> Tensor:
     """
     if is_basic(index):
         return GetItem(index)(a)
+    require_tensors("getitem", a)
     items = index if isinstance(index, tuple) else (index,)
     arrays = tuple(item.cached_data if isinstance(item, Tensor) else item for item in items)
     return pick(a, arrays, lambda rows, numbers: Gather()(rows, Tensor.make_const(numbers)))

@@ -12,6 +12,7 @@ from needle.backend_ndarray import NDArray, conv, elementwise, matmul, norm, poo
 from needle import backend_ndarray as nd
 from tests.errors.calls import Made, a, call, t, the_device
 
+indices = Made(lambda device: ndl.Tensor([0, 1], device=device))
 _UNARY = "abs cos erf exp gelu log negate relu sigmoid sign sin sqrt tanh ones_like zeros_like".split()
 _BINARY = "add add_relu divide equal greater greater_equal less less_equal maximum minimum multiply not_equal power subtract".split()
 _BINARY_NAMES = "less less_equal relu add greater greater_equal"
@@ -75,6 +76,11 @@ OPS = [
         )
     ),
     call("gradients", ndl.gradients, Made(lambda d: ops.exp(t(2).make(d))), [t(2)], out_grad=t(2)),
+    call("getitem", ops.getitem, t(2, 3), 1, also="index"),
+    call("getitem", ops.getitem, t(2, 3), (slice(None), [0, 1]), also="index"),
+    call("gather", ops.gather, t(3, 2), indices),
+    call("embedding", ops.embedding, indices, t(3, 2), also="gather"),
+    call("softmax_cross_entropy", ops.softmax_cross_entropy, t(2, 3), indices),
     call("TensorTuple", lambda x, i: x[i], Made(lambda d: ops.split(t(2, 3).make(d))), 0, fixed=1),
 ]
 
@@ -125,6 +131,12 @@ ARRAYS = [
         broadcast_to=((2, 2, 3),), flip=(0,), pad=(((1, 1), (0, 0)), 2.0), to=(the_device,), astype=("int8",),
         maximum=(a(2, 3),), numpy=(), copy=(), compact=(), log=(), exp=(), tanh=(),
     ),
+    call("getitem", NDArray.__getitem__, a(2, 3), 1, fixed=1, also="index"),
+    call("getitem", NDArray.__getitem__, a(2, 3), (slice(None), [0, 1]), fixed=1, also="index"),
+    call("setitem", NDArray.__setitem__, a(2, 3), 1, 2.0, fixed=1, also="index"),
+    call("setitem", NDArray.__setitem__, a(2, 3), [1], a(3), fixed=1, also="index"),
+    call("setitem", NDArray.__setitem__, a(2, 3, dtype="int32"), (0, 1), 3, fixed=1, also="index"),
+    call("one_hot", lambda device, *args, **kwargs: device.one_hot(*args, **kwargs), the_device, 3, [0, 1], dtype="int8", fixed=1),
     call("squeeze", NDArray.squeeze, a(1, 3), 0, fixed=1),
     *(
         call(symbol, function, a(2, 3), a(2, 3), fixed=1, also=f"{name} Tensor")

@@ -8,6 +8,7 @@ import numpy as np
 
 import needle as ndl
 from needle import amp, data, init, nn, optim
+from tests.errors.array_calls import indices
 from tests.errors.calls import Made, call, t, the_device
 
 _OPTIONS = {"device": the_device, "dtype": "float32"}
@@ -48,6 +49,8 @@ LAYERS = [
         call(layer.__name__, Made(lambda device, layer=layer: layer()), t(2, 3))
         for layer in (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.Flatten, nn.Identity)
     ),
+    call("Embedding", Made(lambda device: nn.Embedding(5, 3, device=device)), indices, also="gather"),
+    call("SoftmaxLoss", Made(lambda device: nn.SoftmaxLoss()), t(2, 3), indices, also="softmax_cross_entropy"),
     call("Embedding", nn.Embedding, 5, 3, **_OPTIONS, also=_INITIALIZERS),
     call("load_state_dict", lambda m, state: m.load_state_dict(state), Made(lambda d: nn.Linear(1, 1)),
          {"weight": np.ones((1, 1)), "bias": np.ones((1, 1))}, fixed=1),
@@ -113,6 +116,7 @@ TRAINING = [
     call("randn", init.randn, 2, 3, mean=0.0, std=1.0, **_OPTIONS, also="Tensor"),
     call("randb", init.randb, 2, 3, p=0.5, **_OPTIONS, also="Tensor"),
     call("constant", init.constant, 2, 3, c=1.0, **_OPTIONS),
+    call("one_hot", init.one_hot, 3, indices, **_OPTIONS, requires_grad=True),
     call("ones_like", init.ones_like, t(2, 3), **_OPTIONS),
     call("zeros_like", init.zeros_like, t(2, 3), **_OPTIONS),
     *(call(name, getattr(init, name), 3, 4, gain=1.0, **_OPTIONS, also="rand randn Tensor") for name in ("xavier_uniform", "xavier_normal")),
