@@ -135,8 +135,18 @@ def power(a, b):
     return _float_power(a, b)
 
 
+def _kinks_of_power(a, b):
+    """NaN, which is another wherever one looks, where a partial derivative is undefined although the program has one.
+
+    That is at bases of 0, and at negative ones where the power is an array, which may vary.
+    """
+    a = np.asarray(a, np.longdouble)
+    varies = isinstance(b, (np.ndarray, np.longdouble))
+    return np.where((a < 0) & varies | (a == 0), np.nan, 0)
+
+
 def _order(a, b):
-    return np.sign(np.asarray(a) - b)
+    return np.sign(np.asarray(a, np.longdouble) - b)
 
 
 add = arithmetic("add", np.add)
@@ -155,12 +165,12 @@ BINARY = [
     Operation("{0} / {1}", divide, two, "divide|/", formula=np.divide, weight=6),
     Operation("{0} // {1}", floor_divide, two, "floor_divide|//", (NDARRAY,)),
     Operation("{0} % {1}", remainder, two, "remainder|%", (NDARRAY,)),
-    Operation("{0} ** {1}", power, two_for_power, r"power|\*\*|pow", formula=np.power, weight=4),
+    Operation("{0} ** {1}", power, two_for_power, r"pow|\*\*", formula=np.power, pattern=_kinks_of_power, weight=4),
     Operation("ops.add({0}, {1})", add, two, "add", (TENSOR,), formula=np.add),
     Operation("ops.subtract({0}, {1})", subtract, two, "subtract", (TENSOR,), formula=np.subtract),
     Operation("ops.multiply({0}, {1})", multiply, two, "multiply", (TENSOR,), formula=np.multiply),
     Operation("ops.divide({0}, {1})", divide, two, "divide", (TENSOR,), formula=np.divide),
-    Operation("ops.power({0}, {1})", power, two_for_power, "power", (TENSOR,), formula=np.power),
+    Operation("ops.power({0}, {1})", power, two_for_power, "pow", (TENSOR,), formula=np.power, pattern=_kinks_of_power),
     Operation("ops.maximum({0}, {1})", maximum, array_first, "maximum", (TENSOR,), formula=np.maximum, pattern=_order),
     Operation("ops.minimum({0}, {1})", minimum, array_first, "minimum", (TENSOR,), formula=np.minimum, pattern=_order),
     Operation("{0}.maximum({1})", maximum, array_first, "maximum", (NDARRAY,)),

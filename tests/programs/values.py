@@ -19,7 +19,7 @@ DTYPES = (*FLOATING, *INTEGERS, BOOL)
 FOREIGN_DTYPES = tuple(map(np.dtype, ("int16", "uint16", "uint32", "uint64")))  # NumPy's, which Needle has not
 
 _POOL = 1009  # contents are slices of pools of so many elements
-_TAIL = 64  # and no longer than this
+_TAIL = 96  # and no longer than this
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def _pool(dtype: np.dtype, style: str) -> np.ndarray:
 
 
 def contents(choices: Choices, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array of at most 64 elements."""
+    """An array of that shape, of at most 96 elements."""
     style = choices.pick(("plain", "plain", "spread", "special"))
     start = choices.integer(0, _POOL - 1)
     return _pool(dtype, style)[start : start + int(np.prod(shape, dtype=int))].reshape(shape).copy()
