@@ -1,0 +1,1 @@
+"""Needle beside PyTorch: the same calls, values and gradients. docs/testing.md, "PyTorch as a peer"."""
