@@ -62,7 +62,7 @@ struct AddRelu {
 
 struct ReluBackward {
   template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T grad, T a) { return a > 0 ? grad : T{0}; }
+  static NEEDLE_HOST_DEVICE T apply(T grad, T a) { return a <= 0 ? T{0} : grad; }  // at NaN it passes, as in PyTorch
 };
 
 // a = q b + r with integers q and r of b's sign, |r| < |b|. Floating results are those of NumPy's divmod.

@@ -47,7 +47,7 @@
   KERNEL(floor_divide, (const Array& a, const Array& b, const Array& out))                                             \
   KERNEL(remainder, (const Array& a, const Array& b, const Array& out)) /* has the sign of b */                        \
   KERNEL(add_relu, (const Array& a, const Array& b, const Array& out)) /* max(a + b, 0) */                             \
-  KERNEL(relu_backward, (const Array& grad_out, const Array& a, const Array& out)) /* a > 0 ? grad_out : 0 */          \
+  KERNEL(relu_backward, (const Array& grad_out, const Array& a, const Array& out)) /* a <= 0 ? 0 : grad_out */         \
   /* grad_out times gelu's derivative at a; floating */                                                                \
   KERNEL(gelu_backward, (const Array& grad_out, const Array& a, const Array& out))                                     \
   KERNEL(power, (const Array& a, const Array& b, const Array& out))                                                    \

@@ -143,8 +143,8 @@ template <class T>
 void rnn_backward_row(int64_t n, const T* grad_hidden, const T* h, bool relu, T* grad_h, T* grad_gate) {
 #pragma GCC ivdep
   for (int64_t u = 0; u < n; ++u) {
-    const T slope = relu ? static_cast<T>(h[u] > 0) : 1 - h[u] * h[u];
-    grad_gate[u] = (grad_h[u] + grad_hidden[u]) * slope;
+    const T grad = grad_h[u] + grad_hidden[u];
+    grad_gate[u] = !relu ? grad * (1 - h[u] * h[u]) : h[u] <= 0 ? T{0} : grad;
     grad_h[u] = 0;
   }
 }

@@ -1,7 +1,7 @@
 // Softmax and its relatives along the last axis, and softmax cross-entropy.
 //
 // With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  log_sum_exp(x) = m + log(sum(exp(x - m))). Where m is
-// not finite log_sum_exp subtracts nothing, so that of a row of -infinity it is -infinity; its softmax is NaN.
+// not finite log_sum_exp is m; all else is NaN then, as in PyTorch.
 #include <cmath>
 
 #include "kernels/cpu/fold.h"
@@ -25,16 +25,16 @@ T shifted_exp(int64_t n, const T* x, T shift, T* to) {
 
 template <class T>
 struct LogSum {
-  T shift, log_sum;  // log_sum_exp(x) = shift + log_sum
+  T maximum, log_sum;  // log_sum_exp(x) = maximum + log_sum; NaN where the maximum is not finite
 };
 
 template <class T>
 LogSum<T> log_sum(int64_t n, const T* x) {
   alignas(64) T chunk[kChunk];
-  const T maximum = fold<Max<T>>(n, x), shift = std::fabs(maximum) < INFINITY ? maximum : T{0};  // 0 for NaN, too
+  const T maximum = fold<Max<T>>(n, x);
   Longer<T> sum = 0;
-  for (int64_t i = 0; i < n; i += kChunk) sum += shifted_exp(n - i < kChunk ? n - i : kChunk, x + i, shift, chunk);
-  return {shift, std::log(static_cast<T>(sum))};
+  for (int64_t i = 0; i < n; i += kChunk) sum += shifted_exp(n - i < kChunk ? n - i : kChunk, x + i, maximum, chunk);
+  return {maximum, std::log(static_cast<T>(sum))};
 }
 
 // Calls row(cursor, values, classes, scratch) for every row of arrays[0], which is read into `values`; `scratch` has
@@ -83,7 +83,7 @@ void log_softmax_typed(const Array& x, const Array& out) {
     T* to = write.target(cursor.pointer(1), 0, scratch);
     const LogSum<T> total = log_sum(classes, values);
 #pragma GCC ivdep
-    for (int64_t c = 0; c < classes; ++c) to[c] = (values[c] - total.shift) - total.log_sum;
+    for (int64_t c = 0; c < classes; ++c) to[c] = (values[c] - total.maximum) - total.log_sum;
     write.finish(cursor.pointer(1), 0, classes, to);
   });
 }
@@ -94,7 +94,8 @@ void log_sum_exp_typed(const Array& x, const Array& out) {
   const Store store = store_for(out.dtype);
   for_each_row<T>(arrays, 2, [&](const Cursor& cursor, const T* values, int64_t classes, T*) {
     const LogSum<T> total = log_sum(classes, values);
-    const T result = total.shift + total.log_sum;
+    const bool is_finite = std::fabs(total.maximum) < INFINITY;
+    const T result = is_finite ? total.maximum + total.log_sum : total.maximum;
     store(1, &result, cursor.pointer(1), 0);
   });
 }
@@ -129,7 +130,7 @@ void softmax_cross_entropy_typed(const Array& logits, const int64_t* labels, con
   const Scratch<T> losses(logits.shape[0]);
   for_each_logits<T>(logits, [&](int64_t row, const T* values, T*) {
     const LogSum<T> total = log_sum(logits.shape[1], values);
-    losses[row] = total.log_sum - (values[labels[row]] - total.shift);
+    losses[row] = total.log_sum - (values[labels[row]] - total.maximum);
   });
   write_vector(losses.data(), loss);
 }

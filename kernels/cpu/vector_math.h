@@ -109,7 +109,8 @@ inline Quadrant reduce_angle(float x) {
   const double reduced = static_cast<double>(x) - n * 1.57079631090164184570 - n * 1.58932547735281966916e-08;
   const float r = static_cast<float>(reduced);
   const float z = r * r;
-  const float sine = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
+  const float magnitude = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
+  const float sine = with_sign(magnitude, r);  // which a sum of zeros loses
   const float cosine =
       ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - 0.5f * z + 1.0f;
   return {sine, cosine, static_cast<uint32_t>(bit_cast<uint64_t>(shifted))};

@@ -65,7 +65,7 @@ struct Coefficients {
 
   __device__ Value normalized(Value x) const { return (x - mean) * scale + shift; }
   __device__ Value masked(Value grad, Value x, bool relu) const {
-    return relu && !(normalized(x) > 0) ? Value{0} : grad;
+    return relu && normalized(x) <= 0 ? Value{0} : grad;
   }
 };
 
@@ -311,7 +311,7 @@ void batch_norm_inference(const Array& x, const Array& weight, const Array& bias
   });
 }
 
-// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out, or, with relu, x_hat weight + bias > 0 ? grad_out : 0,
+// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out, or, with relu, x_hat weight + bias <= 0 ? 0 : grad_out,
 // and sums over the n rows:
 //     grad_bias = sum(g),   grad_weight = sum(g x_hat)
 //     grad_x = weight / sqrt(variance + eps) (g - grad_bias / n - x_hat grad_weight / n)

@@ -156,8 +156,8 @@ struct RnnBackward {
 
   __device__ void operator()(int64_t row, int64_t unit, const T (&grad_h)[1]) const {
     const int64_t at = row * units + unit;
-    const T slope = relu ? static_cast<T>(h[at] > 0) : 1 - h[at] * h[at];
-    grad_gate[at] = (grad_h[0] + grad_hidden[at]) * slope;
+    const T grad = grad_h[0] + grad_hidden[at];
+    grad_gate[at] = !relu ? grad * (1 - h[at] * h[at]) : h[at] <= 0 ? T{0} : grad;
   }
 };
 

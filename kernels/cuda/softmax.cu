@@ -1,7 +1,7 @@
 // Softmax and its relatives along the last axis, and softmax cross-entropy.
 //
 // With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  log_sum_exp(x) = m + log(sum(exp(x - m))). Where m is
-// not finite log_sum_exp subtracts nothing, so that of a row of -infinity it is -infinity; its softmax is NaN.
+// not finite log_sum_exp is m; all else is NaN then, as in PyTorch.
 //
 // A row is made by 1 to 1,024 threads that hold it in registers (rows.h). In rows of more than 16,384 values (float64:
 // 4,096) each thread corrects its sum whenever it meets a new maximum (Milakov and Gimelshein 2018), and the row is read
@@ -26,7 +26,8 @@ struct Total {
 
   __device__ bool is_finite() const { return std::fabs(maximum) < Value{INFINITY}; }
   __device__ Value shift() const { return is_finite() ? maximum : Value{0}; }
-  __device__ Value log_sum() const { return std::log(sum); }
+  __device__ Value log_sum() const { return is_finite() ? std::log(sum) : Value{NAN}; }
+  __device__ Value log_sum_exp() const { return is_finite() ? maximum + std::log(sum) : maximum; }
 };
 
 template <class Value>
@@ -181,7 +182,7 @@ __global__ void __launch_bounds__(kMostLanes<T>) log_sum_exp_kernel(Rows<2> rows
   Tile<T, width> tile;
   const Total<Compute<T>> total = total_of<false>(rows, place, tile);
   if (place.exists && place.lane == 0)
-    *reinterpret_cast<T*>(place.at[1]) = static_cast<T>(total.shift() + total.log_sum());
+    *reinterpret_cast<T*>(place.at[1]) = static_cast<T>(total.log_sum_exp());
 }
 
 // rows: (x, loss, labels); loss = log_sum_exp(x) - x[label]

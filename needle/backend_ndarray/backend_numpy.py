@@ -95,12 +95,20 @@ def _sigmoid(a):
     return np.where(a >= 0, 1 / (1 + e), e / (1 + e))
 
 
+def _relu(a):
+    return np.where(a < 0, a.dtype.type(0), a)
+
+
+def _relu_backward(grad, a):
+    return np.where(a <= 0, grad.dtype.type(0), grad)
+
+
 negate = _elementwise(np.negative)
 abs = _elementwise(np.abs)
 sign = _elementwise(np.sign)
-relu = _elementwise(lambda a: np.maximum(a, a.dtype.type(0)))
-add_relu = _elementwise(lambda a, b: np.maximum(a + b, (a + b).dtype.type(0)))
-relu_backward = _elementwise(lambda grad_out, a: np.where(a > 0, grad_out, grad_out.dtype.type(0)))
+relu = _elementwise(_relu)
+add_relu = _elementwise(lambda a, b: _relu(a + b))
+relu_backward = _elementwise(_relu_backward)
 floor = _elementwise(np.floor)
 ceil = _elementwise(np.ceil)
 exp = _elementwise(np.exp)
@@ -140,8 +148,8 @@ def lerp(a, b, weight, out):
 
 floor_divide = _elementwise(np.floor_divide)
 remainder = _elementwise(np.remainder)
-maximum = _elementwise(np.maximum)
-minimum = _elementwise(np.minimum)
+maximum = _elementwise(lambda a, b: np.where((a > b) | (a != a), a, b))
+minimum = _elementwise(lambda a, b: np.where((a < b) | (a != a), a, b))
 equal = _elementwise(np.equal)
 not_equal = _elementwise(np.not_equal)
 less = _elementwise(np.less)
@@ -204,7 +212,7 @@ def matmul(a, b, out):
 def linear(x, weight, bias, out, relu):
     with np.errstate(all="ignore"):
         result = _wide(x) @ _wide(weight) + _wide(bias)
-        out[...] = np.maximum(result, 0) if relu else result
+        out[...] = _relu(result) if relu else result
 
 
 def _windows(x, kernel: tuple[int, int], stride: int, padding: int, fill: float = 0.0):
@@ -253,9 +261,12 @@ def max_pool2d(x, out, kernel, stride, padding):
 
 def max_pool2d_backward(x, grad_out, grad_x, kernel, stride, padding):
     windows = _windows(_wide(x), (kernel, kernel), stride, padding, -np.inf)
-    first = windows.reshape(*windows.shape[:4], kernel * kernel).argmax(-1)
-    mask = np.arange(kernel * kernel) == first[..., None]
-    grad_x[...] = _add_windows((mask * _wide(grad_out)[..., None]).reshape(windows.shape), x.shape, stride, padding)
+    inside = _windows(np.ones(x.shape), (kernel, kernel), stride, padding) > 0  # whose minus infinities are none of x
+    largest = windows.max((-2, -1), keepdims=True)
+    is_largest = inside & ((windows == largest) | np.isnan(windows))
+    first = is_largest.reshape(*windows.shape[:4], kernel * kernel).argmax(-1)
+    values = np.where(np.arange(kernel * kernel) == first[..., None], _wide(grad_out)[..., None], 0)
+    grad_x[...] = _add_windows(values.reshape(windows.shape), x.shape, stride, padding)
 
 
 def avg_pool2d(x, out, kernel, stride, padding):
@@ -269,7 +280,7 @@ def avg_pool2d_backward(grad_out, grad_x, kernel, stride, padding):
 
 def _normalize(x, weight, bias, mean, variance, eps, relu=False):
     out = (x - mean) / np.sqrt(variance + eps) * weight + bias
-    return np.maximum(out, 0) if relu else out
+    return _relu(out) if relu else out
 
 
 def batch_norm(x, weight, bias, out, mean, variance, eps, relu):
@@ -307,7 +318,7 @@ def _norm_backward(grad_out, x, weight, mean, variance, grads, axes, eps):
 def batch_norm_backward(grad_out, x, weight, bias, mean, variance, grad_x, grad_weight, grad_bias, eps, relu):
     grad_out, x, weight, bias, mean, variance = map(_wide, (grad_out, x, weight, bias, mean, variance))
     if relu:
-        grad_out = grad_out * (_normalize(x, weight, bias, mean, variance, eps) > 0)
+        grad_out = _relu_backward(grad_out, _normalize(x, weight, bias, mean, variance, eps))
     grads = grad_x, grad_weight, grad_bias
     _norm_backward(grad_out, x, weight, mean, variance, grads, tuple(range(x.ndim - 1)), eps)
 
@@ -317,10 +328,9 @@ def layer_norm_backward(grad_out, x, weight, mean, variance, grad_x, grad_weight
     _norm_backward(*operands, (grad_x, grad_weight, grad_bias), -1, eps)
 
 
-def _log_sum_exp(x):
-    largest = x.max(-1, keepdims=True)
-    largest = np.where(np.isfinite(largest), largest, 0)
-    return np.log(np.exp(x - largest).sum(-1, keepdims=True)) + largest
+def _log_softmax(x):
+    shifted = x - x.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 @_elementwise
@@ -331,19 +341,20 @@ def softmax(x):
 
 @_elementwise
 def log_softmax(x):
-    return x - _log_sum_exp(x)
+    return _log_softmax(x)
 
 
 @_elementwise
 def log_sum_exp(x):
-    return _log_sum_exp(x)[..., 0]
+    largest = x.max(-1)
+    return np.where(np.isfinite(largest), largest + np.log(np.exp(x - largest[..., None]).sum(-1)), largest)
 
 
 def rnn(gates, W_hh, bias, hidden, relu):
     steps, W_hh, bias, h = _wide(gates), _wide(W_hh), _wide(bias), _wide(hidden[0])
     for t, a in enumerate(steps):
         a = a + h @ W_hh + bias
-        h = np.maximum(a, 0) if relu else np.tanh(a)
+        h = _relu(a) if relu else np.tanh(a)
         hidden[t + 1] = h
 
 
@@ -352,7 +363,7 @@ def rnn_backward(grad_hidden, hidden, W_hh, grad_gates, grad_h0, relu):
     grad_h = np.zeros_like(h[0])
     for t in reversed(range(len(grad_hidden))):
         grad_h = grad_h + _wide(grad_hidden[t])
-        grad_a = grad_h * ((h[t + 1] > 0) if relu else 1 - h[t + 1] ** 2)
+        grad_a = _relu_backward(grad_h, h[t + 1]) if relu else grad_h * (1 - h[t + 1] ** 2)
         grad_gates[t] = grad_a
         grad_h = grad_a @ W_hh.T
     grad_h0[...] = grad_h
@@ -401,7 +412,7 @@ def _check_indices(op: str, indices, extent: int) -> None:
 def softmax_cross_entropy(logits, labels, loss):
     _check_indices("softmax_cross_entropy", labels, logits.shape[1])
     x = _wide(logits)
-    loss[...] = (_log_sum_exp(x) - np.take_along_axis(x, labels[:, None].astype(np.int64), -1))[:, 0]
+    loss[...] = -np.take_along_axis(_log_softmax(x), labels[:, None].astype(np.int64), -1)[:, 0]
 
 
 @np.errstate(all="ignore")
@@ -409,7 +420,7 @@ def softmax_cross_entropy_backward(logits, labels, grad_loss, grad_logits):
     _check_indices("softmax_cross_entropy", labels, logits.shape[1])
     x = _wide(logits)
     one_hot = labels[:, None] == np.arange(logits.shape[1])
-    grad_logits[...] = (np.exp(x - _log_sum_exp(x)) - one_hot) * _wide(grad_loss)[:, None]
+    grad_logits[...] = (np.exp(_log_softmax(x)) - one_hot) * _wide(grad_loss)[:, None]
 
 
 def gather(a, indices, out):

@@ -220,7 +220,7 @@ floor_divide = _binary("floor_divide", "floor(a / b); 0 for an integer divided b
 remainder = _binary("remainder", "a - b * floor(a / b), which has the sign of b; 0 for an integer divided by 0")
 _power = _binary("power", "a^b")
 add_relu = _binary("add_relu", "max(a + b, 0), NaN stays NaN")
-relu_backward = _binary("relu_backward", "a where b is above 0, else 0: the gradient of relu from that of its result")
+relu_backward = _binary("relu_backward", "0 where b <= 0, else a: the gradient of relu from that of its result b")
 gelu_backward = _binary("gelu_backward", "a times the derivative of gelu at b; floating")
 maximum = _binary("maximum", "The larger one; NaN if either is.")
 minimum = _binary("minimum", "The smaller one; NaN if either is.")

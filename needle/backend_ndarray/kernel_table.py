@@ -32,7 +32,7 @@ KERNELS = {
     "floor_divide": "(a, b, out): floor(a / b); an integer divided by 0 gives 0",
     "remainder": "(a, b, out): a - b * floor(a / b); of an integer divided by 0 it is 0",
     "add_relu": "(a, b, out): max(a + b, 0), NaN stays NaN",
-    "relu_backward": "(grad_out, a, out): a > 0 ? grad_out : 0",
+    "relu_backward": "(grad_out, a, out): a <= 0 ? 0 : grad_out, so NaN passes it",
     "power": "(a, b, out): a^b; integers to a negative power give 0 unless a is 1 or -1",
     # Element-wise: floating
     "floor": "(a, out): the largest whole number not above a",
@@ -92,9 +92,9 @@ KERNELS = {
     "layer_norm": "(x, weight, bias, out, mean, variance, eps): writes the mean and biased variance of each row",
     "layer_norm_backward": "(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps)",
     # Softmax along the last axis; floating
-    "softmax": "(x, out): e^x / sum(e^x)",
+    "softmax": "(x, out): e^x / sum(e^x); NaN, as all here, where the largest x is not finite",
     "log_softmax": "(x, out): x - log(sum(e^x))",
-    "log_sum_exp": "(x, out): log(sum(e^x)), without the last axis",
+    "log_sum_exp": "(x, out): log(sum(e^x)), without the last axis; the largest x where that is not finite",
     "softmax_cross_entropy": "(logits, labels, loss): -log(softmax(logits)[label]) of each row; labels int32 or int64",
     "softmax_cross_entropy_backward": "(logits, labels, grad_loss, grad_logits): (softmax - one_hot) * grad_loss",
     # Recurrent layers over T steps of B vectors; W_hh (H, G*H), bias (G*H,), hidden and cells (T + 1, B, H), of which

@@ -59,6 +59,7 @@ class Case:
     operands: list
     scale: float = 16.0
     exact: bool = False
+    zeros_have_signs: bool = False  # that are to agree, too
     description: str = field(default="", repr=True)
 
     def run(self, kernel: str, device: Device) -> list[np.ndarray]:
@@ -142,8 +143,8 @@ class Draw:
             operand.values()[...] = values
         return operand
 
-    def numbers(self, shape: tuple[int, ...], dtype: DType, specials: bool = False) -> np.ndarray:
-        """Normal or small whole numbers; with specials also NaN, infinities, zeros and the ends of the range."""
+    def numbers(self, shape: tuple[int, ...], dtype: DType, specials: bool | list = False) -> np.ndarray:
+        """Normal or small whole numbers; with specials also those or NaN, infinities, zeros and the ends of the range."""
         dtype = as_dtype(dtype)
         if dtype is bool_:
             return self.values.random(shape) < 0.5
@@ -154,6 +155,7 @@ class Draw:
             values = self.values.normal(size=shape) * 3
             extremes = [np.nan, np.inf, -np.inf, 0.0, -0.0]
         values = np.asarray(values, dtype.numpy)
+        extremes = specials if isinstance(specials, list) else extremes
         if specials and values.size and self.boolean("specials"):
             often = 0.2 if self.boolean("many specials") else 0.01
             chosen = self.values.random(shape) < often
@@ -161,7 +163,7 @@ class Draw:
             values = np.where(chosen, self.values.choice(np.array(extremes, dtype.numpy), shape), values)
         return values.astype(dtype.numpy)
 
-    def input(self, shape: tuple[int, ...], dtype: DType, specials: bool = False) -> Operand:
+    def input(self, shape: tuple[int, ...], dtype: DType, specials: bool | list = False) -> Operand:
         return self.layout(shape, dtype, self.numbers(shape, dtype, specials))
 
     def repeated(self, shape: tuple[int, ...], dtype: DType, repeats: list[bool]) -> Operand:
@@ -171,10 +173,12 @@ class Draw:
         strides = tuple(0 if repeat else step for step, repeat in zip(steps, repeats))
         return Operand(base.reshape(-1), dtype, shape, strides, 0, written=False)
 
-    def state(self, shape: tuple[int, ...], dtype: DType, positive: bool = False) -> Operand:
+    def state(
+        self, shape: tuple[int, ...], dtype: DType, positive: bool = False, specials: bool = False
+    ) -> Operand:
         """An operand that is read and written."""
         operand = self.layout(shape, dtype)
-        values = self.numbers(operand.base.shape, dtype)
+        values = self.numbers(operand.base.shape, dtype, specials)
         operand.base = np.abs(values) if positive else values
         return operand
 
@@ -190,14 +194,21 @@ class Draw:
 
 def unary(draw: Draw, dtype: DType, out_dtype: DType | None = None) -> Case:
     shape = draw.shape()
-    exact = dtype.kind != "floating"
-    return Case([draw.element_wise_input(shape, dtype), draw.layout(shape, out_dtype or dtype)], exact=exact)
+    operands = [draw.element_wise_input(shape, dtype), draw.layout(shape, out_dtype or dtype)]
+    return Case(operands, exact=dtype.kind != "floating", zeros_have_signs=True)
 
 
 def binary(draw: Draw, dtype: DType, out_dtype: DType | None = None) -> Case:
     shape = draw.shape()
     inputs = [draw.element_wise_input(shape, dtype), draw.element_wise_input(shape, dtype)]
-    return Case([*inputs, draw.layout(shape, out_dtype or dtype)], exact=dtype.kind != "floating")
+    out = draw.layout(shape, out_dtype or dtype)
+    return Case([*inputs, out], exact=dtype.kind != "floating", zeros_have_signs=True)
+
+
+def gelu_backward(draw: Draw, dtype: DType) -> Case:
+    case = binary(draw, dtype)
+    case.zeros_have_signs = False  # the derivative passes through 0
+    return case
 
 
 def comparison(draw: Draw, dtype: DType) -> Case:
@@ -208,16 +219,15 @@ def comparison(draw: Draw, dtype: DType) -> Case:
 
 def power(draw: Draw, dtype: DType) -> Case:
     shape = draw.shape()
-    base = draw.numbers(shape, dtype, specials=dtype.kind == "floating")
-    exponent = draw.numbers(shape, dtype)
-    if dtype.kind == "integer":
-        base, exponent = base % 6, exponent % 4
-    exponents = draw.layout(shape, dtype, exponent)
-    if draw.boolean("scalar exponent"):
-        value = draw.values.choice([2, 3, 0, 1] + ([0.5, -1, -2, 1.5] if dtype.kind == "floating" else []))
-        exponents = draw.layout((), dtype, np.asarray(value, dtype.numpy))
-    return Case([draw.layout(shape, dtype, base), exponents, draw.layout(shape, dtype)],
-                exact=dtype.kind != "floating", scale=64)  # fmt: skip
+    base, exponent = draw.input(shape, dtype, specials=True), draw.input(shape, dtype, specials=True)
+    kind = draw.integer(0, 2, "exponent")
+    if kind > 0:  # one for all, an array or a number
+        special = [0.5, -0.5, -1, -2, 1.5, np.inf, -np.inf, np.nan] if dtype.kind == "floating" else []
+        value = draw.values.choice([2, 3, 0, 1, *special])
+        value = value if dtype.kind == "floating" else int(value)
+        exponent = Number(value, dtype) if kind == 1 else draw.layout((), dtype, np.asarray(value, dtype.numpy))
+    return Case([base, exponent, draw.layout(shape, dtype)],
+                exact=dtype.kind != "floating", scale=64, zeros_have_signs=True)  # fmt: skip
 
 
 def copy(draw: Draw, dtype: DType) -> Case:
@@ -229,7 +239,7 @@ def where(draw: Draw, dtype: DType) -> Case:
     shape = draw.shape()
     condition = draw.element_wise_input(shape, bool_)
     inputs = [draw.element_wise_input(shape, dtype), draw.element_wise_input(shape, dtype)]
-    return Case([condition, *inputs, draw.layout(shape, dtype)], exact=True)
+    return Case([condition, *inputs, draw.layout(shape, dtype)], exact=True, zeros_have_signs=True)
 
 
 def reduction(draw: Draw, dtype: DType, min_extent: int, specials: bool) -> Case:
@@ -334,7 +344,7 @@ def _pooling(draw: Draw):
 
 
 def _distinct_rounds(draw: Draw, shape, dtype: DType) -> Operand:
-    return draw.layout(shape, dtype, np.round(draw.numbers(shape, dtype)))  # so that windows have equals
+    return draw.layout(shape, dtype, np.round(draw.numbers(shape, dtype, specials=True)))  # so that windows have equals
 
 
 def max_pool2d(draw: Draw, dtype: DType) -> Case:
@@ -344,7 +354,7 @@ def max_pool2d(draw: Draw, dtype: DType) -> Case:
 
 def max_pool2d_backward(draw: Draw, dtype: DType) -> Case:
     x, out, settings = _pooling(draw)
-    inputs = [_distinct_rounds(draw, x, dtype), draw.input(out, dtype)]
+    inputs = [_distinct_rounds(draw, x, dtype), draw.input(out, dtype, specials=True)]
     return Case([*inputs, draw.layout(x, dtype), *settings], scale=200)
 
 
@@ -355,7 +365,7 @@ def avg_pool2d(draw: Draw, dtype: DType) -> Case:
 
 def avg_pool2d_backward(draw: Draw, dtype: DType) -> Case:
     x, out, settings = _pooling(draw)
-    return Case([draw.input(out, dtype), draw.layout(x, dtype), *settings], scale=200)
+    return Case([draw.input(out, dtype, specials=True), draw.layout(x, dtype), *settings], scale=200)
 
 
 def _rows(draw: Draw) -> tuple[tuple[int, ...], int]:
@@ -376,7 +386,7 @@ def norm(draw: Draw, dtype: DType, statistics_per_row: bool) -> Case:
     leading, channels = _rows(draw)
     statistics = leading if statistics_per_row else (channels,)
     vector = _vector_dtype(draw, dtype)
-    inputs = [draw.input((*leading, channels), dtype), *(draw.input((channels,), vector) for _ in range(2))]
+    inputs = [draw.input((*leading, channels), dtype, [np.nan]), *(draw.input((channels,), vector) for _ in range(2))]
     outputs = [draw.layout((*leading, channels), dtype), *(draw.layout(statistics, vector) for _ in range(2))]
     return Case([*inputs, *outputs, EPS], scale=3000)
 
@@ -390,7 +400,7 @@ def batch_norm(draw: Draw, dtype: DType) -> Case:
 def batch_norm_inference(draw: Draw, dtype: DType) -> Case:
     leading, channels = _rows(draw)
     vector = _vector_dtype(draw, dtype)
-    inputs = [draw.input((*leading, channels), dtype), *(draw.input((channels,), vector) for _ in range(3))]
+    inputs = [draw.input((*leading, channels), dtype, True), *(draw.input((channels,), vector) for _ in range(3))]
     variance = draw.layout((channels,), vector, np.abs(draw.numbers((channels,), vector)))
     return Case([*inputs, variance, draw.layout((*leading, channels), dtype), EPS, draw.boolean("relu")], scale=3000)
 
@@ -400,7 +410,7 @@ def norm_backward(draw: Draw, dtype: DType, statistics_per_row: bool) -> Case:
     statistics = leading if statistics_per_row else (channels,)
     full = (*leading, channels)
     vector = _vector_dtype(draw, dtype)
-    inputs = [draw.input(full, dtype), draw.input(full, dtype), draw.input((channels,), vector)]
+    inputs = [draw.input(full, dtype, [np.nan]), draw.input(full, dtype, [np.nan]), draw.input((channels,), vector)]
     x = inputs[1].values().astype(np.float64)
     axes = -1 if statistics_per_row else tuple(range(len(leading)))
     exact = float32 if dtype.itemsize == 2 else dtype  # statistics that fit x, as the formula assumes
@@ -447,7 +457,8 @@ def softmax_cross_entropy(draw: Draw, dtype: DType) -> Case:
 
 def softmax_cross_entropy_backward(draw: Draw, dtype: DType) -> Case:
     rows, classes = draw.integer(0, 40, "rows"), draw.integer(1, 60, "classes")
-    inputs = [draw.input((rows, classes), dtype), _labels(draw, (rows,), classes), draw.input((rows,), dtype)]
+    logits, grad_loss = draw.input((rows, classes), dtype, specials=True), draw.input((rows,), dtype, specials=True)
+    inputs = [logits, _labels(draw, (rows,), classes), grad_loss]
     return Case([*inputs, draw.layout((rows, classes), dtype)], scale=500)
 
 
@@ -466,15 +477,16 @@ def rnn(draw: Draw, dtype: DType) -> Case:
 
 def rnn_backward(draw: Draw, dtype: DType) -> Case:
     steps, rows, units, W_hh = _recurrent(draw, dtype, 1)
-    hidden = draw.numbers((steps + 1, rows, units), dtype) / 16
-    inputs = [draw.input((steps, rows, units), dtype), draw.layout(hidden.shape, dtype, hidden.astype(dtype.numpy)), W_hh]
+    hidden = draw.numbers((steps + 1, rows, units), dtype, specials=True) / 16
+    grad_hidden = draw.input((steps, rows, units), dtype, specials=True)
+    inputs = [grad_hidden, draw.layout(hidden.shape, dtype, hidden.astype(dtype.numpy)), W_hh]
     outputs = [draw.layout((steps, rows, units), dtype), draw.layout((rows, units), dtype)]
     return Case([*inputs, *outputs, draw.boolean("relu")], scale=500)
 
 
 def lstm(draw: Draw, dtype: DType) -> Case:
     steps, rows, units, W_hh = _recurrent(draw, dtype, 4)
-    gates, bias = draw.state((steps, rows, 4 * units), dtype), draw.input((4 * units,), dtype)
+    gates, bias = draw.state((steps, rows, 4 * units), dtype, specials=True), draw.input((4 * units,), dtype)
     states = [draw.state((steps + 1, rows, units), dtype) for _ in ("hidden", "cells")]
     return Case([gates, W_hh, bias, *states], scale=500)
 
@@ -483,8 +495,8 @@ def lstm_backward(draw: Draw, dtype: DType) -> Case:
     steps, rows, units, W_hh = _recurrent(draw, dtype, 4)
     gates = 1 / (1 + np.exp(-draw.numbers((steps, rows, 4 * units), dtype).astype(np.float64)))
     inputs = [
-        draw.input((steps, rows, units), dtype),
-        draw.input((rows, units), dtype),
+        draw.input((steps, rows, units), dtype, specials=True),
+        draw.input((rows, units), dtype, specials=True),
         draw.layout(gates.shape, dtype, gates.astype(dtype.numpy)),
         draw.input((steps + 1, rows, units), dtype),
         W_hh,
@@ -566,7 +578,8 @@ CASES = {
     **_each("negate abs sign relu", NUMBERS, unary),
     **_each("floor ceil exp log sqrt sin cos tanh sigmoid erf gelu", FLOATING, unary),
     **_each("subtract floor_divide remainder add_relu relu_backward", NUMBERS, binary),
-    **_each("divide gelu_backward", FLOATING, binary),
+    **_each("divide", FLOATING, binary),
+    **_each("gelu_backward", FLOATING, gelu_backward),
     **_each("lerp", FLOATING, lerp),
     **_each("power", NUMBERS, power),
     **_each("add multiply maximum minimum", DTYPES, binary),

@@ -153,3 +153,6 @@ def assert_agrees(operand: Operand, actual: np.ndarray, expected: np.ndarray, ca
     rtol = 2 * float(stored.eps) + scale
     atol = scale * largest + float(stored.smallest_subnormal)
     np.testing.assert_allclose(a, e, rtol=rtol, atol=atol, equal_nan=True, err_msg=target)
+    if case.zeros_have_signs:
+        zeros = (a == 0) & (e == 0)
+        np.testing.assert_array_equal(np.signbit(a[zeros]), np.signbit(e[zeros]), f"{target}: signs of zeros")
