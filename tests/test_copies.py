@@ -17,7 +17,6 @@ import needle as ndl
 from needle import GradientError, NDArray, Parameter, Tensor, nn, ops, optim
 from needle.amp import GradScaler
 from needle.backend_ndarray import all_devices, cuda
-from needle.backend_ndarray.device import Device
 from needle.backend_ndarray.dtype import DTYPES, as_dtype, float64
 from needle.data import DataLoader, NDArrayDataset
 
