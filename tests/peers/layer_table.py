@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from needle import nn, ops
+from needle import nn
 from tests.peers import adjusted, torch_layers
 from tests.peers.comparison import Precision
 from tests.peers.draws import FINITE
