@@ -55,6 +55,6 @@ def short(value, most: int = 60) -> str:
     if text is not None and len(text) <= most:
         return text
     name = type(value).__name__
-    kind = f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+    kind = f"{'an' if name[:1] in 'AEIOUaeiou' or name == 'NDArray' else 'a'} {name}"
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     return kind if type(shape) is not tuple or dtype is None else f"{kind} of shape {shape} and dtype {dtype}"

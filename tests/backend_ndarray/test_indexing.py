@@ -260,7 +260,7 @@ def test_errors_name_what_was_met(device):
         (1.5, IndexError, "index 1.5: expected an int"),
         (np.array([np.nan]), IndexError, r"index of shape \(1,\) and dtype float64: expected"),
         (Tensor([0.5], device=device), IndexError, r"index of shape \(1,\) and dtype float32: expected"),
-        (Tensor(0.5, device=device), IndexError, "index .*0.5.*: expected"),
+        (Tensor(0.5, device=device), IndexError, "index a.* of shape .*float32: expected"),
         ("x", IndexError, "index 'x': expected"),
         ([0, "x"], IndexError, "expected"),
         ([[0], [0, 1]], ShapeError, "inhomogeneous"),
