@@ -78,7 +78,7 @@ def test_one_hot_of_what_is_no_tensor(device, numbers):
 
 def test_one_hot_of_other_types(device):
     for numbers in ([True], ["a"], [None], [1j]):
-        with pytest.raises(DTypeError, match="one_hot: index of dtype"):
+        with pytest.raises(DTypeError, match="one_hot: .*: expected (whole )?numbers"):
             device.one_hot(4, numbers)
     assert device.one_hot(4, []).shape == (0, 4)
     np.testing.assert_array_equal(device.one_hot(3, [2.0, 0.0]).numpy(), [[0, 0, 1], [1, 0, 0]])
