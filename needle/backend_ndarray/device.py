@@ -146,7 +146,7 @@ def cpu_numpy() -> Device:
 
 def cuda(index: int = 0) -> Device:
     """An NVIDIA GPU, counted from 0."""
-    return _cuda(whole("cuda", "index", index, error=DeviceError))
+    return _cuda(whole("cuda", "index", index, least=None, error=DeviceError))
 
 
 @functools.cache

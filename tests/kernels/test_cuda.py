@@ -161,7 +161,7 @@ def test_a_kernel_on_nothing_does_nothing():
 
 def test_windows_of_pooling_are_counted_in_32_bits():
     x = nd.array(np.arange(4.0).reshape(1, 2, 2, 1), device=ndl.cuda())
-    assert max_pool2d(x, 2, 2**40).numpy().tolist() == [[[[3]]]]
+    assert max_pool2d(x, 2, 2**31).numpy().tolist() == [[[[3]]]]
     assert (max_pool2d(x, 2**30, 2, 2**29).numpy() == 3).all()
     with pytest.raises(ShapeError, match=f"2 pixels with padding {2**30} on either side, expected less than 2\\^31"):
         max_pool2d(x, 2**31, 1, 2**30)

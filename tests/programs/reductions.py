@@ -193,8 +193,9 @@ def logsumexp_formula(x, axes):
 
 
 def logsoftmax_formula(x, axis):
-    largest, shifted, total, _ = _shifted(x, normalized(axis, x.ndim))
-    return shifted - np.log(total)
+    axes = normalized(axis, x.ndim)
+    _, shifted, total, _ = _shifted(x, axes)
+    return np.where(np.isfinite(x.max(axes, keepdims=True)), shifted - np.log(total), np.nan)
 
 
 def softmax(a, axis):
