@@ -5,7 +5,7 @@ The public names; array functions are in the modules of the topic: `elementwise`
 """
 
 # NDArray first: its operators are functions of modules that import it.
-from needle.backend_ndarray.ndarray import NDArray, array, empty, from_dlpack, full, ones, zeros  # isort: skip
+from needle.backend_ndarray.ndarray import NDArray, array, empty, from_dlpack, full, ones, zeros
 from needle.backend_ndarray.device import (
     Device,
     all_devices,
