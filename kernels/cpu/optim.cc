@@ -18,6 +18,12 @@ bool forbids(const ArrayList& only_if_finite) {
 
 bool is_double(const ArrayList& arrays) { return arrays.count > 0 && arrays[0].dtype == DType::float64; }
 
+// The gradient with weight decay. Without any an infinite parameter is no part of it, which 0 times it would be.
+template <class T>
+T decayed(T grad, T decay, T parameter) {
+  return decay == 0 ? grad : grad + decay * parameter;
+}
+
 struct Sgd {
   double learning_rate, momentum, dampening, weight_decay;
   bool nesterov;
@@ -30,7 +36,7 @@ void plain_sgd_loop(int64_t n, void* const* operands, const void* context) {
   auto* grad = static_cast<const T*>(operands[1]);
   const T learning_rate = static_cast<T>(sgd.learning_rate), decay = static_cast<T>(sgd.weight_decay);
 #pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) parameter[i] -= learning_rate * (grad[i] + decay * parameter[i]);
+  for (int64_t i = 0; i < n; ++i) parameter[i] -= learning_rate * decayed(grad[i], decay, parameter[i]);
 }
 
 template <class T>
@@ -44,7 +50,7 @@ void momentum_loop(int64_t n, void* const* operands, const void* context) {
   const bool nesterov = sgd.nesterov;
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
-    const T g = grad[i] + decay * parameter[i];
+    const T g = decayed(grad[i], decay, parameter[i]);
     const T v = momentum * velocity[i] + fresh * g;
     velocity[i] = v;
     parameter[i] -= learning_rate * (nesterov ? g + momentum * v : v);
@@ -71,7 +77,7 @@ void adam_loop(int64_t n, void* const* operands, const void* context) {
   const T decay = static_cast<T>(adam.coupled_decay), kept = static_cast<T>(adam.kept);
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
-    const T g = grad[i] + decay * parameter[i];
+    const T g = decayed(grad[i], decay, parameter[i]);
     const T m = beta1 * first_moment[i] + fresh1 * g;
     const T v = beta2 * second_moment[i] + fresh2 * g * g;
     first_moment[i] = m;

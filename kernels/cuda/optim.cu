@@ -14,13 +14,19 @@ namespace {
 // ---------------------------------------------------------------------------------------------------------------------
 // Each updates one element, in C: its parameter first, its gradient last, and the state in between.
 
+// The gradient with weight decay. Without any an infinite parameter is no part of it, which 0 times it would be.
+template <class C>
+__device__ C decayed(C grad, C decay, C parameter) {
+  return decay == 0 ? grad : grad + decay * parameter;
+}
+
 template <class C>
 struct PlainSgd {
   static constexpr int kLists = 2;
   C learning_rate, decay;
 
   __device__ void operator()(C& parameter, const C& grad) const {
-    parameter -= learning_rate * (grad + decay * parameter);
+    parameter -= learning_rate * decayed(grad, decay, parameter);
   }
 };
 
@@ -31,7 +37,7 @@ struct MomentumSgd {
   bool nesterov;
 
   __device__ void operator()(C& parameter, C& velocity, const C& grad) const {
-    const C g = grad + decay * parameter;
+    const C g = decayed(grad, decay, parameter);
     velocity = momentum * velocity + fresh * g;
     parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity);
   }
@@ -45,7 +51,7 @@ struct Adam {
   C decay, kept;                   // added to the gradient; what a decoupled decay leaves of the parameter
 
   __device__ void operator()(C& parameter, C& first_moment, C& second_moment, const C& grad) const {
-    const C g = grad + decay * parameter;
+    const C g = decayed(grad, decay, parameter);
     first_moment = beta1 * first_moment + fresh1 * g;
     second_moment = beta2 * second_moment + fresh2 * g * g;
     parameter = kept * parameter - step_size * first_moment / (std::sqrt(second_moment * correction) + eps);

@@ -465,7 +465,7 @@ def sgd_step(parameters, grads, velocities, learning_rate, momentum, dampening, 
         return
     for i, (parameter, grad) in enumerate(zip(parameters, grads)):
         p = _wide(parameter)
-        g = _wide(grad) + weight_decay * p
+        g = _wide(grad) + weight_decay * p if weight_decay else _wide(grad)
         if momentum:
             u = momentum * _wide(velocities[i]) + (1 - dampening) * g
             velocities[i][...] = u
@@ -481,7 +481,7 @@ def adam_step(parameters, grads, first_moments, second_moments, learning_rate, b
         p, g = _wide(parameter), _wide(grad)
         if decoupled:
             p = p * (1 - learning_rate * weight_decay)
-        else:
+        elif weight_decay:
             g = g + weight_decay * p
         m = beta1 * _wide(first_moment) + (1 - beta1) * g
         v = beta2 * _wide(second_moment) + (1 - beta2) * g * g

@@ -95,7 +95,7 @@ class EWiseDiv(Op):
         a, b = node.inputs
         return (
             unbroadcast(out_grad / b, a) if a.requires_grad else None,
-            unbroadcast(-(widened(out_grad) / b) * (a / widened(b)), b) if b.requires_grad else None,
+            unbroadcast(-widened(out_grad) * ((a / widened(b)) / b), b) if b.requires_grad else None,
         )
 
 

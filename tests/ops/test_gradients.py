@@ -86,3 +86,12 @@ def test_add_relu_takes_what_add_takes(device):
     for other in (1.0, np.float32(1), np.ones((2, 1), np.float32)):
         for out in (ops.add_relu(x, other), ops.add_relu(other, x)):
             np.testing.assert_array_equal(out.numpy(), ops.relu(ops.add(x, other)).numpy())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_a_quotient_of_zero_by_the_smallest_number(dtype, device):
+    """d(a/b)/db = -(a/b)/b is 0, though 1/b is infinite."""
+    smallest = {"float32": 2.0**-149, "float64": 2.0**-1074, "bfloat16": 2.0**-133, "float16": 2.0**-24}[dtype]
+    a, b = Tensor([0.0], device=device, dtype=dtype), Tensor([smallest], device=device, dtype=dtype)
+    ops.divide(a, b).backward()
+    assert b.grad.item() == 0

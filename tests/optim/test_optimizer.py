@@ -352,3 +352,14 @@ def test_the_state_of_another_optimizer(change, message):
     after = optimizer.state_dict()
     for name in before:
         np.testing.assert_array_equal(after[name], before[name])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("name", MAKE)
+def test_an_infinite_parameter_stays_infinite_without_weight_decay(name, dtype, device):
+    x = Parameter([np.inf, -np.inf, 1.0], device=device, dtype=dtype)
+    optimizer = MAKE[name]([x], weight_decay=0.0)
+    for _ in range(2):
+        x.grad = Tensor([1.0, 1.0, 1.0], device=device, dtype=dtype)
+        optimizer.step()
+    assert x.numpy()[0] == np.inf and x.numpy()[1] == -np.inf and x.numpy()[2] < 1
