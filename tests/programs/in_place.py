@@ -62,9 +62,8 @@ def _assigned(expected):
 
 
 def _step(leaf: np.ndarray, grad: np.ndarray) -> None:
-    """Without weight decay that is 0 times the leaf, which is NaN of an infinity."""
     weight, grad = (x.astype(computed_in(leaf.dtype)) for x in (leaf, grad))
-    leaf[...] = (weight - (grad + 0 * weight)).astype(leaf.dtype)
+    leaf[...] = (weight - grad).astype(leaf.dtype)
 
 
 _HELPERS = {f.__name__: f for f in (isub, imul, sgd_step)}
