@@ -663,16 +663,18 @@ def _gradient(node: Value, adjoint) -> tuple[Tensor | None, ...]:
     if node.read is None:  # let go
         return node.op.gradient_as_tuple(adjoint, node)
     count, arrays, result = node.read
-    count = None if count == changes.count else count
-    changed = [_has_changed(value, array, count) for value, array in zip(node.inputs, arrays)]
-    if not any(changed) and not _has_changed(node, result, count):
-        return node.op.gradient_as_tuple(adjoint, node)
+    if not _has_changed(node, result, count):
+        for value, array in zip(node.inputs, arrays):
+            if _has_changed(value, array, count):
+                break
+        else:
+            return node.op.gradient_as_tuple(adjoint, node)
     name, inputs, as_seen = type(node.op).__name__, node.inputs, node
     if _has_changed(node, result, count):
         as_seen = _Changed(node, f"the result of {name}", result)
     as_seen.inputs = tuple(
-        _Changed(value, f"operand {index} of {name}", arrays[index]) if changed[index] else value
-        for index, value in enumerate(inputs)
+        _Changed(value, f"operand {index} of {name}", array) if _has_changed(value, array, count) else value
+        for index, (value, array) in enumerate(zip(inputs, arrays))
     )
     try:
         return node.op.gradient_as_tuple(adjoint, as_seen)
@@ -680,11 +682,11 @@ def _gradient(node: Value, adjoint) -> tuple[Tensor | None, ...]:
         node.inputs = inputs  # a graph that has been made meanwhile leads to the real ones
 
 
-def _has_changed(value: Value, array, count: int | None) -> bool:
-    """Whether `value` has another array than that, or one changed since changes.count was `count` (None: none was)."""
+def _has_changed(value: Value, array, count: int) -> bool:
+    """Whether `value` has another array than that, or one changed since changes.count was `count`."""
     if value.cached_data is not array:
         return True
-    return count is not None and type(array) is not tuple and array.buffer.changed_at > count
+    return count != changes.count and type(array) is not tuple and array.buffer.changed_at > count
 
 
 def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:

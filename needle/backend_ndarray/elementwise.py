@@ -84,11 +84,13 @@ def _unary(op: str, doc: str):
 
 
 def _binary(op: str, doc: str):
+    is_comparison = op in _COMPARISONS
+
     def function(a, b):
         NDArray = ndarray.NDArray
         if type(a) is not NDArray or type(b) is not NDArray:
             a, b = operands(op, a, b)
-            if op in _COMPARISONS and (type(a) in NUMBER_TYPES or type(b) in NUMBER_TYPES):
+            if is_comparison and (type(a) in NUMBER_TYPES or type(b) in NUMBER_TYPES):
                 return _compare_with_number(op, a, b)
         result, dtype, a_is_ready, b_is_ready = _plan_binary(
             op,
@@ -110,9 +112,9 @@ def operands(op: str, a, b):
     """a and b, one of which is an NDArray, as NDArrays or Python numbers. Raises DTypeError for anything else."""
     NDArray = ndarray.NDArray
     if isinstance(a, NDArray):
-        return a, b if isinstance(b, NDArray) else _beside(op, b, a)
+        return a, b if type(b) in NUMBER_TYPES or isinstance(b, NDArray) else _beside(op, b, a)
     if isinstance(b, NDArray):
-        return _beside(op, a, b), b
+        return a if type(a) in NUMBER_TYPES else _beside(op, a, b), b
     raise TypeError(f"{op}: operands of types {type(a).__name__} and {type(b).__name__}: expected an NDArray")
 
 
@@ -235,10 +237,10 @@ logical_xor = _binary("logical_xor", "a != b, for bool")
 
 def power(a, b):
     """a^b. Raises DTypeError for an integer to a negative power, as that is none; to see that, arrays of powers are read."""
-    if type(b) is not float:
+    if type(b) is not float and not (type(b) is int and b >= 0):
         a, b = operands("power", a, b)
         is_array = isinstance(b, ndarray.NDArray) and b.dtype in ("int8", "int32", "int64") and b.size
-        if (type(b) is int and b < 0 or is_array) and operand_dtype("power", a, b).kind == "integer":
+        if (type(b) is int or is_array) and operand_dtype("power", a, b).kind == "integer":
             smallest = reduce.min(b).item() if is_array else b
             if smallest < 0:
                 raise DTypeError(f"power: an integer to the power of {smallest}: expected powers of 0 or more, or floats")

@@ -32,8 +32,10 @@ def resolve_index(index, shape: Shape, strides: Shape, offset: int) -> tuple[Sha
     """(shape, strides, offset) of the view that ints, slices, None and Ellipsis pick. Raises IndexError."""
     index = index if isinstance(index, tuple) else (index,)
     ndim = len(shape)
-    used = sum(item is not None and item is not Ellipsis for item in index)
-    ellipses = sum(item is Ellipsis for item in index)
+    used = ellipses = 0
+    for item in index:
+        ellipses += item is Ellipsis
+        used += item is not None and item is not Ellipsis
     if used > ndim or ellipses > 1:
         raise IndexError(f"index {short(index)}: too many {'indices' if used > ndim else 'ellipses'} for shape {shape}")
     if not ellipses:

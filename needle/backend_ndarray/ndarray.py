@@ -21,7 +21,6 @@ from needle.backend_ndarray.number import NUMBER_TYPES, as_number, value_in
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.shape import (
     Shape,
-    as_ints,
     as_shape,
     as_widths,
     broadcast_shapes,
@@ -277,7 +276,8 @@ class NDArray:
 
     def permute(self, *axes: int | Sequence[int]) -> NDArray:
         """Axis i of the result is axis axes[i] of this array."""
-        order = normalize_axes("permute", as_ints("permute", "axes", _varargs(axes)), self.ndim)
+        axes = _varargs(axes)
+        order = normalize_axes("permute", () if axes is None else axes, self.ndim)
         if len(order) != self.ndim:
             raise ShapeError(f"permute: axes {order} for shape {self.shape}: expected each axis once")
         return self.view(tuple(self.shape[i] for i in order), tuple(self.strides[i] for i in order))

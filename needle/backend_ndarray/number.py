@@ -36,17 +36,17 @@ def as_number(x) -> bool | int | float | None:
 
 def value_in(op: str, number: bool | int | float, dtype: DType) -> bool | int | float:
     """What an operation in `dtype` computes with. Raises DTypeError for an integer that the dtype does not hold."""
-    if dtype.kind == "integer":
-        low, high = limits(dtype)
-        if not low <= number <= high:
-            raise DTypeError(f"{op}: {short(number)} does not fit into {dtype}: expected {low} to {high}")
-        return int(number)
+    if dtype.kind == "floating":
+        try:
+            return float(number)
+        except OverflowError:
+            raise DTypeError(f"{op}: {short(number)} does not fit into {dtype}: expected at most about 1.8e308") from None
     if dtype.kind == "bool":
         return bool(number)
-    try:
-        return float(number)
-    except OverflowError:
-        raise DTypeError(f"{op}: {short(number)} does not fit into {dtype}: expected at most about 1.8e308") from None
+    low, high = limits(dtype)
+    if not low <= number <= high:
+        raise DTypeError(f"{op}: {short(number)} does not fit into {dtype}: expected {low} to {high}")
+    return int(number)
 
 
 def limits(dtype: DType) -> tuple[int | float, int | float]:

@@ -6,21 +6,23 @@ from needle.autograd import Tensor
 from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.dtype import common_dtype, float64, promote_scalar
-from needle.backend_ndarray.number import as_number, value_in
+from needle.backend_ndarray.number import NUMBER_TYPES, as_number, value_in
 
 
 def operands(op: str, a, b) -> tuple[Tensor | bool | int | float, Tensor | bool | int | float]:
     """a and b, one of which is a Tensor, as Tensors or Python numbers. Raises TypeError or DTypeError for others."""
     if isinstance(a, Tensor):
-        return a, b if isinstance(b, Tensor) else _beside(op, b, a)
+        return a, b if type(b) in NUMBER_TYPES or isinstance(b, Tensor) else _beside(op, b, a)
     if isinstance(b, Tensor):
-        return _beside(op, a, b), b
+        return a if type(a) in NUMBER_TYPES else _beside(op, a, b), b
     raise TypeError(f"{op}: operands of types {type(a).__name__} and {type(b).__name__}: expected a Tensor")
 
 
 def as_tensors(op: str, *values) -> list[Tensor]:
     """The same for any count of operands, numbers as 0-d Tensors of a dtype that does not change the others'."""
     tensors = [x for x in values if isinstance(x, Tensor)]
+    if len(tensors) == len(values):
+        return tensors
     if not tensors:
         raise TypeError(f"{op}: operands of types {', '.join(type(x).__name__ for x in values)}: expected a Tensor")
     like = next((x for x in tensors if x.dtype is float64), tensors[0])
