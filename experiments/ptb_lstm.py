@@ -12,6 +12,7 @@ import hashlib
 import math
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from experiments import command_line, training_program

@@ -277,7 +277,9 @@ class NDArray:
     def permute(self, *axes: int | Sequence[int]) -> NDArray:
         """Axis i of the result is axis axes[i] of this array."""
         axes = _varargs(axes)
-        order = normalize_axes("permute", () if axes is None else axes, self.ndim)
+        if axes is None:
+            raise ShapeError(f"permute: axes None for shape {self.shape}: expected each axis once")
+        order = normalize_axes("permute", axes, self.ndim)
         if len(order) != self.ndim:
             raise ShapeError(f"permute: axes {order} for shape {self.shape}: expected each axis once")
         return self.view(tuple(self.shape[i] for i in order), tuple(self.strides[i] for i in order))

@@ -37,7 +37,7 @@ class Number:
 
 def kind(dtype: np.dtype) -> int:
     """0 bool, 1 integer, 2 floating"""
-    return 0 if dtype == BOOL else 1 if dtype in INTEGERS else 2
+    return 0 if dtype == BOOL else 1 if dtype.kind in "iu" else 2
 
 
 def promoted(a: np.dtype, b: np.dtype) -> np.dtype:

@@ -18,8 +18,7 @@ BOOL = np.dtype(bool)
 DTYPES = (*FLOATING, *INTEGERS, BOOL)
 FOREIGN_DTYPES = tuple(map(np.dtype, ("int16", "uint16", "uint32", "uint64")))  # NumPy's, which Needle has not
 
-_POOL = 1009  # contents are slices of pools of so many elements
-_TAIL = 96  # and no longer than this
+_POOL = 1009  # contents are slices of pools that repeat after so many elements
 
 
 @dataclass(frozen=True)
@@ -38,36 +37,37 @@ class Foreign:
 def _pool(dtype: np.dtype, style: str) -> np.ndarray:
     """plain: small, exact numbers; spread: as measured data are; special: the ends of the range, NaN and infinities."""
     generator = np.random.default_rng(len(style))
-    size = _POOL + _TAIL
     if dtype == BOOL:
-        return generator.random(size) < 0.5
+        return generator.random(_POOL) < 0.5
     if dtype in INTEGERS:
         low = 0 if dtype.kind == "u" else -5
-        values = generator.integers(low, 10, size).astype(dtype)
+        values = generator.integers(low, 10, _POOL).astype(dtype)
         ends = np.iinfo(dtype)
         specials = np.array([ends.min, ends.max, ends.max - 1, 0, 1], dtype)
     else:
-        values = generator.integers(-12, 13, size) / 4 if style == "plain" else generator.normal(0, 3, size)
+        values = generator.integers(-12, 13, _POOL) / 4 if style == "plain" else generator.normal(0, 3, _POOL)
         values = values.astype(dtype)
         ends = ml_dtypes.finfo(dtype)
         specials = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, ends.max, -ends.max, ends.tiny,
                              ends.smallest_subnormal, 100.0, -1000.0], np.float64).astype(dtype)  # fmt: skip
     if style == "special":
-        values = np.where(generator.random(size) < 0.4, generator.choice(specials, size), values)
+        values = np.where(generator.random(_POOL) < 0.4, generator.choice(specials, _POOL), values)
     return values.astype(dtype)
 
 
-def contents(choices: Choices, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array of that shape, of at most 96 elements."""
-    style = choices.pick(("plain", "plain", "spread", "special"))
+def _slice(choices: Choices, style: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     start = choices.integer(0, _POOL - 1)
-    return _pool(dtype, style)[start : start + int(np.prod(shape, dtype=int))].reshape(shape).copy()
+    return _pool(dtype, style).take(np.arange(start, start + int(np.prod(shape, dtype=int))), mode="wrap").reshape(shape)
+
+
+def contents(choices: Choices, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of that shape."""
+    return _slice(choices, choices.pick(("plain", "plain", "spread", "special")), shape, dtype)
 
 
 def smooth_contents(choices: Choices, shape: tuple[int, ...]) -> np.ndarray:
     """float64 of moderate size, mostly positive, so that logarithms and powers have a gradient."""
-    start = choices.integer(0, _POOL - 1)
-    values = np.abs(_pool(FLOATING[1], "spread")[start : start + int(np.prod(shape, dtype=int))]).reshape(shape) + 0.125
+    values = np.abs(_slice(choices, "spread", shape, FLOATING[1])) + 0.125
     return -values if choices.chance(25) else values
 
 
