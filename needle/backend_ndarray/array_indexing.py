@@ -31,7 +31,7 @@ import numpy as np
 
 from needle.backend_ndarray import elementwise, ndarray
 from needle.backend_ndarray.dtype import int64
-from needle.backend_ndarray.indexing import fit_value, out_of_range
+from needle.backend_ndarray.indexing import check_dims, fit_value, out_of_range
 from needle.backend_ndarray.shape import Shape
 from needle.errors import DeviceError, DTypeError, ShapeError, short
 
@@ -42,6 +42,7 @@ def pick(a, index, take: Callable):
     if not any(map(_is_array, index)):
         return a[index]
     chosen = _choose(index, a.shape)
+    check_dims(len(_broadcast_shape(chosen)) + len(chosen.others))
     rows = a if all(item == slice(None) for item in chosen.view) else a[chosen.view]
     order = chosen.order
     if order != sorted(order):

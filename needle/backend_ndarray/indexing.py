@@ -10,7 +10,7 @@ import operator
 
 import numpy as np
 
-from needle.backend_ndarray.shape import Shape, broadcast_shapes
+from needle.backend_ndarray.shape import MAX_DIMS, Shape, broadcast_shapes
 from needle.errors import ShapeError, short
 
 _BOUND = frozenset({int, type(None)})
@@ -61,7 +61,14 @@ def resolve_index(index, shape: Shape, strides: Shape, offset: int) -> tuple[Sha
         else:
             offset += _position(item, shape, axis) * strides[axis]
             axis += 1
+    check_dims(len(new_shape))
     return tuple(new_shape), tuple(new_strides), 0 if 0 in new_shape else offset
+
+
+def check_dims(ndim: int) -> None:
+    """Raises ShapeError if what an index picks has more dimensions than an array may have."""
+    if ndim > MAX_DIMS:
+        raise ShapeError(f"index: a result of {ndim} dimensions: expected at most {MAX_DIMS}")
 
 
 def _position(item, shape: Shape, axis: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from needle.backend_ndarray.shape import MAX_DIMS
 from tests.programs.agreement import Exactly
 from tests.programs.operation import NDARRAY, Operation
 from tests.programs.rules import Number, Refused, as_float, converted, fitting, kind, own
@@ -147,6 +148,8 @@ def picked(a, where):
     check(where)
     with warning_as_error():
         result = a[basic(where)]
+    if result.ndim > MAX_DIMS:
+        raise Refused(f"{result.ndim} axes")
     return a[with_ellipsis(basic(where))] if isinstance(result, np.generic) else result
 
 
@@ -185,6 +188,10 @@ def write(a, where, value) -> None:
     """a[where] = value. Arrays are converted as astype does; of a number the integer part has to fit."""
     check(where)
     value = stored(value, a.dtype)
+    shape = np.shape(picked(a, where))
+    surplus = max(0, value.ndim - len(shape))
+    if set(value.shape[:surplus]) - {1} or np.broadcast_shapes(value.shape[surplus:], shape) != shape:
+        raise Refused(f"a value of shape {value.shape}")  # NumPy takes any where nothing is picked
     try:
         with warning_as_error():
             a[with_ellipsis(basic(where))] = value
