@@ -75,6 +75,9 @@ def run_program(program: str, main: Callable[[], dict[str, Any] | str]) -> NoRet
             _exit(2, f"{program}: error: {error}")
         if len(rest) > 1:
             _exit(2, f"{program}: error: unexpected argument {rest[1]!r}: expected flags, as in --epochs=10")
+        for name in ("data_dir", "out", "checkpoint"):
+            if name in FLAGS and FLAGS[name].value == "":
+                _exit(2, f"{program}: error: --{name} is empty: expected a path")
         return rest
 
     def run(_: list[str]) -> None:

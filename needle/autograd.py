@@ -24,8 +24,8 @@ from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.elementwise import add_to, is_operand
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.spec import Spec
-from needle.backend_ndarray.ufunc import apply_ufunc
-from needle.errors import GradientError, ShapeError, short
+from needle.backend_ndarray.ufunc import apply_function, apply_ufunc
+from needle.errors import DTypeError, GradientError, ShapeError, short
 
 
 class _Mode(threading.local):
@@ -89,7 +89,9 @@ class Op:
             if _mode.autocast is not None:
                 inputs = _mode.autocast(self, inputs)
             arrays = [value.cached_data for value in inputs]
-            data = self.compute(*arrays)
+            data, saved = self.compute(*arrays), None
+            if self.saves:
+                data, saved = data
         except AttributeError:
             require_tensors(type(self).__name__, *inputs)
             raise
@@ -97,6 +99,7 @@ class Op:
         node.cached_data = data
         node.grad = None
         node.requires_grad = _mode.recording and self.differentiable and any([v.requires_grad for v in inputs])
+        node.saved = saved
         if node.requires_grad:
             node.op, node.inputs, node.read = self, inputs, (changes.count, arrays, data)
         else:
@@ -104,6 +107,8 @@ class Op:
         return node
 
     differentiable = True  # False for comparisons and the like
+    saves = False  # True where `compute` gives a pair: the result, and arrays for the gradient, which lie on as node.saved
+    is_shared = False  # True where its results become part of several graphs unseen
 
 
 def require_tensors(op: str, *values) -> None:
@@ -176,11 +181,12 @@ class _FusedGradient(Op):
 class Value:
     """A node of the graph: what an Op made from its inputs, or a leaf."""
 
-    __slots__ = ("op", "inputs", "read", "cached_data", "requires_grad", "grad", "__weakref__")
+    __slots__ = ("op", "inputs", "read", "saved", "cached_data", "requires_grad", "grad", "__weakref__")
 
     op: Op | None
     inputs: tuple[Value, ...]
     read: tuple[int, list, object] | None  # changes.count, the inputs' arrays and the result's when `op` computed it
+    saved: tuple[NDArray, ...] | None  # what `op` keeps for its gradient beside the inputs and the result
     requires_grad: bool
 
     def realize_cached_data(self):
@@ -211,7 +217,7 @@ class Value:
         """For pickle: a leaf with the array and the gradient. What graph they have stays behind."""
         make, arguments, (attributes, slots) = super().__reduce_ex__(2)[:3]
         grad = self.grad if self.grad is None or self.grad.is_leaf() else self.grad.detach()
-        return make, arguments, (attributes, slots | {"op": None, "inputs": (), "read": None, "grad": grad})
+        return make, arguments, (attributes, slots | {"op": None, "inputs": (), "read": None, "saved": None, "grad": grad})
 
 
 def _with_state(value: Value, state: tuple[dict | None, dict]) -> Value:
@@ -248,7 +254,7 @@ class Tensor(Value):
         self._init_leaf(array(data, dtype, device, "Tensor"), flag("Tensor", "requires_grad", requires_grad))
 
     def _init_leaf(self, data: NDArray, requires_grad: bool) -> None:
-        self.op, self.inputs, self.read, self.grad = None, (), None, None
+        self.op, self.inputs, self.read, self.saved, self.grad = None, (), None, None, None
         self.cached_data, self.requires_grad = data, requires_grad
 
     @staticmethod
@@ -293,6 +299,9 @@ class Tensor(Value):
     def __str__(self) -> str:
         return str(self.cached_data.host_values())
 
+    def __format__(self, spec: str) -> str:
+        return format(self.cached_data, spec)
+
     # Values
 
     def detach(self) -> Tensor:
@@ -311,7 +320,8 @@ class Tensor(Value):
             raise ShapeError(
                 f"data: shape {value.shape} and dtype {value.dtype}: expected {self.shape} and {self.dtype}"
             )
-        self.cached_data = value.cached_data.reshape(self.shape)
+        array = value.cached_data.reshape(self.shape)
+        self.cached_data = array.copy() if array.overlaps_itself() else array
 
     def numpy(self) -> np.ndarray:
         """A copy as a NumPy array."""
@@ -328,6 +338,9 @@ class Tensor(Value):
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         has_gradient = any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
         return apply_ufunc((ops,), ufunc, method, inputs, options, has_gradient)
+
+    def __array_function__(self, function, types, arguments, options):
+        return apply_function(function, arguments, options)
 
     def __contains__(self, value) -> bool:
         return value in self.cached_data
@@ -471,6 +484,9 @@ class Tensor(Value):
     def __ipow__(self, other) -> Tensor:
         return self._assign_result("**=", ops.power(self, other))
 
+    def __imatmul__(self, other) -> Tensor:
+        return self._assign_result("@=", ops.matmul(self, other))
+
     def _assign_result(self, operator: str, result: Tensor) -> Tensor:
         """What `x += y` leaves in x: x + y, a new tensor, unless x is a leaf to be learned and nothing is recorded.
 
@@ -483,6 +499,8 @@ class Tensor(Value):
             return result
         if result.shape != self.shape:
             raise ShapeError(f"{operator}: a result of shape {result.shape}: expected {self.shape}")
+        if result.dtype.kind != self.dtype.kind:
+            raise DTypeError(f"{operator}: a result of dtype {result.dtype}: expected {self.dtype}, see astype")
         self.cached_data[...] = result.cached_data
         return self
 
@@ -631,8 +649,8 @@ def _sweep(
         for value, partial in zip(node.inputs, _gradient(node, adjoint)):
             if partial is not None and value.requires_grad:
                 _accumulate(adjoints, owned, value, partial)
-        if not keep_graph:
-            node.op, node.inputs, node.read = _freed, (), None
+        if not keep_graph and not node.op.is_shared:
+            node.op, node.inputs, node.read, node.saved = _freed, (), None, None
 
 
 class _Changed(Tensor):
@@ -640,16 +658,19 @@ class _Changed(Tensor):
 
     __slots__ = ("role", "array")
 
-    def __init__(self, value: Value, role: str, array: NDArray) -> None:
+    def __init__(self, value: Value, role: str, array: NDArray | tuple[NDArray, ...]) -> None:
         self.op, self.inputs, self.grad, self.requires_grad = value.op, value.inputs, None, value.requires_grad
         self.role, self.array = role, array
 
     @property
     def cached_data(self) -> NDArray:
+        array = self.array[0] if isinstance(self.array, tuple) else self.array
         raise GradientError(
-            f"backward: {self.role}, of shape {self.shape}, has been changed in place since the forward pass, and the "
+            f"backward: {self.role}, of shape {array.shape}, has been changed in place since the forward pass, and the "
             "gradient needs it as it was: expected backward() before an optimizer's step, an assignment and the like"
         )
+
+    saved = cached_data  # what was saved lies in the result's memory, or as good as does
 
     shape = property(lambda self: self.array.shape)
     dtype = property(lambda self: self.array.dtype)
@@ -686,7 +707,10 @@ def _has_changed(value: Value, array, count: int) -> bool:
     """Whether `value` has another array than that, or one changed since changes.count was `count`."""
     if value.cached_data is not array:
         return True
-    return count != changes.count and type(array) is not tuple and array.buffer.changed_at > count
+    if count == changes.count:
+        return False
+    arrays = array if type(array) is tuple else (array,)
+    return any(part.buffer.changed_at > count for part in arrays)
 
 
 def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:
@@ -717,8 +741,7 @@ def in_own_memory(grad: Tensor, taken: set[int]) -> Tensor:
     has a graph stays as it is.
     """
     data = grad.cached_data
-    overlaps = any(stride == 0 and extent > 1 for stride, extent in zip(data.strides, data.shape))
-    if grad.op is None and (overlaps or id(data.buffer) in taken):
+    if grad.op is None and (data.overlaps_itself() or id(data.buffer) in taken):
         grad = Tensor.make_const(data.copy())
     taken.add(id(grad.cached_data.buffer))
     return grad

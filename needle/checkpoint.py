@@ -62,7 +62,10 @@ def save(path: FilePath, arrays: Mapping[str, Array], metadata: Any = None) -> N
         if values.dtype.name not in _DTYPE_NAMES:
             raise DTypeError(f"checkpoint: {name} of dtype {values.dtype}: expected one of {', '.join(_DTYPE_NAMES)}")
         host_arrays[name] = np.asarray(values, order="C")
-    description = json.dumps({"sha256": _NO_DIGEST, "version": VERSION, "metadata": metadata})
+    try:
+        description = json.dumps({"sha256": _NO_DIGEST, "version": VERSION, "metadata": metadata})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DTypeError(f"checkpoint: {error}: expected arrays, numbers, text, lists and dicts") from None
     content = bytearray(safetensors.numpy.save(host_arrays, {"needle": description}))
     # The metadata come first in a safetensors file and the digest first in ours, so these zeros are its.
     position = content.index(_NO_DIGEST.encode())

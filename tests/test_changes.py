@@ -194,3 +194,40 @@ def test_in_place_operators(device):
     y += 1  # recorded: a new tensor, whose gradient goes to x
     y.backward()
     assert x.numpy() == [1.0] and x.grad.numpy() == [1.0]
+
+
+def test_results_of_recurrent_layers(device):
+    """The gradient reads what lies in the result's memory."""
+    for layer in (nn.RNN(2, 3, device=device), nn.LSTM(2, 3, device=device)):
+        out = layer(ndl.Tensor(np.ones((2, 1, 2)), device=device))[0]
+        array = out.realize_cached_data()
+        array[array > 0] = 0
+        with pytest.raises(GradientError, match="changed in place"):
+            out.sum().backward()
+
+
+def test_an_operation_that_is_called_twice(device):
+    """What the gradient needs lies on the result, not on the operation."""
+    x, other = (ndl.Tensor(values, device=device) for values in ([[1.0, 2.0, 4.0]], [[9.0, 0.0, 3.0]]))
+    vectors = [ndl.Tensor(values, device=device) for values in ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])]
+    for op in (ops.LayerNorm(1e-5), ops.BatchNorm(1e-5)):
+        inputs = (x, *vectors) if isinstance(op, ops.LayerNorm) else (ops.reshape(x, (3, 1)), vectors[0][:1], vectors[1][:1])
+        others = (other, *inputs[1:]) if isinstance(op, ops.LayerNorm) else (ops.reshape(other, (3, 1)), *inputs[1:])
+        gradients = []
+        for calls in ((inputs,), (inputs, others)):
+            out = [op(*call) for call in calls][0]
+            gradients.append(ndl.gradients((out * out).sum(), [inputs[0]])[0].numpy())
+        np.testing.assert_array_equal(*gradients)
+
+
+def test_data_that_is_a_broadcast_is_copied(device):
+    """Its elements lie in one place, so that a step would write all of them into that."""
+    w = parameter(device, 0.0, 0.0, 0.0)
+    w.data = ops.broadcast_to(ndl.Tensor([1.0], device=device), (3,))
+    w.grad = ndl.Tensor([0.0, 1.0, 2.0], device=device)
+    ndl.optim.SGD([w], lr=1.0).step()
+    assert w.numpy().tolist() == [1.0, 0.0, -1.0]
+    broadcast = ndl.NDArray([0.0], device=device).broadcast_to((3,))
+    for index in (slice(None), [0, 1], 0):
+        with pytest.raises(ShapeError, match="setitem: .* expected no broadcast"):
+            broadcast[index] = 7.0

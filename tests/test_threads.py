@@ -82,3 +82,27 @@ def test_small_work_wakes_nobody(provider):
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_training_has_one_team_and_the_loader_s_threads(provider, workers):
     assert run(f"workers = {workers}" + TRAIN, provider) == 2 + workers
+
+
+FIRST_USE = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import needle as ndl
+
+gate = threading.Barrier(8)
+
+
+def first(_):
+    gate.wait()
+    return ndl.Tensor([1.0])
+
+
+with ThreadPoolExecutor(8) as pool:
+    tensors = list(pool.map(first, range(8)))
+print(len({id(x.device) for x in tensors} | {id(ndl.cpu())}))
+"""
+
+
+def test_a_device_is_one_where_threads_ask_for_it_at_once():
+    assert [run(FIRST_USE) for _ in range(5)] == [1] * 5

@@ -149,7 +149,8 @@ class GradScaler:
         if not is_good:
             self._scale *= self.backoff_factor
         elif self._good_steps == self.growth_interval:
-            self._scale *= self.growth_factor
+            grown = self._scale * self.growth_factor
+            self._scale = grown if math.isfinite(grown) else self._scale
             self._good_steps = 0
         if self._scale < SMALLEST_SCALE:
             raise GradientError(

@@ -94,6 +94,12 @@ class _Autocast:
         return ops.cast(value, dtype)
 
 
+class _SharedCast(ops.Cast):
+    """One of which several graphs are made, so that a backward pass over one of them does not let it go."""
+
+    is_shared = True
+
+
 class _ParameterCasts:
     """Parameters in another dtype, each cast once until it changes."""
 
@@ -104,13 +110,11 @@ class _ParameterCasts:
         key, array = (id(parameter), dtype), parameter.cached_data
         _, of, changed_at, cast = self._casts.get(key, (None, None, None, None))
         if of is not array or changed_at != array.buffer.changed_at or not _is_of_use(cast, parameter):
-            cast = ops.cast(parameter, dtype)
+            cast = _SharedCast(dtype)(parameter)
             self._casts[key] = parameter, array, array.buffer.changed_at, cast
         return cast
 
 
 def _is_of_use(cast: Tensor, parameter: Parameter) -> bool:
     """Whether a backward pass would go from the cast to the parameter if and only if it should."""
-    if cast.requires_grad != (is_recording() and parameter.requires_grad):
-        return False
-    return not cast.requires_grad or bool(cast.inputs)  # which an earlier backward pass may have let go
+    return cast is not None and cast.requires_grad == (is_recording() and parameter.requires_grad)

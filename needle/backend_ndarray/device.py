@@ -127,7 +127,15 @@ def drawn(op: str, draw: Callable, shape: tuple) -> np.ndarray:
         raise OutOfMemoryError(f"{op}: no memory for float64 numbers of shape {shape}") from None
 
 
-@functools.cache
+_devices: dict[tuple[str, int], Device] = {}
+
+
+def _device(name: str, module: str, index: int = 0) -> Device:
+    """The one of that name and index, made when it is first asked for, if by several threads at once."""
+    device = _devices.get((name, index))
+    return _devices.setdefault((name, index), Device(name, module, index)) if device is None else device
+
+
 def cpu() -> Device:
     """The fast CPU: compiled kernels on all cores."""
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -135,23 +143,17 @@ def cpu() -> Device:
         # all of which is lost at every wait when another program has the core that the awaited thread needs. This is
         # a hundredth of that. libgomp reads it as it is loaded, with the kernels.
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-    return Device("cpu", "backend_cpu")
+    return _device("cpu", "backend_cpu")
 
 
-@functools.cache
 def cpu_numpy() -> Device:
     """The reference: every kernel in plain NumPy."""
-    return Device("cpu_numpy", "backend_numpy")
+    return _device("cpu_numpy", "backend_numpy")
 
 
 def cuda(index: int = 0) -> Device:
     """An NVIDIA GPU, counted from 0."""
-    return _cuda(whole("cuda", "index", index, least=None, error=DeviceError))
-
-
-@functools.cache
-def _cuda(index: int) -> Device:  # cuda(), cuda(0) and cuda(index=0) are one, which three calls of a cache are not
-    return Device("cuda", "backend_cuda", index)
+    return _device("cuda", "backend_cuda", whole("cuda", "index", index, least=None, error=DeviceError))
 
 
 gpu = cuda

@@ -55,7 +55,7 @@ def resolve_index(index, shape: Shape, strides: Shape, offset: int) -> tuple[Sha
             start, stop, step = item.indices(shape[axis])
             length = len(range(start, stop, step))
             new_shape.append(length)
-            new_strides.append(strides[axis] * step)
+            new_strides.append(strides[axis] * step if length > 1 else strides[axis])
             offset += start * strides[axis] if length else 0
             axis += 1
         else:

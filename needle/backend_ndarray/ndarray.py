@@ -31,7 +31,7 @@ from needle.backend_ndarray.shape import (
     reshape_strides,
     resolve_reshape,
 )
-from needle.backend_ndarray.ufunc import apply_ufunc
+from needle.backend_ndarray.ufunc import apply_function, apply_ufunc
 from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError, short
 
 
@@ -123,6 +123,10 @@ class NDArray:
         """Whether the elements lie in row-major order without gaps."""
         return is_compact(self.shape, self.strides)
 
+    def overlaps_itself(self) -> bool:
+        """Whether several elements lie in one place, as in what broadcast_to gives."""
+        return any(stride == 0 and extent > 1 for stride, extent in zip(self.strides, self.shape))
+
     # To NumPy and back
 
     def host_view(self) -> np.ndarray:
@@ -165,6 +169,9 @@ class NDArray:
         if any(_priority(x) > self.__array_priority__ for x in inputs):
             return NotImplemented
         return apply_ufunc((elementwise, matmul), ufunc, method, inputs, options, has_gradient=False)
+
+    def __array_function__(self, function, types, arguments, options):
+        return apply_function(function, arguments, options)
 
     def __dlpack__(self, **options):
         if any(stride < 0 for stride, extent in zip(self.strides, self.shape) if extent > 1):
@@ -211,6 +218,10 @@ class NDArray:
 
     def __repr__(self) -> str:
         return f"NDArray({self.host_values()}, dtype={self.dtype}, device={self.device})"
+
+    def __format__(self, spec: str) -> str:
+        """As the number of a 0-d array, so that f"{loss:.3f}" is one; others take no format."""
+        return format(self.item(), spec) if spec and not self.shape else format(str(self.host_values()), spec)
 
     # Copies
 
@@ -344,6 +355,8 @@ class NDArray:
         Raises IndexError, ShapeError where the value does not fit, and DTypeError for numbers that an integer dtype
         cannot hold; NumPy arrays and NDArrays are converted, see `astype`.
         """
+        if self.overlaps_itself():
+            raise ShapeError(f"setitem: shape {self.shape} with strides {self.strides}: expected no broadcast, see .copy()")
         if not isinstance(value, NDArray):
             value = _value_for(self, value)
         same_device("setitem", self, value)
@@ -484,6 +497,9 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None, 
     if dtype is None:
         dtype = float32 if values.dtype == np.float64 else values.dtype
     dtype = as_dtype(dtype, op)
+    if dtype.kind == "integer" and values.dtype.kind in "iu" and (not hasattr(data, "dtype") or not values.shape):
+        for number in (values.min(), values.max()) if values.size else ():
+            value_in(op, number.item(), dtype)  # Python's numbers, and what counts as such, have to fit
     device = default_device() if device is None else require_device(op, device)
     if values.dtype.kind in "fV" and dtype.kind == "integer":  # NumPy's result depends on the processor
         return array(values, values.dtype, device, op).astype(dtype)
@@ -518,11 +534,11 @@ def as_host_values(op: str, data) -> np.ndarray:
         values = np.asarray(data)
     except MemoryError as error:
         raise OutOfMemoryError(f"{op}: {error}") from None
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ShapeError(f"{op}: {short(data)} is no array: {short(str(error), 160)}") from None
     if values.dtype.kind not in "biuf" and not (values.dtype.kind == "V" and values.dtype.type is not np.void):
         raise DTypeError(f"{op}: {short(data)}, of {values.dtype.name} elements: expected numbers")
-    return values
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
 def _upload(values: np.ndarray, dtype: DType, device: Device) -> NDArray:

@@ -27,8 +27,8 @@ def infer_norm(op: str, x, weight, bias, *statistics) -> Spec:
     for vector in statistics:
         if vector.shape != weight.shape:
             raise ShapeError(f"{op}: statistics of shape {vector.shape}: expected {weight.shape}")
-    if 0 in x.shape:
-        raise ShapeError(f"{op}: x {x.shape}: expected one element or more")
+    if op == "batch_norm" and 0 in x.shape or op == "layer_norm" and x.shape[-1] == 0:
+        raise ShapeError(f"{op}: x {x.shape}: expected one element or more, as of none there is no mean")
     others = [vector for vector in (weight, bias, *statistics) if vector.dtype is not _statistics_dtype(x)]
     return Spec(x.shape, require_floating(op, x, *others))
 

@@ -8,7 +8,9 @@ array that holds it, but a finite number never becomes an infinite one.
 
 from __future__ import annotations
 
+import decimal
 import math
+import numbers
 
 import ml_dtypes
 import numpy as np
@@ -31,7 +33,7 @@ def as_number(x) -> bool | int | float | None:
         return float(x) if x.dtype.kind == "f" or x.dtype == ml_dtypes.bfloat16 else None
     if isinstance(x, int):  # a subclass, such as an IntEnum
         return int(x)
-    return float(x) if isinstance(x, float) else None
+    return float(x) if isinstance(x, (numbers.Real, decimal.Decimal)) else None
 
 
 def value_in(op: str, number: bool | int | float, dtype: DType) -> bool | int | float:

@@ -167,7 +167,7 @@ def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
 def as_widths(op: str, shape: Shape, widths: Collection[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """A pair (before, after) of counts for each axis of `shape`."""
     try:
-        pairs = tuple(tuple(map(operator.index, pair)) for pair in widths)
+        pairs = tuple(tuple(map(operator.index, pair)) for pair in widths) if hasattr(widths, "__len__") else None
     except TypeError:
         pairs = None
     if pairs is None or len(pairs) != len(shape) or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,12 +26,56 @@ def apply_ufunc(modules: tuple[types.ModuleType, ...], ufunc: np.ufunc, method: 
         for module in modules:
             if function := getattr(module, _OURS.get(name, name), None):
                 return function(*inputs)
-    result = None
-    if not has_gradient or "out" not in options:
-        result = getattr(ufunc, method)(*[np.asarray(x) if hasattr(x, "__array_ufunc__") else x for x in inputs], **options)
-    if has_gradient and (result is None or np.asarray(result).dtype.kind not in "biu"):
-        call = name if method == "__call__" else f"{name}.{method}"
-        raise TypeError(
-            f"numpy.{call}: of a Tensor it would lose the gradient: expected one of needle.ops, or .numpy() of the Tensor"
-        )
+    call = f"numpy.{name}" if method == "__call__" else f"numpy.{name}.{method}"
+    written = inputs[:1] if method == "at" else options.get("out", ())
+    if any(hasattr(x, "__array_ufunc__") and not isinstance(x, np.ndarray) for x in written):
+        raise TypeError(f"{call}: into what is not NumPy's: expected a NumPy array, or x[...] = y of an NDArray")
+    if has_gradient and written:
+        raise _gradient_lost(call)
+    result = getattr(ufunc, method)(*map(_plain, inputs), **options)
+    if has_gradient and _is_floating(result):
+        raise _gradient_lost(call)
     return result
+
+
+def apply_function(function: Callable, arguments: tuple, options: dict):
+    """What `__array_function__` does: NumPy's function, such as np.concatenate, of the values.
+
+    Raises TypeError where that would lose a gradient, as `apply_ufunc`.
+    """
+    found = []
+    result = function(*_all_plain(arguments, found), **_all_plain(options, found))
+    if _is_floating(result) and function.__name__ not in _OF_SHAPES and any(getattr(x, "requires_grad", False) for x in found):
+        raise _gradient_lost(f"numpy.{function.__name__}")
+    return result
+
+
+_OF_SHAPES = frozenset("zeros_like ones_like empty_like full_like".split())
+
+
+def _plain(x):
+    """What is not NumPy's, as a NumPy array."""
+    return np.asarray(x) if hasattr(x, "__array_ufunc__") and not isinstance(x, np.ndarray) else x
+
+
+def _all_plain(x, found: list):
+    """The same for all within tuples, lists and dicts; they are added to `found`."""
+    if isinstance(x, (tuple, list)):
+        return type(x)(_all_plain(entry, found) for entry in x)
+    if isinstance(x, dict):
+        return {key: _all_plain(entry, found) for key, entry in x.items()}
+    plain = _plain(x)
+    if plain is not x:
+        found.append(x)
+    return plain
+
+
+def _is_floating(result) -> bool:
+    """Whether a result has numbers that may depend on a Tensor's as a gradient tells."""
+    if isinstance(result, (tuple, list)):
+        return any(map(_is_floating, result))
+    return isinstance(result, (float, np.generic, np.ndarray)) and np.asarray(result).dtype.kind not in "biuUSM"
+
+
+def _gradient_lost(call: str) -> TypeError:
+    return TypeError(f"{call}: of a Tensor it would lose the gradient: expected one of needle.ops, or .numpy() of the Tensor")

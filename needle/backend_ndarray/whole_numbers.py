@@ -37,8 +37,8 @@ def whole_numbers_of(op: str, name: str, values) -> np.ndarray:
     if not is_floating and values.dtype.kind not in "iu":
         raise _wrong_dtype(op, name, values.dtype)
     with np.errstate(invalid="ignore"):
-        converted = values.astype(np.int64)
-    if is_floating:
+        converted = values.astype(np.int64, copy=False)
+    if is_floating or values.dtype == np.uint64:
         _check_whole(op, name, values, converted)
     return converted
 
@@ -48,6 +48,6 @@ def _wrong_dtype(op: str, name: str, dtype) -> DTypeError:
 
 
 def _check_whole(op: str, name: str, values: np.ndarray, converted: np.ndarray) -> None:
-    wrong = values.astype(np.float64) != converted
+    wrong = values != converted if values.dtype == np.uint64 else values.astype(np.float64) != converted
     if wrong.any():
         raise ShapeError(f"{op}: {name} {values[wrong].flat[0]}: expected whole numbers")

@@ -11,6 +11,7 @@ from needle.backend_ndarray import NDArray, array, cpu, from_dlpack
 from needle.backend_ndarray.crop import crop_images
 from needle.backend_ndarray.device import Device
 from needle.backend_ndarray.ndarray import as_host_values
+from needle.backend_ndarray.whole_numbers import whole_numbers_of
 from needle.data.transforms import Compose, Normalize, RandomCrop, RandomFlipHorizontal, Transform, as_transforms
 from needle.errors import DTypeError, ShapeError, short
 
@@ -89,15 +90,13 @@ class ImageDataset(Dataset):
                 raise TypeError(f"{type(self).__name__}: {name} of {short(value)}: expected a NumPy array")
         if images.dtype != np.uint8:
             raise DTypeError(f"{type(self).__name__}: expected images of uint8, met {images.dtype}")
-        if labels.dtype.kind not in "iuf":
-            raise DTypeError(f"{type(self).__name__}: expected labels that are whole numbers, met {labels.dtype}")
         if labels.shape != images.shape[:1]:
             raise ShapeError(
                 f"{type(self).__name__}: images {images.shape} and labels {labels.shape} do not match: "
                 f"expected labels of shape {images.shape[:1]}"
             )
         self.X = images
-        self.y = labels.astype(np.int64, copy=False)
+        self.y = whole_numbers_of(type(self).__name__, "label", labels)
         self._resident: tuple[np.ndarray, NDArray] | None = None  # X, and the same on a device
 
     def __getstate__(self) -> dict[str, Any]:

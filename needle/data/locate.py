@@ -22,6 +22,8 @@ def data_dirs(data_dir: str | os.PathLike | None = None) -> list[Path]:
     folders = []
     if data_dir is not None:
         folder = _expanded(data_dir)
+        if not folder:
+            raise DataError("data_dir is empty: expected a folder")
         try:
             is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
         except OSError as error:

@@ -147,9 +147,13 @@ class GELUBackward(Op):
         return array_api.gelu_backward(grad, a)
 
     def gradient(self, out_grad, node):
+        from needle.ops.select import where
+
         grad, a = node.inputs
-        density = exp(a * a * -0.5) * (1 / math.sqrt(2 * math.pi))
-        return GELUBackward()(out_grad, a), out_grad * grad * (density * (2 - a * a))
+        square = widened(a) * a
+        density = exp(square * -0.5) * (1 / math.sqrt(2 * math.pi))
+        slope = where(density == 0, 0, density * (2 - square))  # the square of an a so far from 0 may be infinite
+        return GELUBackward()(out_grad, a), out_grad * grad * slope
 
 
 class Sign(_Unary):
@@ -158,10 +162,11 @@ class Sign(_Unary):
 
 
 class Cast(Op):
-    """a in another dtype. Gradients come back in a's own dtype; there are none to integers."""
+    """a in another dtype. Gradients come back in a's own dtype; there are none to integers, nor through them."""
 
     def __init__(self, dtype: DType) -> None:
-        self.dtype = dtype
+        self.dtype = as_dtype(dtype, "cast")
+        self.differentiable = self.dtype.kind == "floating"
 
     def infer(self, a):
         return Spec(a.shape, self.dtype)

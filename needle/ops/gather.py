@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import gather as array_api
-from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.spec import Spec
-from needle.backend_ndarray.whole_numbers import whole_numbers
 from needle.errors import ShapeError
-from needle.ops.operands import as_tensors
+from needle.ops.operands import as_ids, as_tensors
 
 
 class Gather(Op):
@@ -56,9 +54,9 @@ def embedding(indices: Tensor, weight: Tensor) -> Tensor:
 
 
 def _gather(op: str, a: Tensor, indices: Tensor) -> Tensor:
-    a, indices = as_tensors(op, a, indices)
-    same_device(op, a.cached_data, indices.cached_data)
+    if not isinstance(a, Tensor):
+        a = as_tensors(op, a, indices)[0]
+    indices = as_ids(op, "index", indices, a)
     if not a.shape:
         raise ShapeError(f"{op}: a 0-d Tensor has no rows")
-    numbers = whole_numbers(op, "index", indices.cached_data)
-    return Gather()(a, indices if numbers is indices.cached_data else Tensor.make_const(numbers))
+    return Gather()(a, indices)

@@ -15,9 +15,10 @@ from needle.ops.reduce import expand_reduced, mean
 
 
 class _Norm(FusedOp):
-    """Normalizes by statistics of x itself, which `mean` and `variance` hold (NDArrays) after the forward pass."""
+    """Normalizes by statistics of x itself, its mean and variance, which are saved."""
 
     name: str
+    saves = True
 
     def __init__(self, eps: float) -> None:
         self.eps = eps
@@ -46,8 +47,8 @@ class BatchNorm(_Norm):
         self.nonlinearity = nonlinearity
 
     def compute(self, x, weight, bias):
-        out, self.mean, self.variance = array_api.batch_norm(x, weight, bias, self.eps, self.nonlinearity)
-        return out
+        out, *statistics = array_api.batch_norm(x, weight, bias, self.eps, self.nonlinearity)
+        return out, tuple(statistics)
 
     def axes(self, ndim):
         return tuple(range(ndim - 1))
@@ -58,8 +59,7 @@ class BatchNorm(_Norm):
 
     def fused_gradient(self, out_grad, node):
         inputs = (value.cached_data for value in node.inputs)
-        saved = (self.mean, self.variance, self.eps, self.nonlinearity)
-        return array_api.batch_norm_backward(out_grad.cached_data, *inputs, *saved)
+        return array_api.batch_norm_backward(out_grad.cached_data, *inputs, *node.saved, self.eps, self.nonlinearity)
 
 
 class LayerNorm(_Norm):
@@ -68,15 +68,15 @@ class LayerNorm(_Norm):
     name = "layer_norm"
 
     def compute(self, x, weight, bias):
-        out, self.mean, self.variance = array_api.layer_norm(x, weight, bias, self.eps)
-        return out
+        out, *statistics = array_api.layer_norm(x, weight, bias, self.eps)
+        return out, tuple(statistics)
 
     def axes(self, ndim):
         return (ndim - 1,)
 
     def fused_gradient(self, out_grad, node):
         x, weight = (value.cached_data for value in node.inputs[:2])
-        return array_api.layer_norm_backward(out_grad.cached_data, x, weight, self.mean, self.variance, self.eps)
+        return array_api.layer_norm_backward(out_grad.cached_data, x, weight, *node.saved, self.eps)
 
 
 class BatchNormInference(Op):
@@ -131,6 +131,6 @@ def batch_norm(
 
     Those of float16 and bfloat16 are float32. With the nonlinearity "relu", out is max(out, 0).
     """
-    op = BatchNorm(eps, nonlinearity)
-    out = op(x, weight, bias)
-    return out, Tensor.make_const(op.mean), Tensor.make_const(op.variance)
+    out = BatchNorm(eps, nonlinearity)(x, weight, bias)
+    mean, variance = out.saved
+    return out, Tensor.make_const(mean), Tensor.make_const(variance)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from needle.autograd import Tensor
 from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray import ndarray
+from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dtype import common_dtype, float64, promote_scalar
 from needle.backend_ndarray.number import NUMBER_TYPES, as_number, value_in
+from needle.backend_ndarray.whole_numbers import whole_numbers, whole_numbers_of
 
 
 def operands(op: str, a, b) -> tuple[Tensor | bool | int | float, Tensor | bool | int | float]:
@@ -36,6 +38,22 @@ def as_tensors(op: str, *values) -> list[Tensor]:
     return result
 
 
+def as_ids(op: str, name: str, numbers, like: Tensor) -> Tensor:
+    """Row numbers, labels and the like as a Tensor of int32 or int64, `name` being what op calls one of them.
+
+    They do not take the dtype of `like`, beside which they stand, for it may have no such number. See `whole_numbers`.
+    """
+    if isinstance(numbers, Tensor):
+        given = numbers.cached_data
+    elif isinstance(numbers, ndarray.NDArray):
+        given = numbers
+    else:
+        given = ndarray.array(whole_numbers_of(op, name, numbers), device=like.device)
+    same_device(op, like.cached_data, given)
+    ids = whole_numbers(op, name, given)
+    return numbers if isinstance(numbers, Tensor) and ids is given else Tensor.make_const(ids)
+
+
 def _beside(op: str, x, like: Tensor) -> Tensor | bool | int | float:
     """A number, or a Tensor without gradient."""
     number = as_number(x)
@@ -43,6 +61,10 @@ def _beside(op: str, x, like: Tensor) -> Tensor | bool | int | float:
         return number
     if isinstance(x, ndarray.NDArray):
         return Tensor.make_const(x)
-    if isinstance(x, (list, tuple)) and any(isinstance(entry, Tensor) for entry in x):
+    if _holds_tensors(x):
         raise TypeError(f"{op}: a {type(x).__name__} of Tensors: expected a Tensor, see stack")
     return Tensor.make_const(array_api.array_beside(op, x, like))
+
+
+def _holds_tensors(x) -> bool:
+    return isinstance(x, (list, tuple)) and any(isinstance(entry, Tensor) or _holds_tensors(entry) for entry in x)

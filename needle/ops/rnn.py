@@ -49,9 +49,11 @@ def _check_cell(op: str, gates: int, x: Tensor, *others: Tensor) -> None:
 
 
 class _Recurrent(FusedOp):
-    """A whole sequence; the states that the forward pass left (NDArrays) are kept for the backward pass."""
+    """A whole sequence; the states that the forward pass left are saved for the backward pass."""
 
-    def _weight_gradients(self, grad_gates, node):
+    saves = True
+
+    def _weight_gradients(self, grad_gates, hidden, node):
         """The adjoints of x, W_ih, W_hh and bias from those of all steps' gates before their nonlinearities.
 
         Of x W_ih and h W_hh, all steps together: one product each.
@@ -59,7 +61,7 @@ class _Recurrent(FusedOp):
         x, W_ih, W_hh = (value.cached_data for value in node.inputs[:3])
         grad_x, grad_W_ih, grad_bias = linear_backward(grad_gates, x, W_ih, node.inputs[0].requires_grad)
         rows = x.shape[0] * x.shape[1]
-        before = self.hidden[:-1].reshape(rows, W_hh.shape[0])
+        before = hidden[:-1].reshape(rows, W_hh.shape[0])
         return grad_x, grad_W_ih, before.T @ grad_gates.reshape(rows, W_hh.shape[1]), grad_bias
 
 
@@ -73,8 +75,8 @@ class RNN(_Recurrent):
         return array_api.infer_recurrent("rnn", 1, x, W_ih, W_hh, bias, h0)
 
     def compute(self, x, W_ih, W_hh, bias, h0):
-        self.hidden = array_api.rnn(x, W_ih, W_hh, bias, h0, self.nonlinearity)
-        return self.hidden[1:]
+        hidden = array_api.rnn(x, W_ih, W_hh, bias, h0, self.nonlinearity)
+        return hidden[1:], (hidden,)
 
     def spelled(self, x, W_ih, W_hh, bias, h):
         steps = []
@@ -84,9 +86,9 @@ class RNN(_Recurrent):
         return stack(steps)
 
     def fused_gradient(self, out_grad, node):
-        W_hh = node.inputs[2].cached_data
-        grad_gates, grad_h0 = array_api.rnn_backward(out_grad.cached_data, self.hidden, W_hh, self.nonlinearity)
-        return *self._weight_gradients(grad_gates, node), grad_h0
+        (hidden,), W_hh = node.saved, node.inputs[2].cached_data
+        grad_gates, grad_h0 = array_api.rnn_backward(out_grad.cached_data, hidden, W_hh, self.nonlinearity)
+        return *self._weight_gradients(grad_gates, hidden, node), grad_h0
 
 
 class LSTM(_Recurrent):
@@ -97,8 +99,8 @@ class LSTM(_Recurrent):
         return hidden, hidden._replace(shape=hidden.shape[1:])
 
     def compute(self, x, W_ih, W_hh, bias, h0, c0):
-        self.gates, self.hidden, self.cells = array_api.lstm(x, W_ih, W_hh, bias, h0, c0)
-        return self.hidden[1:], self.cells[-1]
+        gates, hidden, cells = array_api.lstm(x, W_ih, W_hh, bias, h0, c0)
+        return (hidden[1:], cells[-1]), (gates, hidden, cells)
 
     def spelled(self, x, W_ih, W_hh, bias, h, c):
         steps = []
@@ -109,9 +111,9 @@ class LSTM(_Recurrent):
 
     def fused_gradient(self, out_grad, node):
         grad_hidden, grad_cell = (grad.cached_data for grad in out_grad)
-        W_hh = node.inputs[2].cached_data
-        grad_gates, *grad_states = array_api.lstm_backward(grad_hidden, grad_cell, self.gates, self.cells, W_hh)
-        return *self._weight_gradients(grad_gates, node), *grad_states
+        (gates, hidden, cells), W_hh = node.saved, node.inputs[2].cached_data
+        grad_gates, *grad_states = array_api.lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh)
+        return *self._weight_gradients(grad_gates, hidden, node), *grad_states
 
 
 def rnn(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, nonlinearity: str = "tanh") -> Tensor:

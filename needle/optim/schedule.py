@@ -15,6 +15,8 @@ import bisect
 import math
 from collections.abc import Collection, Mapping
 
+import numpy as np
+
 from needle.backend_ndarray.arguments import choice, real, whole
 from needle.backend_ndarray.shape import as_ints
 from needle.errors import CheckpointError, short
@@ -77,7 +79,7 @@ class StepLR(Schedule):
         super().__init__(optimizer)
 
     def lr_at(self, t: int) -> float:
-        return self.base_lr * self.gamma ** (t // self.step_size)
+        return self.base_lr * _power(self.gamma, t // self.step_size)
 
 
 class MultiStepLR(Schedule):
@@ -89,7 +91,7 @@ class MultiStepLR(Schedule):
         super().__init__(optimizer)
 
     def lr_at(self, t: int) -> float:
-        return self.base_lr * self.gamma ** bisect.bisect_right(self.milestones, t)
+        return self.base_lr * _power(self.gamma, bisect.bisect_right(self.milestones, t))
 
 
 class CosineAnnealingLR(Schedule):
@@ -188,3 +190,9 @@ def _linear(start: float, end: float, fraction: float) -> float:
 
 
 _ANNEAL = {"cos": _cosine, "linear": _linear}
+
+
+def _power(base: float, exponent: int) -> float:
+    """base^exponent, infinite where Python raises OverflowError."""
+    with np.errstate(over="ignore"):
+        return float(np.float64(base) ** exponent)

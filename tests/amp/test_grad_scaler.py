@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import needle as ndl
-from needle import nn
+from needle import nn, ops
 from needle.amp import GradScaler, autocast
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import NDArray
@@ -374,3 +374,14 @@ def test_settings_out_of_range(setting):
     (name,) = setting
     with pytest.raises(ValueError, match=f"GradScaler: .*{name}( of |=)"):
         GradScaler(**setting)
+
+
+def test_the_scale_stays_finite(device):
+    scaler = GradScaler(init_scale=2.0**1023, growth_interval=1)
+    parameter = Parameter([1.0], dtype="float64", device=device)
+    optimizer = ndl.optim.SGD([parameter], lr=1.0)
+    for _ in range(3):
+        parameter.grad = ops.zeros_like(parameter)
+        scaler.step(optimizer)
+        scaler.update()
+    assert scaler.get_scale() == 2.0**1023

@@ -366,6 +366,17 @@ def test_a_cast_that_was_not_recorded_is_not_used_where_it_must_be():
         assert not layer(x).requires_grad
 
 
+def test_two_losses_of_one_context(device):
+    """Both have the parameter's one cast in their graphs."""
+    model, x = nn.Linear(2, 1, device=device), Tensor([[1.0, 2.0]], device=device, requires_grad=False)
+    with ndl.autocast("bfloat16"):
+        first, second = model(x).sum(), (model(x) * 3).sum()
+    first.backward()
+    grad = model.weight.grad.numpy()
+    second.backward()
+    np.testing.assert_array_equal(model.weight.grad.numpy(), 3 * grad)
+
+
 def test_casts_are_gone_with_the_context():
     layer = nn.Linear(2, 2, bias=False)
     with autocast("float16"):

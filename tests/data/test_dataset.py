@@ -187,3 +187,11 @@ def test_image_dataset_errors():
         ImageDataset(np.zeros((2, 3, 4, 4), np.float32), np.zeros(2, int))
     with pytest.raises(ShapeError, match=r"images \(2, 3, 4, 4\) and labels \(3,\) do not match: expected .* \(2,\)"):
         ImageDataset(np.zeros((2, 3, 4, 4), np.uint8), np.zeros(3, int))
+
+
+def test_labels_have_to_be_whole_numbers():
+    images = np.zeros((3, 2, 2, 1), np.uint8)
+    assert ImageDataset(images, np.array([0.0, 1.0, 2.0])).y.tolist() == [0, 1, 2]
+    for labels in ([0.9, 1, 2], [np.nan, 1, 2], np.array([2**63, 0, 1], np.uint64)):
+        with pytest.raises(ShapeError, match="ImageDataset: label .*: expected whole numbers"):
+            ImageDataset(images, np.array(labels))

@@ -177,6 +177,7 @@ def test_an_out_that_cannot_be_written(tmp_path):
 def test_data_that_are_not_there_or_damaged(tmp_path):
     assert "nowhere" in PROGRAM.error(tmp_path, "--data_dir=nowhere", "--out=out", *SMALL, status=1)
     for flag in ("--data_dir", "--out"):
+        assert f"{flag} is empty: expected a path" in PROGRAM.error(tmp_path, f"{flag}=", *SMALL, status=2)
         line = PROGRAM.error(tmp_path, f"{flag}=~nobody-of-that-name/it", *SMALL, status=1)
         assert "~nobody-of-that-name/it: met no home folder for this ~" in line
     folder = tmp_path / "data" / "cifar-10-batches-py"

@@ -202,3 +202,15 @@ def test_wrong_settings(name):
 def test_an_unknown_nonlinearity(name):
     with pytest.raises(ValueError, match=f"{name}: nonlinearity 'tanh': expected None or 'relu'"):
         LAYERS[name][0](3, nonlinearity="tanh")
+
+
+def test_a_batch_of_nothing(device):
+    """It has no statistics of its own; those of rows and given ones are as good as ever."""
+    for layer in (nn.LayerNorm1d(3, device=device), nn.BatchNorm1d(3, device=device).eval()):
+        x = Tensor(np.zeros((0, 3)), device=device)
+        out = layer(x)
+        out.sum().backward()
+        assert out.shape == (0, 3) and x.grad.shape == (0, 3)
+        assert layer.weight.grad.numpy().tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(ShapeError, match="batch_norm: x .*: expected one element or more"):
+        nn.BatchNorm1d(3, device=device)(Tensor(np.zeros((0, 3)), device=device))

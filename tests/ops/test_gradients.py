@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from needle import ops
-from needle.autograd import Op, Tensor, TensorTuple
+from needle.autograd import Op, Tensor, TensorTuple, gradients
 from needle.backend_ndarray.spec import Spec
 from tests.ops.gradient_cases import CASES, normal
 from tests.ops.gradient_check import check_gradients
@@ -95,3 +95,12 @@ def test_a_quotient_of_zero_by_the_smallest_number(dtype, device):
     a, b = Tensor([0.0], device=device, dtype=dtype), Tensor([smallest], device=device, dtype=dtype)
     ops.divide(a, b).backward()
     assert b.grad.item() == 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_the_second_derivative_of_gelu_far_from_zero(dtype, device):
+    """p(a) (2 - a^2) is 0 where the density p is, though a^2 may be infinite, as of 300 in float16."""
+    x = Tensor([-np.inf, -300.0, 0.0, 300.0, 1e20, np.inf], dtype=dtype, device=device)
+    (grad,) = gradients(ops.gelu(x).sum(), [x])
+    (second,) = gradients(grad.sum(), [x])
+    np.testing.assert_allclose(second.numpy().astype("float64"), [0, 0, 2 / np.sqrt(2 * np.pi), 0, 0, 0], rtol=0.01)

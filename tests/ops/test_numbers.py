@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import operator
 import warnings
+from decimal import Decimal
+from fractions import Fraction
 
 import ml_dtypes
 import numpy as np
@@ -105,6 +107,10 @@ def test_a_number_takes_part_in_the_arithmetic_of_the_dtype(function, dtype, dev
         (lambda d: ndl.Tensor([[1.0, 2.0]], device=d) @ np.ones((2, 1)), [[3.0]]),
         (lambda d: np.ones((1, 2), np.float32) @ ndl.Tensor([[1.0], [2.0]], device=d), [[3.0]]),
         (lambda d: ndl.Tensor([2], device=d) ** np.array(2), [4]),
+        (lambda d: ndl.Tensor([0.5, 0.25], device=d) == Fraction(1, 2), [True, False]),
+        (lambda d: ndl.Tensor([0.5], device=d) + Fraction(1, 4), [0.75]),
+        (lambda d: Decimal("0.5") * ndl.Tensor([3.0], device=d), [1.5]),
+        (lambda d: ndl.Tensor(np.array([300, -1]), dtype="uint8", device=d), [44, 255]),  # as astype
     ],
 )  # fmt: skip
 def test_lines_that_were_wrong(line, expected, device):
@@ -160,6 +166,9 @@ def test_dtypes_beside_numbers_and_arrays(device):
         (lambda x: x + "text", "add: an operand of type str"),
         (lambda x: x + np.array([1, 2], np.int16), "add: dtype int16 is not one of Needle's"),
         (lambda x: x / None, "divide: an operand of type NoneType"),
+        (lambda x: ndl.Tensor([300, -1], dtype="uint8", device=x.device), "Tensor: -1 does not fit into uint8"),
+        (lambda x: ndl.Tensor([[2**40]], dtype="int32", device=x.device), "Tensor: .* does not fit into int32"),
+        (lambda x: array(np.int64(300), "int8", x.device), "array: 300 does not fit into int8"),
     ],
 )
 def test_errors_name_the_operation_and_what_was_met(line, message, device):
@@ -198,6 +207,78 @@ def test_numpys_functions_are_ours(device):
         with pytest.raises(TypeError, match="lose the gradient"):
             call()
     assert type(np.log1p(x.cached_data)) is np.ndarray  # which has no gradient to lose
+
+
+def test_numpys_functions_that_write_into_their_operands(device):
+    for x in (ndl.Tensor([0.0, 0.0], device=device, requires_grad=False), array([0.0, 0.0], device=device)):
+        for call in (lambda x: np.add.at(x, [0, 0], 1), lambda x: np.add(x, 1, out=x), lambda x: np.exp(x, out=x)):
+            with pytest.raises(TypeError, match="expected a NumPy array"):
+                call(x)
+        with pytest.raises(TypeError, match="numpy.add: into"):
+            np.add(np.ones(2), 1, out=x)
+        out = np.zeros(2)
+        np.add(x, 1.5, out=out)
+        np.add.at(out, [0, 0], x)
+        assert out.tolist() == [1.5, 1.5]
+
+
+def test_numpys_other_functions_lose_no_gradient(device):
+    x = ndl.Tensor([1.0, 2.0], device=device)
+    lost = [
+        lambda x: np.dot(x, x), lambda x: np.concatenate([x, x]), lambda x: np.where([True, False], x, 0),
+        lambda x: np.clip(x, 0, 1), lambda x: np.stack([x, x]), lambda x: np.outer(x, x), lambda x: np.linalg.norm(x),
+        lambda x: np.reshape(x, (2, 1)), lambda x: np.sum(x), lambda x: np.mean(x, axis=0), lambda x: np.max(x),
+        lambda x: np.einsum("i,i", x, x),
+    ]  # fmt: skip
+    for call in lost:
+        with pytest.raises(TypeError, match="lose the gradient"):
+            call(x)
+        expected = call(x.numpy())
+        for constant in (x.detach(), x.cached_data):
+            np.testing.assert_array_equal(call(constant), expected)
+    assert np.allclose(x, [1.0, 2.0]) and np.argmax(x) == 1 and np.shape(x) == (2,) and np.ndim(x) == 1
+    assert np.zeros_like(x).tolist() == [0.0, 0.0] and np.isclose(x, 1).tolist() == [True, False]
+
+
+def test_nested_lists_of_tensors_are_refused(device):
+    x = ndl.Tensor([1.0, 2.0], device=device)
+    for other in ([x, x], [[x, x]], ((1.0, [x]),)):
+        with pytest.raises(TypeError, match="add: a (list|tuple) of Tensors"):
+            x + other
+
+
+def test_no_gradient_goes_through_integers_and_bools(device):
+    x = ndl.Tensor([2.5, -1.5], device=device)
+    (x.astype("int32") * x).sum().backward()
+    assert x.grad.numpy().tolist() == [2.0, -1.0]
+    for dtype in ("int8", "uint8", "int32", "int64", "bool"):
+        assert not x.astype(dtype).requires_grad and not x.astype(dtype).astype("float32").requires_grad
+
+
+def test_operators_in_place_keep_the_dtype(device):
+    with ndl.no_grad():
+        whole, flags = ndl.Tensor([1, 2], device=device), ndl.Tensor([True], device=device)
+        for line in (lambda: operator.iadd(whole, 1.7), lambda: operator.itruediv(whole, 4), lambda: operator.iadd(flags, 1)):
+            with pytest.raises(DTypeError, match="a result of dtype .*: expected (int64|bool), see astype"):
+                line()
+        whole += 1
+        matrix = ndl.Parameter(np.eye(2), device=device)
+        matrix @= ndl.Tensor([[1.0, 2.0], [3.0, 4.0]], device=device)
+    assert whole.numpy().tolist() == [2, 3]
+    assert type(matrix) is ndl.Parameter and matrix.numpy().tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_formats(device):
+    assert f"{ndl.Tensor(1.5, device=device):.2f} {ndl.Tensor(3, device=device):04d} {ndl.Tensor([1.0], device=device)}" == (
+        "1.50 0003 [1.]"
+    )
+
+
+def test_bytes_in_the_other_order(device):
+    x = ndl.Tensor(np.array([1.5, 2.0], ">f8"), device=device)
+    assert x.dtype == "float32" and x.numpy().tolist() == [1.5, 2.0]
+    assert ndl.Tensor(np.array([1, 2], ">i4"), device=device).dtype == "int32"
+    assert (ndl.Tensor([1.0], device=device) + np.array([1.0], ">f8")).dtype == "float32"
 
 
 def test_array_protocols(device):

@@ -87,3 +87,22 @@ def test_one_hot_of_other_types(device):
 def test_no_numbers_at_all(device):
     assert ops.gather(rows(device), constant([], device)).shape == (0, 2)
     assert ops.softmax_cross_entropy(constant(np.zeros((0, 3)), device), constant([], device)).shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATING, "uint8"])
+def test_a_number_or_a_list_of_ids_does_not_take_the_dtype_of_the_rows(device, dtype):
+    """bfloat16 has no 259, float16 no 2049, float32 no 2^24 + 1, uint8 none above 255."""
+    table = Tensor(np.arange(2100) % 7, device=device, dtype=dtype)
+    for number in (259, np.int64(259), 2049, np.array(2049), np.array(2049.0)):
+        assert ops.gather(table, number).item() == ops.embedding(number, table).item() == int(number) % 7
+    for numbers in ([259, 2049], np.array([259, 2049]), np.array([259.0, 2049.0]), np.array([259, 2049], np.uint64)):
+        assert ops.gather(table, numbers).numpy().tolist() == [0, 5]
+    for wrong in (0.5, [1.5], np.array([np.nan]), np.array([2**63], np.uint64)):
+        with pytest.raises(ShapeError, match="gather: index .*: expected whole numbers"):
+            ops.gather(table, wrong)
+
+
+def test_a_number_beyond_those_of_float32():
+    table = Tensor(np.arange(2**24 + 3) % 10, dtype="uint8")
+    for number in (2**24 + 1, np.array([2.0**24 + 1])):
+        assert ops.gather(table, number).item() == 7

@@ -107,6 +107,11 @@ def test_one_cycle_with_a_part_missing(total_steps, pct_start):
     assert optimizer.lr == pytest.approx(1 / 25 / 1e4)
 
 
+@pytest.mark.parametrize("make", [lambda o: StepLR(o, 1, 2.0), lambda o: MultiStepLR(o, range(2000), 2.0)])
+def test_a_rate_that_grows_beyond_all_numbers_is_infinite(make):
+    assert make(sgd(1.0)).lr_at(1500) == float("inf")
+
+
 def test_errors():
     with pytest.raises(TypeError, match="StepLR: a float: expected an Optimizer"):
         StepLR(0.1, 3)

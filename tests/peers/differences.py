@@ -63,7 +63,15 @@ DIFFERENCES = [
         "what is certainly not meant is an error",
     ),
     Difference(
-        "comparisons with them", 't(1, "uint8") < -1', "True", 't(1, "uint8") < -1', "False",
+        "floats out of range", 't(300.0).to(torch.uint8)', "44", 't(300.0).astype("uint8")', "255",
+        "they become the nearest integer there is, and NaN 0, on every processor",
+    ),
+    Difference(
+        "0-d tensors", '(t([1.0], "float16") * t(1.0)).dtype', "float16", '(t([1.0], "float16") * t(1.0)).dtype', "float32",
+        "a tensor has its dtype whatever its shape; only numbers have none of their own",
+    ),
+    Difference(
+        "comparisons with integers out of range", 't(1, "uint8") < -1', "True", 't(1, "uint8") < -1', "False",
         "comparisons are exact",
     ),
     Difference(
@@ -167,6 +175,14 @@ DIFFERENCES = [
         "running variance of batch norm", "running_var(torch.nn.BatchNorm1d(1, momentum=1.0), [[0.0], [2.0]])", "2.0",
         "running_var(nn.BatchNorm1d(1, momentum=1.0), [[0.0], [2.0]])", "1.0",
         "divided by n, as in the course; PyTorch's by n - 1",
+    ),
+    Difference(
+        "batch norm of one row", "torch.nn.BatchNorm1d(1)(t([[3.0]]))", "ValueError", "nn.BatchNorm1d(1)(t([[3.0]]))",
+        "[[0.0]]", "what the formula gives",
+    ),
+    Difference(
+        "ids that are floats", "F.embedding(t([1.0]), t([[0.0], [7.0]]))", "RuntimeError",
+        "ops.embedding(t([1.0]), t([[0.0], [7.0]]))", "[[7.0]]", "as the course's loaders give them; 1.5 is an error",
     ),
     Difference(
         "causal attention with fewer queries than keys",
