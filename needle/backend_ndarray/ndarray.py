@@ -125,6 +125,8 @@ class NDArray:
 
     def overlaps_itself(self) -> bool:
         """Whether several elements lie in one place, as in what broadcast_to gives."""
+        if 0 in self.shape:
+            return False
         return any(stride == 0 and extent > 1 for stride, extent in zip(self.strides, self.shape))
 
     # To NumPy and back

@@ -232,7 +232,10 @@ def power(draw: Draw, dtype: DType) -> Case:
 
 def copy(draw: Draw, dtype: DType) -> Case:
     out_dtype = draw.data.draw(draw.st.sampled_from(DTYPES), label="out dtype")
-    return unary(draw, dtype, out_dtype)
+    case = unary(draw, dtype, out_dtype)
+    if out_dtype is float64 and isinstance(case.operands[0], Number) and dtype.itemsize == 2:
+        case.operands[0].value = float(np.float32(case.operands[0].value))  # beside half types it is a float32
+    return case
 
 
 def where(draw: Draw, dtype: DType) -> Case:
