@@ -84,10 +84,10 @@ inline PyCFunction as_method(FastFunction function) {  // CPython calls it with 
 }
 
 // A PyMethodDef of the kernel for a backend.
-#define NEEDLE_METHOD(Backend, kernel, parameters)                                        \
+#define NEEDLE_METHOD(Backend, kernel, documentation)                                     \
   {#kernel, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {  \
      return run_kernel<Backend, &Kernels::kernel>(self, #kernel, arguments, count);       \
    }),                                                                                    \
-   METH_FASTCALL, #parameters},
+   METH_FASTCALL, documentation},
 
 }  // namespace needle::bindings

@@ -40,7 +40,7 @@ struct Cpu {
 };
 
 void add_kernels(py::module_& module) {
-#define NEEDLE_CPU_METHOD(kernel, parameters) NEEDLE_METHOD(Cpu, kernel, parameters)
+#define NEEDLE_CPU_METHOD(kernel, parameters, documentation) NEEDLE_METHOD(Cpu, kernel, documentation)
   static PyMethodDef methods[] = {
       {"allocate", as_method([](PyObject*, PyObject* const* arguments, Py_ssize_t count) {
          return allocate(host_pool(), arguments, count);
@@ -133,8 +133,8 @@ void add_providers(py::module_& module) {
       "onednn_calls",
       [] {
         py::dict calls;
-#define NEEDLE_COUNT(kernel) calls[#kernel] = dnnl::num_calls(dnnl::Kernel::kernel);
-        NEEDLE_DNNL_KERNELS(NEEDLE_COUNT)
+#define NEEDLE_COUNT(kernel, parameters) calls[#kernel] = dnnl::num_calls(dnnl::Kernel::kernel);
+        NEEDLE_ONEDNN_KERNELS(NEEDLE_COUNT)
 #undef NEEDLE_COUNT
         return calls;
       },

@@ -106,7 +106,7 @@ PyObject* without_arguments(PyObject* self, Function function) {
 }
 
 PyMethodDef* methods() {
-#define NEEDLE_CUDA_METHOD(kernel, parameters) NEEDLE_METHOD(Cuda, kernel, parameters)
+#define NEEDLE_CUDA_METHOD(kernel, parameters, documentation) NEEDLE_METHOD(Cuda, kernel, documentation)
   static PyMethodDef all[] = {
       {"allocate", as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
          return guarded([&] { return allocate(*use_device(self).pool, arguments, count); });
@@ -207,8 +207,8 @@ void add_providers(py::module_& module) {
       "library_calls",
       [] {
         py::dict calls;
-#define NEEDLE_COUNT(kernel) calls[#kernel] = cuda::libraries::num_calls(cuda::libraries::Kernel::kernel);
-        NEEDLE_CUDA_LIBRARY_KERNELS(NEEDLE_COUNT)
+#define NEEDLE_COUNT(kernel, parameters) calls[#kernel] = cuda::libraries::num_calls(cuda::libraries::Kernel::kernel);
+        NEEDLE_NVIDIA_KERNELS(NEEDLE_COUNT)
 #undef NEEDLE_COUNT
         return calls;
       },

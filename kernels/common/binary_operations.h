@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "kernels/common/host_device.h"
+#include "kernels/common/operation_cost.h"
 
 namespace needle {
 
@@ -122,14 +123,27 @@ struct Power {
   }
 };
 
+// Math has gelu_derivative: kernels/cpu/vector_math.h, kernels/cuda/math.h.
+template <class Math>
+struct GeluBackwardOf {
+  template <class T>
+  static NEEDLE_HOST_DEVICE T apply(T grad, T a) { return grad * Math::gelu_derivative(a); }
+};
+
+template <> inline constexpr int kCost<Remainder> = 16;
+template <> inline constexpr int kCost<FloorDivide> = 16;
+template <> inline constexpr int kCost<Power> = 16;
+template <class Math> inline constexpr int kCost<GeluBackwardOf<Math>> = 8;
+
+// Results are bool
 // clang-format off
+struct LogicalAnd { static NEEDLE_HOST_DEVICE bool apply(bool a, bool b) { return a & b; } };
+struct LogicalOr { static NEEDLE_HOST_DEVICE bool apply(bool a, bool b) { return a | b; } };
+struct LogicalXor { static NEEDLE_HOST_DEVICE bool apply(bool a, bool b) { return a ^ b; } };
 struct Equal { template <class T> static NEEDLE_HOST_DEVICE bool apply(T a, T b) { return a == b; } };
 struct NotEqual { template <class T> static NEEDLE_HOST_DEVICE bool apply(T a, T b) { return a != b; } };
 struct Less { template <class T> static NEEDLE_HOST_DEVICE bool apply(T a, T b) { return a < b; } };
 struct LessEqual { template <class T> static NEEDLE_HOST_DEVICE bool apply(T a, T b) { return a <= b; } };
-struct And { static NEEDLE_HOST_DEVICE bool apply(bool a, bool b) { return a & b; } };
-struct Or { static NEEDLE_HOST_DEVICE bool apply(bool a, bool b) { return a | b; } };
-struct Xor { static NEEDLE_HOST_DEVICE bool apply(bool a, bool b) { return a ^ b; } };
 // clang-format on
 
 }  // namespace needle

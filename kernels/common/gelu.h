@@ -58,20 +58,16 @@ NEEDLE_HOST_DEVICE T normal_density(T t) {
   return T(0.39894228040143267794) * std::exp(T(-0.5) * leading * leading) * std::exp(T(-0.5) * rest);
 }
 
-struct Gelu {
-  template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T a) {
-    const T t = bounded_magnitude(a), below = t * normal_tail(t);
-    return std::copysign(a > 0 ? a - below : below, a);
-  }
-};
+template <class T>
+NEEDLE_HOST_DEVICE T gelu(T a) {
+  const T t = bounded_magnitude(a), below = t * normal_tail(t);
+  return std::copysign(a > 0 ? a - below : below, a);
+}
 
-struct GeluBackward {
-  template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T grad, T a) {
-    const T t = bounded_magnitude(a), below = normal_tail(t) - t * normal_density(t);
-    return grad * (a < 0 ? below : 1 - below);
-  }
-};
+template <class T>
+NEEDLE_HOST_DEVICE T gelu_derivative(T a) {
+  const T t = bounded_magnitude(a), below = normal_tail(t) - t * normal_density(t);
+  return a < 0 ? below : 1 - below;
+}
 
 }  // namespace needle

@@ -41,10 +41,7 @@ Loop power_loop(T exponent) {
   return nullptr;
 }
 
-struct GeluBackward {
-  template <class T>
-  static T apply(T grad, T a) { return grad * math::gelu_derivative(a); }
-};
+using GeluBackward = GeluBackwardOf<math>;
 
 template <class T>
 void lerp_loop(int64_t n, void* const* operands, const void* context) {
@@ -55,63 +52,75 @@ void lerp_loop(int64_t n, void* const* operands, const void* context) {
   for (int64_t i = 0; i < n; ++i) out[i] = a[i] + weight * (b[i] - a[i]);
 }
 
-template <class Operation, bool bool_too = false>
-void number(const char* op, int cost, const Array& a, const Array& b, const Array& out) {
+template <class Operation>
+void any(const char* op, const Array& a, const Array& b, const Array& out) {
   check_same_dtype(op, {"a", a}, {"out", out});
-  if (!bool_too) check_not_bool(op, {"a", a});
   dispatch(a.dtype, [&](auto zero) {
     using T = Compute<decltype(zero)>;
-    if constexpr (bool_too || !std::is_same_v<T, bool>) run_binary(op, binary_loop<Operation, T, T>, cost, a, b, out);
+    run_binary(op, binary_loop<Operation, T, T>, kCost<Operation>, a, b, out);
   });
 }
 
 template <class Operation>
-void floating(const char* op, int cost, const Array& a, const Array& b, const Array& out) {
+void run_numbers(const char* op, const Array& a, const Array& b, const Array& out) {
+  check_same_dtype(op, {"a", a}, {"out", out});
+  check_not_bool(op, {"a", a});
+  dispatch(a.dtype, [&](auto zero) {
+    using T = Compute<decltype(zero)>;
+    if constexpr (!std::is_same_v<T, bool>) run_binary(op, binary_loop<Operation, T, T>, kCost<Operation>, a, b, out);
+  });
+}
+
+template <class Operation>
+void numbers(const char* op, const Array& a, const Array& b, const Array& out) {
+  run_numbers<Operation>(op, a, b, out);
+}
+
+template <class Operation>
+void floating(const char* op, const Array& a, const Array& b, const Array& out) {
   check_floating(op, {"a", a});
   check_same_dtype(op, {"a", a}, {"out", out});
   const Loop loop =
       a.dtype == DType::float64 ? binary_loop<Operation, double, double> : binary_loop<Operation, float, float>;
-  run_binary(op, loop, cost, a, b, out);
+  run_binary(op, loop, kCost<Operation>, a, b, out);
+}
+
+template <class Operation>
+void boolean(const char* op, const Array& a, const Array& b, const Array& out) {
+  check_dtype(op, {"a", a}, DType::boolean);
+  check_dtype(op, {"out", out}, DType::boolean);
+  run_binary(op, binary_loop<Operation, bool, bool>, kCost<Operation>, a, b, out);
+}
+
+// The loop for an exponent that is one number of a floating dtype, where there is a quicker one.
+Loop loop_for_exponent(const Array& a, const Array& b, const Array& out) {
+  Loop loop = nullptr;
+  if (b.ndim == 0 && is_floating_dtype(a.dtype) && a.dtype == b.dtype && a.dtype == out.dtype) {
+    dispatch(a.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      if constexpr (is_floating<T>) loop = power_loop(b.number<T>());
+    });
+  }
+  return loop;
+}
+
+template <>
+void numbers<Power>(const char* op, const Array& a, const Array& b, const Array& out) {
+  if (const Loop loop = loop_for_exponent(a, b, out)) return run_unary(op, loop, 1, a, out);
+  run_numbers<Power>(op, a, b, out);
 }
 
 }  // namespace
 
-void add(const Array& a, const Array& b, const Array& out) { number<Add, true>("add", 1, a, b, out); }
-void subtract(const Array& a, const Array& b, const Array& out) { number<Subtract>("subtract", 1, a, b, out); }
-void multiply(const Array& a, const Array& b, const Array& out) { number<Multiply, true>("multiply", 1, a, b, out); }
-void maximum(const Array& a, const Array& b, const Array& out) { number<Maximum, true>("maximum", 1, a, b, out); }
-void minimum(const Array& a, const Array& b, const Array& out) { number<Minimum, true>("minimum", 1, a, b, out); }
-void add_relu(const Array& a, const Array& b, const Array& out) { number<AddRelu>("add_relu", 1, a, b, out); }
-void relu_backward(const Array& grad_out, const Array& a, const Array& out) {
-  number<ReluBackward>("relu_backward", 1, grad_out, a, out);
-}
-void remainder(const Array& a, const Array& b, const Array& out) { number<Remainder>("remainder", 16, a, b, out); }
-
-void floor_divide(const Array& a, const Array& b, const Array& out) {
-  number<FloorDivide>("floor_divide", 16, a, b, out);
-}
-
-void divide(const Array& a, const Array& b, const Array& out) { floating<Divide>("divide", 1, a, b, out); }
-void gelu_backward(const Array& grad_out, const Array& a, const Array& out) {
-  floating<GeluBackward>("gelu_backward", 8, grad_out, a, out);
-}
+#define NEEDLE_DEFINE(name, Operation, dtypes) \
+  void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(#name, a, b, out); }
+NEEDLE_BINARY_KERNELS(NEEDLE_DEFINE)
+#undef NEEDLE_DEFINE
 
 void lerp(const Array& a, const Array& b, double weight, const Array& out) {
   check_floating("lerp", {"a", a});
   check_same_dtype("lerp", {"a", a}, {"out", out});
   run_binary("lerp", a.dtype == DType::float64 ? lerp_loop<double> : lerp_loop<float>, 1, a, b, out, &weight);
-}
-
-void power(const Array& a, const Array& b, const Array& out) {
-  if (b.ndim == 0 && is_floating_dtype(a.dtype) && a.dtype == b.dtype && a.dtype == out.dtype) {
-    Loop loop = nullptr;
-    dispatch(a.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      if constexpr (is_floating<T>) loop = power_loop(b.number<T>());
-    });
-    if (loop) return run_unary("power", loop, 1, a, out);
-  }
-  number<Power>("power", 16, a, b, out);
 }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -1,27 +1,16 @@
-// Comparisons, logic on bool, and selection.
+// Comparisons and selection.
 #include "kernels/common/binary_operations.h"
 #include "kernels/cpu/elementwise.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// clang-format off
-struct Not { static bool apply(bool a) { return !a; } };
-// clang-format on
-
 template <class Operation>
-void compare(const char* op, const Array& a, const Array& b, const Array& out) {
+void any(const char* op, const Array& a, const Array& b, const Array& out) {
   check_dtype(op, {"out", out}, DType::boolean);
   dispatch(a.dtype, [&](auto zero) {
     run_binary(op, binary_loop<Operation, Compute<decltype(zero)>, bool>, 1, a, b, out);
   });
-}
-
-template <class Operation>
-void logical(const char* op, const Array& a, const Array& b, const Array& out) {
-  check_dtype(op, {"a", a}, DType::boolean);
-  check_dtype(op, {"out", out}, DType::boolean);
-  run_binary(op, binary_loop<Operation, bool, bool>, 1, a, b, out);
 }
 
 template <class T>
@@ -46,20 +35,10 @@ void pick(const Array& condition, const Array& a, const Array& b, const Array& o
 
 }  // namespace
 
-void equal(const Array& a, const Array& b, const Array& out) { compare<Equal>("equal", a, b, out); }
-void not_equal(const Array& a, const Array& b, const Array& out) { compare<NotEqual>("not_equal", a, b, out); }
-void less(const Array& a, const Array& b, const Array& out) { compare<Less>("less", a, b, out); }
-void less_equal(const Array& a, const Array& b, const Array& out) { compare<LessEqual>("less_equal", a, b, out); }
-
-void logical_and(const Array& a, const Array& b, const Array& out) { logical<And>("logical_and", a, b, out); }
-void logical_or(const Array& a, const Array& b, const Array& out) { logical<Or>("logical_or", a, b, out); }
-void logical_xor(const Array& a, const Array& b, const Array& out) { logical<Xor>("logical_xor", a, b, out); }
-
-void logical_not(const Array& a, const Array& out) {
-  check_dtype("logical_not", {"a", a}, DType::boolean);
-  check_dtype("logical_not", {"out", out}, DType::boolean);
-  run_unary("logical_not", unary_loop<Not, bool, bool>, 1, a, out);
-}
+#define NEEDLE_DEFINE(name, Operation, dtypes) \
+  void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(#name, a, b, out); }
+NEEDLE_COMPARISON_KERNELS(NEEDLE_DEFINE)
+#undef NEEDLE_DEFINE
 
 void where(const Array& condition, const Array& a, const Array& b, const Array& out) {
   check_dtype("where", {"condition", condition}, DType::boolean);

@@ -11,7 +11,7 @@ const Kernels& kernels(Level level);
 
 #ifdef NEEDLE_LEVEL
 namespace NEEDLE_LEVEL {
-#define NEEDLE_DECLARE(name, parameters) void name parameters;
+#define NEEDLE_DECLARE(name, parameters, documentation) void name parameters;
 NEEDLE_KERNELS(NEEDLE_DECLARE)
 #undef NEEDLE_DECLARE
 }  // namespace NEEDLE_LEVEL

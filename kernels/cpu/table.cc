@@ -3,7 +3,7 @@
 
 namespace needle::cpu::NEEDLE_LEVEL {
 
-#define NEEDLE_POINTER(name, parameters) &name,
+#define NEEDLE_POINTER(name, parameters, documentation) &name,
 extern const Kernels table;
 const Kernels table = {NEEDLE_KERNELS(NEEDLE_POINTER)};
 #undef NEEDLE_POINTER

@@ -1,11 +1,11 @@
-// The kernel table of the GPU. kernels/common/kernel_table.h says what each kernel computes.
+// The kernel table of the GPU. needle/backend_ndarray/kernel_table.py says what each kernel computes.
 #pragma once
 
 #include "kernels/common/kernel_table.h"
 
 namespace needle::cuda {
 
-#define NEEDLE_DECLARE(name, parameters) void name parameters;
+#define NEEDLE_DECLARE(name, parameters, documentation) void name parameters;
 NEEDLE_KERNELS(NEEDLE_DECLARE)
 #undef NEEDLE_DECLARE
 

@@ -3,7 +3,7 @@
 namespace needle::cuda {
 
 const Kernels& kernels() {
-#define NEEDLE_POINTER(name, parameters) &name,
+#define NEEDLE_POINTER(name, parameters, documentation) &name,
   static const Kernels table = {NEEDLE_KERNELS(NEEDLE_POINTER)};
 #undef NEEDLE_POINTER
   return table;

@@ -12,9 +12,9 @@ namespace {
 
 std::atomic<Provider> current{Provider::automatic};
 
-#define NEEDLE_DNNL_ONE(name) +1
-constexpr int kNumKernels = 0 NEEDLE_DNNL_KERNELS(NEEDLE_DNNL_ONE);
-#undef NEEDLE_DNNL_ONE
+#define NEEDLE_ONE(name, parameters) +1
+constexpr int kNumKernels = 0 NEEDLE_ONEDNN_KERNELS(NEEDLE_ONE);
+#undef NEEDLE_ONE
 std::atomic<int64_t> calls[kNumKernels];
 
 // One line of what was measured: oneDNN was the faster one for from <= work < to.
@@ -59,10 +59,10 @@ template <Level level>
 const Kernels& table() {
   static const Kernels kernels = [] {
     Kernels made = cpu::kernels(level);
-#define NEEDLE_DNNL_SET(name) \
+#define NEEDLE_SET(name, parameters) \
   made.name = runner<level, Kernel::name, &Kernels::name, &dnnl::name>(&Kernels::name);
-    NEEDLE_DNNL_KERNELS(NEEDLE_DNNL_SET)
-#undef NEEDLE_DNNL_SET
+    NEEDLE_ONEDNN_KERNELS(NEEDLE_SET)
+#undef NEEDLE_SET
     return made;
   }();
   return kernels;

@@ -5,21 +5,8 @@
 
 #include "kernels/cpu/kernels.h"
 
-// KERNEL(name) for every kernel that oneDNN has, too. The others it lacks, or does otherwise than the table says (its
-// max pooling loses NaN), or is no faster at.
-#define NEEDLE_DNNL_KERNELS(KERNEL)  \
-  KERNEL(matmul)                     \
-  KERNEL(linear)                     \
-  KERNEL(conv2d)                     \
-  KERNEL(conv2d_bias)                \
-  KERNEL(conv2d_backward_data)       \
-  KERNEL(conv2d_backward_weight)     \
-  KERNEL(avg_pool2d)                 \
-  KERNEL(avg_pool2d_backward)        \
-  KERNEL(batch_norm)                 \
-  KERNEL(batch_norm_inference)       \
-  KERNEL(batch_norm_backward)
-
+// The kernels that oneDNN has, too, are named in the kernel table. The others it lacks, or does otherwise than the table
+// says (its max pooling loses NaN), or is no faster at.
 namespace needle::dnnl {
 
 enum class Provider { native, onednn, automatic };
@@ -34,9 +21,9 @@ Provider provider();
 const Kernels& kernels(Level level);
 
 enum class Kernel {
-#define NEEDLE_DNNL_NAME(name) name,
-  NEEDLE_DNNL_KERNELS(NEEDLE_DNNL_NAME)
-#undef NEEDLE_DNNL_NAME
+#define NEEDLE_NAME(name, parameters) name,
+  NEEDLE_ONEDNN_KERNELS(NEEDLE_NAME)
+#undef NEEDLE_NAME
 };
 
 // Calls of a kernel that oneDNN did, in all.

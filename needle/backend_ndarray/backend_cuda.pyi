@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, final
 
 from typing_extensions import Buffer as BufferProtocol
@@ -36,7 +37,10 @@ class PendingRead:
         """The bytes; waits for them. Raises ShapeError for a wrong index that a kernel has met before."""
 
 class GPU(Protocol):
-    """What `device(index)` gives: a function for each kernel of kernel_table.py, and these."""
+    """What `device(index)` gives: the kernels of one GPU and its memory."""
+
+    def __getattr__(self, kernel: str) -> Callable[..., None]:
+        """A function for each kernel of kernel_table.py."""
 
     def allocate(
         self, dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], /

@@ -13,25 +13,27 @@ from needle.backend_ndarray import changes, ndarray, reduce
 from needle.backend_ndarray.device import Device, same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, bool_, float32, int8, promote_scalar, promote_types
+from needle.backend_ndarray.kernel_table import BOOL, COMPARISON, FLOATING, KERNELS, NUMBERS
 from needle.backend_ndarray.number import NUMBER_TYPES, as_number, comparison, value_in
 from needle.backend_ndarray.shape import Shape, broadcast_shapes, compact_strides, dense_strides_like, remembered
 from needle.backend_ndarray.spec import Spec
 from needle.errors import DTypeError
 
-_FLOATING_UNARY = frozenset("floor ceil exp log sqrt sin cos tanh sigmoid erf gelu".split())
-_NUMERIC_UNARY = frozenset("negate abs sign relu".split())
-_NUMERIC_BINARY = frozenset("subtract floor_divide remainder power add_relu relu_backward".split())
-_COMPARISONS = frozenset("equal not_equal less less_equal".split())
-_LOGICAL = frozenset("logical_and logical_or logical_xor logical_not".split())
 
 
 def infer_unary(op: str, a) -> Spec:
     """Floating functions of integers and bools are float32."""
-    if op in _FLOATING_UNARY and a.dtype.kind != "floating":
+    if KERNELS[op].dtypes == FLOATING and a.dtype.kind != "floating":
         return Spec(a.shape, float32)
-    if op in _NUMERIC_UNARY and a.dtype is bool_ or op in _LOGICAL and a.dtype is not bool_:
-        raise DTypeError(f"{op}: dtype {a.dtype}: expected {'bool' if op in _LOGICAL else 'numbers'}")
+    _check_dtype(op, a.dtype)
     return Spec(a.shape, a.dtype)
+
+
+def _check_dtype(op: str, dtype: DType) -> None:
+    """Raises DTypeError for bools where numbers are expected, and the other way around."""
+    dtypes = KERNELS[op].dtypes
+    if dtypes == NUMBERS and dtype is bool_ or dtypes == BOOL and dtype is not bool_:
+        raise DTypeError(f"{op}: dtype {dtype}: expected {'bool' if dtypes == BOOL else 'numbers'}")
 
 
 def operand_dtype(op: str, a, b) -> DType:
@@ -42,10 +44,9 @@ def operand_dtype(op: str, a, b) -> DType:
         dtype = promote_scalar(a.dtype, b)
     else:
         dtype = promote_types(a.dtype, b.dtype)
-    if op == "divide" and dtype.kind != "floating":
+    if KERNELS[op].dtypes == FLOATING and dtype.kind != "floating":
         return float32
-    if op in _NUMERIC_BINARY and dtype is bool_ or op in _LOGICAL and dtype is not bool_:
-        raise DTypeError(f"{op}: dtype {dtype}: expected {'bool' if op in _LOGICAL else 'numbers'}")
+    _check_dtype(op, dtype)
     return dtype
 
 
@@ -53,7 +54,7 @@ def infer_binary(op: str, a, b) -> Spec:
     """Shapes broadcast and dtypes promote; comparisons are bool; a division of integers is float32."""
     dtype = operand_dtype(op, a, b)
     shape = broadcast_shapes(op, *[operand.shape for operand in (a, b) if type(operand) not in NUMBER_TYPES])
-    return Spec(shape, bool_ if op in _COMPARISONS or op in _LOGICAL else dtype)
+    return Spec(shape, bool_ if KERNELS[op].kind == COMPARISON else dtype)
 
 
 def infer_where(condition, a, b) -> Spec:
@@ -69,7 +70,7 @@ def infer_where(condition, a, b) -> Spec:
     return Spec(broadcast_shapes("where", *shapes), dtype)
 
 
-def _unary(op: str, doc: str):
+def _unary(op: str):
     def function(a):
         if not isinstance(a, ndarray.NDArray):
             raise TypeError(f"{op}: an operand of type {type(a).__name__}: expected an NDArray")
@@ -79,12 +80,12 @@ def _unary(op: str, doc: str):
         return out
 
     function.__name__ = function.__qualname__ = op
-    function.__doc__ = doc
+    function.__doc__ = KERNELS[op].doc
     return function
 
 
-def _binary(op: str, doc: str):
-    is_comparison = op in _COMPARISONS
+def _binary(op: str):
+    is_comparison = KERNELS[op].kind == COMPARISON
 
     def function(a, b):
         NDArray = ndarray.NDArray
@@ -104,7 +105,7 @@ def _binary(op: str, doc: str):
         return out
 
     function.__name__ = function.__qualname__ = op
-    function.__doc__ = doc
+    function.__doc__ = KERNELS[op].doc
     return function
 
 
@@ -197,42 +198,42 @@ def _empty_result(spec: Spec, arrays):
     return ndarray.empty(spec.shape, spec.dtype, arrays[0].device)
 
 
-negate = _unary("negate", "-a")
-abs = _unary("abs", "|a|")
-sign = _unary("sign", "-1, 0 or 1; NaN stays NaN")
-relu = _unary("relu", "max(a, 0); NaN stays NaN")
-floor = _unary("floor", "The largest whole number that is not above a.")
-ceil = _unary("ceil", "The smallest whole number that is not below a.")
-exp = _unary("exp", "e^a")
-log = _unary("log", "The natural logarithm; -inf for 0 and NaN below.")
-sqrt = _unary("sqrt", "The square root; NaN below 0.")
-sin = _unary("sin", "The sine of a in radians.")
-cos = _unary("cos", "The cosine of a in radians.")
-tanh = _unary("tanh", "The hyperbolic tangent.")
-sigmoid = _unary("sigmoid", "1 / (1 + e^-a)")
-erf = _unary("erf", "2 / sqrt(pi) * integral from 0 to a of e^(-t^2) dt")
-gelu = _unary("gelu", "a * P(X <= a) for a standard normal X")
-logical_not = _unary("logical_not", "not a, for bool")
+negate = _unary("negate")
+abs = _unary("abs")
+sign = _unary("sign")
+relu = _unary("relu")
+floor = _unary("floor")
+ceil = _unary("ceil")
+exp = _unary("exp")
+log = _unary("log")
+sqrt = _unary("sqrt")
+sin = _unary("sin")
+cos = _unary("cos")
+tanh = _unary("tanh")
+sigmoid = _unary("sigmoid")
+erf = _unary("erf")
+gelu = _unary("gelu")
+logical_not = _unary("logical_not")
 
-add = _binary("add", "a + b; `or` for bool")
-subtract = _binary("subtract", "a - b")
-multiply = _binary("multiply", "a * b; `and` for bool")
-divide = _binary("divide", "a / b; float32 for integers")
-floor_divide = _binary("floor_divide", "floor(a / b); 0 for an integer divided by 0")
-remainder = _binary("remainder", "a - b * floor(a / b), which has the sign of b; 0 for an integer divided by 0")
-_power = _binary("power", "a^b")
-add_relu = _binary("add_relu", "max(a + b, 0), NaN stays NaN")
-relu_backward = _binary("relu_backward", "0 where b <= 0, else a: the gradient of relu from that of its result b")
-gelu_backward = _binary("gelu_backward", "a times the derivative of gelu at b; floating")
-maximum = _binary("maximum", "The larger one; NaN if either is.")
-minimum = _binary("minimum", "The smaller one; NaN if either is.")
-equal = _binary("equal", "a == b")
-not_equal = _binary("not_equal", "a != b")
-less = _binary("less", "a < b")
-less_equal = _binary("less_equal", "a <= b")
-logical_and = _binary("logical_and", "a and b, for bool")
-logical_or = _binary("logical_or", "a or b, for bool")
-logical_xor = _binary("logical_xor", "a != b, for bool")
+add = _binary("add")
+subtract = _binary("subtract")
+multiply = _binary("multiply")
+divide = _binary("divide")
+floor_divide = _binary("floor_divide")
+remainder = _binary("remainder")
+_power = _binary("power")
+add_relu = _binary("add_relu")
+relu_backward = _binary("relu_backward")
+gelu_backward = _binary("gelu_backward")
+maximum = _binary("maximum")
+minimum = _binary("minimum")
+equal = _binary("equal")
+not_equal = _binary("not_equal")
+less = _binary("less")
+less_equal = _binary("less_equal")
+logical_and = _binary("logical_and")
+logical_or = _binary("logical_or")
+logical_xor = _binary("logical_xor")
 
 
 def power(a, b):

@@ -1,16 +1,27 @@
-"""Every kernel that a backend has: its operands, in order, and what it computes.
+"""The kernel table: every kernel that a backend has, one line each, with its operands and what it computes.
 
-A backend is a module with one function per entry, plus `Buffer(nbytes)`, `Array(buffer, dtype_code, shape, strides,
+A backend is a module with one function per kernel, plus `Buffer(nbytes)`, `Array(buffer, dtype_code, shape, strides,
 offset)`, `allocate(dtype_code, shape, strides)`, which makes both, and `scalar(value, dtype_code)`, a number beside
 arrays of that dtype. backend_numpy.py is the reference that every other backend is tested against, over all dtypes and
 strides (tests/backend_ndarray/test_conformance.py).
 
+This file is the only place that lists kernels. kernels/common/generate.py makes of it, at build time, the C++ header
+kernel_list.h, from which the kernels' declarations, their tables and the Python bindings follow, and the stubs
+backend_cpu.pyi and backend_cuda.pyi. It imports nothing of Needle.
+
+The operands of a line are read as
+
+    what is read -> what is written; numbers
+
+where what stands on both sides is read and written, `name[]` is a list of arrays, and numbers have their type in front
+(`float eps`). A call takes them in this order, each once.
+
 Rules that hold for every kernel:
 
-- Outputs (`out`, the written `grad_*` and statistics) are allocated by the caller and overwritten. An output may be the
-  same array as an operand of an element-wise or optimizer kernel; otherwise outputs do not overlap with inputs.
+- Outputs are allocated by the caller and overwritten. An output may be the same array as an operand of an element-wise
+  or optimizer kernel; otherwise outputs do not overlap with inputs. Checks run before any output is touched.
 - Operands have any strides. Floating operands and outputs of one call share one dtype unless said otherwise; float16 and
-  bfloat16 are computed in float32. Checks run before any output is touched.
+  bfloat16 are computed in float32.
 - Element-wise operands have the shape of `out` or are 0-d, arrays or scalars; a broadcast is stride 0. A half type's
   scalar need not be a number of that type: arithmetic and comparisons take it as a float32, `copy` and `where` round it.
 - A reduction writes to an `out` with extent 1 along every reduced axis.
@@ -20,109 +31,217 @@ Rules that hold for every kernel:
 
 from __future__ import annotations
 
-KERNELS = {
-    # Copies
-    "copy": "(a, out): out = a in out's dtype; floats to integers truncate and saturate, NaN gives 0; to bool is != 0",
-    # Element-wise: numbers
-    "negate": "(a, out): -a",
-    "abs": "(a, out): |a|",
-    "sign": "(a, out): -1, 0 or 1; NaN stays NaN",
-    "relu": "(a, out): max(a, 0); NaN stays NaN",
-    "subtract": "(a, b, out): a - b; integers wrap around, here and below",
-    "floor_divide": "(a, b, out): floor(a / b); an integer divided by 0 gives 0",
-    "remainder": "(a, b, out): a - b * floor(a / b); of an integer divided by 0 it is 0",
-    "add_relu": "(a, b, out): max(a + b, 0), NaN stays NaN",
-    "relu_backward": "(grad_out, a, out): a <= 0 ? 0 : grad_out, so NaN passes it",
-    "power": "(a, b, out): a^b; integers to a negative power give 0 unless a is 1 or -1",
-    # Element-wise: floating
-    "floor": "(a, out): the largest whole number not above a",
-    "ceil": "(a, out): the smallest whole number not below a",
-    "exp": "(a, out): e^a",
-    "log": "(a, out): the natural logarithm",
-    "sqrt": "(a, out): the square root",
-    "sin": "(a, out): the sine",
-    "cos": "(a, out): the cosine",
-    "tanh": "(a, out): the hyperbolic tangent",
-    "sigmoid": "(a, out): 1 / (1 + e^-a)",
-    "erf": "(a, out): the error function",
-    "gelu": "(a, out): a * P(X <= a) for a standard normal X, a / 2 * (1 + erf(a / sqrt(2)))",
-    "divide": "(a, b, out): a / b",
-    "gelu_backward": "(grad_out, a, out): grad_out * (P(X <= a) + a * p(a)) with X's density p",
-    "lerp": "(a, b, weight, out): a + weight * (b - a); weight is a number",
-    # Element-wise: any dtype
-    "add": "(a, b, out): a + b; `or` for bool",
-    "multiply": "(a, b, out): a * b; `and` for bool",
-    "maximum": "(a, b, out): the larger one; NaN if either is",
-    "minimum": "(a, b, out): the smaller one; NaN if either is",
-    "where": "(condition, a, b, out): condition ? a : b; condition is bool",
-    # Element-wise: out is bool
-    "equal": "(a, b, out): a == b",
-    "not_equal": "(a, b, out): a != b",
-    "less": "(a, b, out): a < b",
-    "less_equal": "(a, b, out): a <= b",
-    "logical_and": "(a, b, out): a and b; operands are bool",
-    "logical_or": "(a, b, out): a or b; operands are bool",
-    "logical_xor": "(a, b, out): a != b; operands are bool",
-    "logical_not": "(a, out): not a; operands are bool",
-    # Reductions; any dtype but bool
-    "sum": "(a, out): 0 of nothing; where a is of a half type, out may be float32",
-    "sum_of_squares": "(a, out): sum of a * a; a is floating, out float64 if a is, else float32",
-    "max": "(a, out): NaN if there is one; of one element or more",
-    "min": "(a, out): NaN if there is one; of one element or more",
-    "argmax": "(a, out): along one axis, the first of the largest, or of the NaNs; out is int64",
-    "argmin": "(a, out): along one axis, the first of the smallest, or of the NaNs; out is int64",
-    # Matrix products, any dtype
-    "matmul": "(a, b, out): (..., m, k) @ (..., k, n), the leading axes equal",
-    "linear": "(x, weight, bias, out, relu): x (m, k) @ weight (k, n) + bias (n,), or relu of it; floating",
-    # Convolution; floating
-    "conv2d": "(x, weight, out, stride, padding): see conv.py",
-    "conv2d_bias": "(x, weight, bias, out, stride, padding): the same + bias (C_out,)",
-    "conv2d_backward_data": "(grad_out, weight, grad_x, stride, padding)",
-    "conv2d_backward_weight": "(x, grad_out, grad_weight, stride, padding)",
-    # Pooling over kernel x kernel windows; floating
-    "max_pool2d": "(x, out, kernel, stride, padding): the padding is not looked at; NaN if there is one",
-    "max_pool2d_backward": "(x, grad_out, grad_x, kernel, stride, padding): to a window's first largest element",
-    "avg_pool2d": "(x, out, kernel, stride, padding): the padding's zeros are counted",
-    "avg_pool2d_backward": "(grad_out, grad_x, kernel, stride, padding)",
-    # Normalization, (x - mean) / sqrt(variance + eps) * weight + bias, or relu of it; floating. Where x, out and their
-    # gradients are of a half type, the rest may be float32
-    "batch_norm": "(x, weight, bias, out, mean, variance, eps, relu): writes mean and biased variance over the rows",
-    "batch_norm_inference": "(x, weight, bias, mean, variance, out, eps, relu)",
-    "batch_norm_backward": "(grad_out, x, weight, bias, mean, variance, grad_x, grad_weight, grad_bias, eps, relu)",
-    "layer_norm": "(x, weight, bias, out, mean, variance, eps): writes the mean and biased variance of each row",
-    "layer_norm_backward": "(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps)",
-    # Softmax along the last axis; floating
-    "softmax": "(x, out): e^x / sum(e^x); NaN, as all here, where the largest x is not finite",
-    "log_softmax": "(x, out): x - log(sum(e^x))",
-    "log_sum_exp": "(x, out): log(sum(e^x)), without the last axis; the largest x where that is not finite",
-    "softmax_cross_entropy": "(logits, labels, loss): -log(softmax(logits)[label]) of each row; labels int32 or int64",
-    "softmax_cross_entropy_backward": "(logits, labels, grad_loss, grad_logits): (softmax - one_hot) * grad_loss",
-    # Recurrent layers over T steps of B vectors; W_hh (H, G*H), bias (G*H,), hidden and cells (T + 1, B, H), of which
-    # the first is given; grad_hidden is of hidden[1:], grad_gates of the gates before their nonlinearities; floating
-    "rnn": "(gates, W_hh, bias, hidden, relu): G = 1, gates (T, B, H): h[t+1] = tanh(gates[t] + h[t] W_hh + bias), or relu",
-    "rnn_backward": "(grad_hidden, hidden, W_hh, grad_gates, grad_h0, relu)",
-    "lstm": "(gates, W_hh, bias, hidden, cells): G = 4, gates (T, B, 4H) are x W_ih and become i, f, g, o: "
-    "a = gates[t] + h[t] W_hh + bias; i, f, o = sigmoid of its 1st, 2nd, 4th part, g = tanh of its 3rd; "
-    "c[t+1] = f c[t] + i g; h[t+1] = o tanh(c[t+1])",
-    "lstm_backward": "(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0): grad_cell is of c[T]",
-    # Rows by number (int32 or int64, of any shape, checked); any dtype
-    "gather": "(a, indices, out): out[i..., :] = a[indices[i...], :]",
-    "scatter_add": "(a, indices, out): out[indices[i...], :] += a[i..., :], in the order of i",
-    # Images (M, H, W, C) of uint8, windows (m, down, right, flipped), int32 (N, 4), values (C, 256) of any dtype
-    "crop_images": "(images, windows, values, out): "
-    "out[n, i, j, c] = values[c, images[m, i + down, (flipped ? W - 1 - j : j) + right, c]]; values[c, 0] outside",
-    # Philox4x32-10 of (seed, offset, element number in row-major order): kernels/cpu/random.h; floating
-    "random_uniform": "(out, seed, offset): uniform on [0, 1)",
-    "random_normal": "(out, seed, offset): standard normal",
-    "random_dropout_mask": "(out, p, seed, offset): 0 with probability p, else 1 / (1 - p)",
-    # Optimizer updates, in place, of a list of parameters with a list of gradients and so on; floating. Where
-    # only_if_finite has a number, float32 or float64, and it is not finite, nothing changes
-    "sgd_step": "(parameters, grads, velocities, learning_rate, momentum, dampening, weight_decay, nesterov, "
-    "only_if_finite): g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g; "
-    "parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity); without momentum, of g",
-    "adam_step": "(parameters, grads, m, v, learning_rate, beta1, beta2, eps, weight_decay, decoupled, step, "
-    "only_if_finite): "
-    "g = grad + weight_decay * parameter, or decoupled: parameter *= 1 - learning_rate * weight_decay; "
-    "m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; "
-    "parameter -= learning_rate * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)",
-}
+from typing import NamedTuple
+
+# What a kernel is
+COPY = "copy"
+ELEMENTWISE = "element-wise"  # out has the dtype of the operands
+COMPARISON = "comparison"  # element-wise, and out is bool
+REDUCTION = "reduction"
+PRODUCT = "product"
+CONVOLUTION = "convolution"
+POOLING = "pooling"
+NORMALIZATION = "normalization"
+SOFTMAX = "softmax"
+RECURRENT = "recurrent"
+INDEXING = "indexing"
+RANDOM = "random"
+OPTIMIZER = "optimizer"
+
+# The dtypes of its operands
+ANY = "any"
+NUMBERS = "numbers"  # any but bool
+FLOATING = "floating"
+BOOL = "bool"
+
+
+class Operand(NamedTuple):
+    """One operand of a kernel."""
+
+    name: str
+    type: str  # "array", "arrays" (a list of them), or of a number "float", "int" or "bool"
+    is_read: bool
+    is_written: bool
+
+
+class Kernel(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    kind: str
+    dtypes: str
+    operands: tuple[Operand, ...]  # in the order of a call
+    libraries: tuple[str, ...]  # who provides it beside Needle: "onednn" for processors, "nvidia" for GPUs
+    doc: str
+
+
+def _kernel(name: str, kind: str, dtypes: str, operands: str, doc: str, libraries: str = "") -> Kernel:
+    read, _, rest = operands.partition("->")
+    written, _, numbers = rest.partition(";")
+    reads, writes = ([item.strip() for item in part.split(",") if item.strip()] for part in (read, written))
+    in_order = dict.fromkeys([*reads, *writes, *(item.strip() for item in numbers.split(",") if item.strip())])
+    return Kernel(name, kind, dtypes, tuple(_operand(item, reads, writes) for item in in_order), tuple(libraries.split()), doc)
+
+
+def _operand(item: str, reads: list[str], writes: list[str]) -> Operand:
+    number_type, _, name = item.rpartition(" ")
+    kind = number_type or ("arrays" if name.endswith("[]") else "array")
+    return Operand(name.removesuffix("[]"), kind, item not in writes or item in reads, item in writes)
+
+
+_LIST = [
+    _kernel("copy", COPY, ANY, "a -> out",
+            "a in out's dtype; floats to integers truncate and saturate, NaN gives 0; to bool is != 0"),
+
+    # Functions of one element
+    _kernel("negate", ELEMENTWISE, NUMBERS, "a -> out", "-a"),
+    _kernel("abs", ELEMENTWISE, NUMBERS, "a -> out", "|a|"),
+    _kernel("sign", ELEMENTWISE, NUMBERS, "a -> out", "-1, 0 or 1; NaN stays NaN"),
+    _kernel("relu", ELEMENTWISE, NUMBERS, "a -> out", "max(a, 0); NaN stays NaN"),
+    _kernel("floor", ELEMENTWISE, FLOATING, "a -> out", "the largest whole number not above a"),
+    _kernel("ceil", ELEMENTWISE, FLOATING, "a -> out", "the smallest whole number not below a"),
+    _kernel("exp", ELEMENTWISE, FLOATING, "a -> out", "e^a"),
+    _kernel("log", ELEMENTWISE, FLOATING, "a -> out", "the natural logarithm"),
+    _kernel("sqrt", ELEMENTWISE, FLOATING, "a -> out", "the square root"),
+    _kernel("sin", ELEMENTWISE, FLOATING, "a -> out", "the sine"),
+    _kernel("cos", ELEMENTWISE, FLOATING, "a -> out", "the cosine"),
+    _kernel("tanh", ELEMENTWISE, FLOATING, "a -> out", "the hyperbolic tangent"),
+    _kernel("sigmoid", ELEMENTWISE, FLOATING, "a -> out", "1 / (1 + e^-a)"),
+    _kernel("erf", ELEMENTWISE, FLOATING, "a -> out", "the error function"),
+    _kernel("gelu", ELEMENTWISE, FLOATING, "a -> out",
+            "a * P(X <= a) for a standard normal X, a / 2 * (1 + erf(a / sqrt(2)))"),
+    _kernel("logical_not", ELEMENTWISE, BOOL, "a -> out", "not a"),
+
+    # Functions of two elements. Integers wrap around
+    _kernel("add", ELEMENTWISE, ANY, "a, b -> out", "a + b; `or` for bool"),
+    _kernel("subtract", ELEMENTWISE, NUMBERS, "a, b -> out", "a - b"),
+    _kernel("multiply", ELEMENTWISE, ANY, "a, b -> out", "a * b; `and` for bool"),
+    _kernel("divide", ELEMENTWISE, FLOATING, "a, b -> out", "a / b"),
+    _kernel("floor_divide", ELEMENTWISE, NUMBERS, "a, b -> out", "floor(a / b); an integer divided by 0 gives 0"),
+    _kernel("remainder", ELEMENTWISE, NUMBERS, "a, b -> out",
+            "a - b * floor(a / b), which has the sign of b; of an integer divided by 0 it is 0"),
+    _kernel("power", ELEMENTWISE, NUMBERS, "a, b -> out", "a^b; integers to a negative power give 0 unless a is 1 or -1"),
+    _kernel("maximum", ELEMENTWISE, ANY, "a, b -> out", "the larger one; NaN if either is"),
+    _kernel("minimum", ELEMENTWISE, ANY, "a, b -> out", "the smaller one; NaN if either is"),
+    _kernel("add_relu", ELEMENTWISE, NUMBERS, "a, b -> out", "max(a + b, 0); NaN stays NaN"),
+    _kernel("relu_backward", ELEMENTWISE, NUMBERS, "grad_out, a -> out", "a <= 0 ? 0 : grad_out, so NaN passes it"),
+    _kernel("gelu_backward", ELEMENTWISE, FLOATING, "grad_out, a -> out",
+            "grad_out * (P(X <= a) + a * p(a)) with X's density p"),
+    _kernel("logical_and", ELEMENTWISE, BOOL, "a, b -> out", "a and b"),
+    _kernel("logical_or", ELEMENTWISE, BOOL, "a, b -> out", "a or b"),
+    _kernel("logical_xor", ELEMENTWISE, BOOL, "a, b -> out", "a != b"),
+    _kernel("equal", COMPARISON, ANY, "a, b -> out", "a == b"),
+    _kernel("not_equal", COMPARISON, ANY, "a, b -> out", "a != b"),
+    _kernel("less", COMPARISON, ANY, "a, b -> out", "a < b"),
+    _kernel("less_equal", COMPARISON, ANY, "a, b -> out", "a <= b"),
+
+    # Of more
+    _kernel("lerp", ELEMENTWISE, FLOATING, "a, b, float weight -> out", "a + weight * (b - a)"),
+    _kernel("where", ELEMENTWISE, ANY, "condition, a, b -> out", "condition ? a : b; condition is bool"),
+
+    # Reductions. Sums of integers wrap around
+    _kernel("sum", REDUCTION, NUMBERS, "a -> out", "0 of nothing; where a is of a half type, out may be float32"),
+    _kernel("sum_of_squares", REDUCTION, FLOATING, "a -> out", "sum of a * a; out is float64 if a is, else float32"),
+    _kernel("max", REDUCTION, NUMBERS, "a -> out", "NaN if there is one; of one element or more"),
+    _kernel("min", REDUCTION, NUMBERS, "a -> out", "NaN if there is one; of one element or more"),
+    _kernel("argmax", REDUCTION, NUMBERS, "a -> out",
+            "along one axis, the first of the largest, or of the NaNs; out is int64"),
+    _kernel("argmin", REDUCTION, NUMBERS, "a -> out",
+            "along one axis, the first of the smallest, or of the NaNs; out is int64"),
+
+    _kernel("matmul", PRODUCT, ANY, "a, b -> out",
+            "(..., m, k) @ (..., k, n), the leading axes equal; 0 where k is 0", "onednn nvidia"),
+    _kernel("linear", PRODUCT, FLOATING, "x, weight, bias -> out; bool relu",
+            "x (m, k) @ weight (k, n) + bias (n,), or relu of it", "onednn nvidia"),
+
+    _kernel("conv2d", CONVOLUTION, FLOATING, "x, weight -> out; int stride, int padding",
+            "out[n, i, j, f] = sum over h, w, c of x[n, i*stride+h-padding, j*stride+w-padding, c] * weight[h, w, c, f]",
+            "onednn nvidia"),
+    _kernel("conv2d_bias", CONVOLUTION, FLOATING, "x, weight, bias -> out; int stride, int padding",
+            "the same + bias (C_out,)", "onednn nvidia"),
+    _kernel("conv2d_backward_data", CONVOLUTION, FLOATING, "grad_out, weight -> grad_x; int stride, int padding",
+            "the gradient of x", "onednn nvidia"),
+    _kernel("conv2d_backward_weight", CONVOLUTION, FLOATING, "x, grad_out -> grad_weight; int stride, int padding",
+            "the gradient of weight", "onednn nvidia"),
+
+    # Over windows of kernel x kernel pixels
+    _kernel("max_pool2d", POOLING, FLOATING, "x -> out; int kernel, int stride, int padding",
+            "the padding is not looked at; NaN if there is one", "nvidia"),
+    _kernel("max_pool2d_backward", POOLING, FLOATING, "x, grad_out -> grad_x; int kernel, int stride, int padding",
+            "to the first of a window's largest elements"),
+    _kernel("avg_pool2d", POOLING, FLOATING, "x -> out; int kernel, int stride, int padding",
+            "the padding's zeros are counted", "onednn nvidia"),
+    _kernel("avg_pool2d_backward", POOLING, FLOATING, "grad_out -> grad_x; int kernel, int stride, int padding",
+            "the gradient of x", "onednn nvidia"),
+
+    # (x - mean) / sqrt(variance + eps) * weight + bias, or relu of it. Where x, out and their gradients are of a half
+    # type, the rest may be float32
+    _kernel("batch_norm", NORMALIZATION, FLOATING, "x, weight, bias -> out, mean, variance; float eps, bool relu",
+            "x (..., C), the rest (C,); mean and biased variance over the rows", "onednn"),
+    _kernel("batch_norm_inference", NORMALIZATION, FLOATING,
+            "x, weight, bias, mean, variance -> out; float eps, bool relu", "with given mean and variance", "onednn"),
+    _kernel("batch_norm_backward", NORMALIZATION, FLOATING,
+            "grad_out, x, weight, bias, mean, variance -> grad_x, grad_weight, grad_bias; float eps, bool relu",
+            "the gradients of batch_norm", "onednn"),
+    _kernel("layer_norm", NORMALIZATION, FLOATING, "x, weight, bias -> out, mean, variance; float eps",
+            "x (..., C), weight and bias (C,), mean and biased variance of each row (...)"),
+    _kernel("layer_norm_backward", NORMALIZATION, FLOATING,
+            "grad_out, x, weight, mean, variance -> grad_x, grad_weight, grad_bias; float eps",
+            "the gradients of layer_norm"),
+
+    # Along the last axis, shifted by its maximum
+    _kernel("softmax", SOFTMAX, FLOATING, "x -> out",
+            "e^x / sum(e^x); NaN, as all here, where the largest x is not finite"),
+    _kernel("log_softmax", SOFTMAX, FLOATING, "x -> out", "x - log(sum(e^x))"),
+    _kernel("log_sum_exp", SOFTMAX, FLOATING, "x -> out",
+            "log(sum(e^x)), without the last axis; the largest x where that is not finite"),
+    _kernel("softmax_cross_entropy", SOFTMAX, FLOATING, "logits, labels -> loss",
+            "-log(softmax(logits)[label]) of each row; labels are int32 or int64 and checked"),
+    _kernel("softmax_cross_entropy_backward", SOFTMAX, FLOATING, "logits, labels, grad_loss -> grad_logits",
+            "(softmax(logits) - one_hot(labels)) * grad_loss"),
+
+    # Over T steps of B vectors; W_hh (H, G*H), bias (G*H,), hidden and cells (T + 1, B, H), of which the first is given;
+    # grad_hidden (T, B, H) is of hidden[1:], grad_cell (B, H) of cells[T], grad_gates of the gates before their
+    # nonlinearities. G = 1 for rnn; for lstm G = 4, in the order i, f, g, o
+    _kernel("rnn", RECURRENT, FLOATING, "gates, W_hh, bias, hidden -> hidden; bool relu",
+            "gates (T, B, H) = x W_ih; h[t+1] = tanh(gates[t] + h[t] W_hh + bias), or relu of it"),
+    _kernel("rnn_backward", RECURRENT, FLOATING, "grad_hidden, hidden, W_hh -> grad_gates, grad_h0; bool relu",
+            "the gradients of rnn"),
+    _kernel("lstm", RECURRENT, FLOATING, "gates, W_hh, bias, hidden, cells -> gates, hidden, cells",
+            "gates (T, B, 4H) = x W_ih become i, f, g, o: sigmoid, and of g tanh, of gates[t] + h[t] W_hh + bias; "
+            "c[t+1] = f c[t] + i g; h[t+1] = o tanh(c[t+1])"),
+    _kernel("lstm_backward", RECURRENT, FLOATING,
+            "grad_hidden, grad_cell, gates, cells, W_hh -> grad_gates, grad_h0, grad_c0", "the gradients of lstm"),
+
+    # Rows by number: int32 or int64, of any shape, checked
+    _kernel("gather", INDEXING, ANY, "a, indices -> out", "out[i..., :] = a[indices[i...], :]"),
+    _kernel("scatter_add", INDEXING, NUMBERS, "a, indices, out -> out",
+            "out[indices[i...], :] += a[i..., :], in the order of i"),
+    _kernel("crop_images", INDEXING, ANY, "images, windows, values -> out",
+            "images (M, H, W, C) of uint8 cut out and mirrored: with (m, down, right, flipped) = windows[n], int32 (N, 4), "
+            "out[n, i, j, c] = values[c, images[m, i + down, (flipped ? W - 1 - j : j) + right, c]], and values[c, 0] "
+            "where that is outside; values (C, 256) of out's dtype"),
+
+    # Philox4x32-10 of (seed, offset, element number in row-major order): kernels/cpu/random.h
+    _kernel("random_uniform", RANDOM, FLOATING, "-> out; int seed, int offset", "uniform on [0, 1)"),
+    _kernel("random_normal", RANDOM, FLOATING, "-> out; int seed, int offset", "standard normal"),
+    _kernel("random_dropout_mask", RANDOM, FLOATING, "-> out; float p, int seed, int offset",
+            "0 with probability p, else 1 / (1 - p)"),
+
+    # In place, of a list of parameters of one dtype; every other list has as many arrays of their shapes, but for
+    # only_if_finite: no number, or one, float32 or float64, and nothing changes where it is not finite
+    _kernel("sgd_step", OPTIMIZER, FLOATING,
+            "parameters[], grads[], velocities[], float learning_rate, float momentum, float dampening, "
+            "float weight_decay, bool nesterov, only_if_finite[] -> parameters[], velocities[]",
+            "g = grad + weight_decay * parameter; velocity = momentum * velocity + (1 - dampening) * g; "
+            "parameter -= learning_rate * (nesterov ? g + momentum * velocity : velocity); without momentum, of g"),
+    _kernel("adam_step", OPTIMIZER, FLOATING,
+            "parameters[], grads[], first_moments[], second_moments[], float learning_rate, float beta1, float beta2, "
+            "float eps, float weight_decay, bool decoupled, int step, only_if_finite[] "
+            "-> parameters[], first_moments[], second_moments[]",
+            "Kingma and Ba 2015: g = grad + weight_decay * parameter or, decoupled (Loshchilov and Hutter 2019), "
+            "parameter *= 1 - learning_rate * weight_decay; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; "
+            "parameter -= learning_rate * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)"),
+]  # fmt: skip
+
+KERNELS = {kernel.name: kernel for kernel in _LIST}

@@ -6,6 +6,7 @@ two of them and whole buffers can be compared, the elements between the strides 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from needle.backend_ndarray import Device, NDArray, array
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DTYPES, FLOATING, DType, as_dtype, bool_, float32, float64, int32, int64, uint8
+from needle.backend_ndarray.kernel_table import KERNELS, Kernel
 
 NUMBERS = tuple(dtype for dtype in DTYPES if dtype is not bool_)
 INTEGERS = tuple(dtype for dtype in DTYPES if dtype.kind == "integer")
@@ -571,57 +573,62 @@ def only_if_finite(draw: Draw) -> list:
     return [] if value is None else [draw.layout((), dtype, np.asarray(value, dtype.numpy))]
 
 
-def _each(names: str, dtypes, make) -> dict:
-    return {name: (dtypes, make) for name in names.split()}
+# What makes the calls of a kernel that is not a plain function of one element or two: make(draw, dtype) -> Case
+_MAKERS = {
+    "copy": copy,
+    "gelu_backward": gelu_backward,
+    "power": power,
+    "lerp": lerp,
+    "where": where,
+    "sum": summation,
+    "sum_of_squares": sum_of_squares,
+    "max": lambda draw, dtype: reduction(draw, dtype, 1, specials=True),
+    "min": lambda draw, dtype: reduction(draw, dtype, 1, specials=True),
+    "argmax": arg_reduction,
+    "argmin": arg_reduction,
+    "matmul": matmul,
+    "linear": linear,
+    "conv2d": conv2d,
+    "conv2d_bias": conv2d_bias,
+    "conv2d_backward_data": conv2d_backward_data,
+    "conv2d_backward_weight": conv2d_backward_weight,
+    "max_pool2d": max_pool2d,
+    "max_pool2d_backward": max_pool2d_backward,
+    "avg_pool2d": avg_pool2d,
+    "avg_pool2d_backward": avg_pool2d_backward,
+    "batch_norm": batch_norm,
+    "batch_norm_inference": batch_norm_inference,
+    "batch_norm_backward": batch_norm_backward,
+    "layer_norm": lambda draw, dtype: norm(draw, dtype, statistics_per_row=True),
+    "layer_norm_backward": lambda draw, dtype: norm_backward(draw, dtype, statistics_per_row=True),
+    "softmax": softmax,
+    "log_softmax": softmax,
+    "log_sum_exp": log_sum_exp,
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "softmax_cross_entropy_backward": softmax_cross_entropy_backward,
+    "rnn": rnn,
+    "rnn_backward": rnn_backward,
+    "lstm": lstm,
+    "lstm_backward": lstm_backward,
+    "gather": gather,
+    "scatter_add": scatter_add,
+    "crop_images": crop_images,
+    "random_uniform": random,
+    "random_normal": random,
+    "random_dropout_mask": random_dropout_mask,
+    "sgd_step": sgd_step,
+    "adam_step": adam_step,
+}
+_DTYPES = {"any": DTYPES, "numbers": NUMBERS, "floating": FLOATING, "bool": (bool_,)}
+
+
+def _maker(kernel: Kernel) -> Callable[[Draw, DType], Case]:
+    if kernel.name in _MAKERS:
+        return _MAKERS[kernel.name]
+    if kernel.kind == "comparison":
+        return comparison
+    return {"element-wise": {2: unary, 3: binary}}[kernel.kind][len(kernel.operands)]
 
 
 # kernel -> (dtypes, make(draw, dtype) -> Case)
-CASES = {
-    **_each("copy", DTYPES, copy),
-    **_each("negate abs sign relu", NUMBERS, unary),
-    **_each("floor ceil exp log sqrt sin cos tanh sigmoid erf gelu", FLOATING, unary),
-    **_each("subtract floor_divide remainder add_relu relu_backward", NUMBERS, binary),
-    **_each("divide", FLOATING, binary),
-    **_each("gelu_backward", FLOATING, gelu_backward),
-    **_each("lerp", FLOATING, lerp),
-    **_each("power", NUMBERS, power),
-    **_each("add multiply maximum minimum", DTYPES, binary),
-    **_each("where", DTYPES, where),
-    **_each("equal not_equal less less_equal", DTYPES, comparison),
-    **_each("logical_and logical_or logical_xor", (bool_,), binary),
-    **_each("logical_not", (bool_,), unary),
-    **_each("sum", NUMBERS, summation),
-    **_each("sum_of_squares", FLOATING, sum_of_squares),
-    **_each("max min", NUMBERS, lambda draw, dtype: reduction(draw, dtype, 1, specials=True)),
-    **_each("argmax argmin", NUMBERS, arg_reduction),
-    **_each("matmul", DTYPES, matmul),
-    **_each("linear", FLOATING, linear),
-    **_each("conv2d", FLOATING, conv2d),
-    **_each("conv2d_bias", FLOATING, conv2d_bias),
-    **_each("conv2d_backward_data", FLOATING, conv2d_backward_data),
-    **_each("conv2d_backward_weight", FLOATING, conv2d_backward_weight),
-    **_each("max_pool2d", FLOATING, max_pool2d),
-    **_each("max_pool2d_backward", FLOATING, max_pool2d_backward),
-    **_each("avg_pool2d", FLOATING, avg_pool2d),
-    **_each("avg_pool2d_backward", FLOATING, avg_pool2d_backward),
-    **_each("batch_norm", FLOATING, batch_norm),
-    **_each("layer_norm", FLOATING, lambda draw, dtype: norm(draw, dtype, statistics_per_row=True)),
-    **_each("batch_norm_inference", FLOATING, batch_norm_inference),
-    **_each("batch_norm_backward", FLOATING, batch_norm_backward),
-    **_each("layer_norm_backward", FLOATING, lambda draw, dtype: norm_backward(draw, dtype, statistics_per_row=True)),
-    **_each("softmax log_softmax", FLOATING, softmax),
-    **_each("log_sum_exp", FLOATING, log_sum_exp),
-    **_each("softmax_cross_entropy", FLOATING, softmax_cross_entropy),
-    **_each("softmax_cross_entropy_backward", FLOATING, softmax_cross_entropy_backward),
-    **_each("rnn", FLOATING, rnn),
-    **_each("rnn_backward", FLOATING, rnn_backward),
-    **_each("lstm", FLOATING, lstm),
-    **_each("lstm_backward", FLOATING, lstm_backward),
-    **_each("gather", DTYPES, gather),
-    **_each("scatter_add", NUMBERS, scatter_add),
-    **_each("crop_images", DTYPES, crop_images),
-    **_each("random_uniform random_normal", FLOATING, random),
-    **_each("random_dropout_mask", FLOATING, random_dropout_mask),
-    **_each("sgd_step", FLOATING, sgd_step),
-    **_each("adam_step", FLOATING, adam_step),
-}
+CASES = {name: (_DTYPES[kernel.dtypes], _maker(kernel)) for name, kernel in KERNELS.items()}

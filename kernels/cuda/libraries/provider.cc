@@ -12,8 +12,8 @@ namespace {
 std::atomic<Provider> current{Provider::automatic};
 std::atomic<bool> tf32{false};
 
-#define NEEDLE_ONE(name) +1
-constexpr int kNumKernels = 0 NEEDLE_CUDA_LIBRARY_KERNELS(NEEDLE_ONE);
+#define NEEDLE_ONE(name, parameters) +1
+constexpr int kNumKernels = 0 NEEDLE_NVIDIA_KERNELS(NEEDLE_ONE);
 #undef NEEDLE_ONE
 std::atomic<int64_t> calls[kNumKernels];
 
@@ -64,8 +64,8 @@ bool is_chosen(Kernel kernel, DType dtype, int64_t work) {
 const Kernels& kernels() {
   static const Kernels table = [] {
     Kernels made = cuda::kernels();
-#define NEEDLE_SET(name) made.name = runner<Kernel::name, &Kernels::name, &libraries::name>(&Kernels::name);
-    NEEDLE_CUDA_LIBRARY_KERNELS(NEEDLE_SET)
+#define NEEDLE_SET(name, parameters) made.name = runner<Kernel::name, &Kernels::name, &libraries::name>(&Kernels::name);
+    NEEDLE_NVIDIA_KERNELS(NEEDLE_SET)
 #undef NEEDLE_SET
     return made;
   }();

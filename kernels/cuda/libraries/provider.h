@@ -5,18 +5,6 @@
 
 #include "kernels/common/kernel_table.h"
 
-// KERNEL(name) for every kernel that a library has, too.
-#define NEEDLE_CUDA_LIBRARY_KERNELS(KERNEL)  \
-  KERNEL(matmul)                             \
-  KERNEL(linear)                             \
-  KERNEL(conv2d)                             \
-  KERNEL(conv2d_bias)                        \
-  KERNEL(conv2d_backward_data)               \
-  KERNEL(conv2d_backward_weight)             \
-  KERNEL(max_pool2d)                         \
-  KERNEL(avg_pool2d)                         \
-  KERNEL(avg_pool2d_backward)
-
 namespace needle::cuda::libraries {
 
 // One setting for all threads. `library` takes the libraries for every call that they can do, `automatic` for those that
@@ -29,11 +17,11 @@ Provider provider();
 void allow_tf32(bool allowed);
 bool allows_tf32();
 
-// Calls of each of NEEDLE_CUDA_LIBRARY_KERNELS that a library did, in all.
+// Calls of each kernel that a library has, too, which it did, in all.
 enum class Kernel {
-#define NEEDLE_CUDA_LIBRARY_NAME(name) name,
-  NEEDLE_CUDA_LIBRARY_KERNELS(NEEDLE_CUDA_LIBRARY_NAME)
-#undef NEEDLE_CUDA_LIBRARY_NAME
+#define NEEDLE_NAME(name, parameters) name,
+  NEEDLE_NVIDIA_KERNELS(NEEDLE_NAME)
+#undef NEEDLE_NAME
 };
 int64_t num_calls(Kernel kernel);
 
