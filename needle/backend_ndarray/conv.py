@@ -2,7 +2,7 @@
 
 x (N, H, W, C_in), weight (K_h, K_w, C_in, C_out), out (N, H', W', C_out) with H' = (H + 2 padding - K_h) // stride + 1:
 
-    out[n, i, j, f] = sum over h, w, c of x[n, i * stride + h - padding, j * stride + w - padding, c] * weight[h, w, c, f]
+    out[n, i, j, f] = sum over h, w, c of x[n, i*stride + h - padding, j*stride + w - padding, c] * weight[h, w, c, f]
 """
 
 from __future__ import annotations
