@@ -27,7 +27,7 @@ PRECISION: dict[type[Op], str] = {
     ops.Conv: LOW,
     ops.RNN: LOW,
     ops.LSTM: LOW,
-    # Functions whose results can overflow a half type: float16 ends at 65504, which is e^11.1.
+    # Functions whose range exceeds that of their argument: float16 ends at 65504, which is e^11.1.
     ops.Exp: float32,
     ops.Log: float32,
     ops.EWisePow: float32,

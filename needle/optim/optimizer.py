@@ -30,7 +30,7 @@ class Optimizer:
         self.params = _checked_params(type(self).__name__, params)
         self.lr = self._checked("lr", lr)
         self._steps = [0] * len(self.params)
-        self._undecided: list[tuple[Reading, list[int]]] = []  # per step: its number, and its parameters' indices
+        self._undecided: list[tuple[Reading, list[int]]] = []  # steps' `only_if_finite` and their parameters' indices
         self._kept: list[dict[str, NDArray]] = [{} for _ in self.params]
 
     def update(
