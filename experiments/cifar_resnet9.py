@@ -2,8 +2,8 @@
 
     bazel run //experiments:cifar_resnet9 -- --data_dir=DIR --epochs=10 --augment --out=DIR
 
-Shows a progress bar per epoch, and writes into --out, after each epoch, a checkpoint, metrics.jsonl and curves.png. The
-last line on standard output is a JSON object with the final figures.
+Shows a progress bar per epoch. After each epoch it writes a checkpoint, metrics.jsonl and curves.png to --out. The last
+line on standard output is a JSON object with the final figures.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ flags.DEFINE_enum("schedule", "constant", ["constant", "cosine", "onecycle"], "L
 flags.DEFINE_bool("augment", False, "Flip training images at random and shift them by up to 3 pixels.")
 flags.register_validator("weight_decay", lambda value: 0 <= value < math.inf, "expected a finite number of 0 or more")
 
-# What makes a run what it is. Of these, a run that is resumed may be given more epochs, or data that have moved.
+# The flags that define a run. A resumed run may change some of these: more epochs, or data that have moved.
 CONFIG = (
     "amp", "arch", "augment", "batch_size", "data_dir", "epochs", "limit_batches", "lr", "optimizer", "schedule",
     "seed", "weight_decay",
@@ -54,13 +54,13 @@ def _train(folder: RunFolder) -> dict[str, Any]:
     precision, scaler = command_line.chosen_precision()
 
     random.manual_seed(FLAGS.seed)
-    normalize = Normalize(cifar10.MEAN, cifar10.STD)  # last: the zeros that a crop shifts in are black
+    normalize = Normalize(cifar10.MEAN, cifar10.STD)  # last, so that the zeros that a crop shifts in are black
     transforms = [RandomFlipHorizontal(), RandomCrop(padding=3), normalize] if FLAGS.augment else normalize
     train_set, test_set, source = load_cifar10(
         FLAGS.data_dir, transforms=transforms, test_transforms=normalize, notice=notice
     )
     data = "synthetic" if source == "synthetic" else "CIFAR-10"
-    # On the CPU a step has all cores, and a thread that makes the next batch meanwhile takes one away from it.
+    # On the CPU a step uses all cores, and a thread that makes the next batch meanwhile would take one of them.
     workers = 0 if device.name == "cpu" else 1
     train_batches, test_batches = (
         FirstBatches(DataLoader(dataset, FLAGS.batch_size, shuffle, device, num_workers=workers), FLAGS.limit_batches)
@@ -122,7 +122,7 @@ def _schedule(optimizer: optim.Optimizer, steps: int) -> optim.Schedule | None:
 
 
 def _samples(batches: FirstBatches) -> int:
-    """How many examples an epoch over the batches has."""
+    """The number of examples in an epoch over the batches."""
     return min(len(batches) * FLAGS.batch_size, len(batches.dataloader.dataset))
 
 

@@ -1,8 +1,8 @@
-"""What the experiments' programs have in common on the command line.
+"""The common command line of the experiments' programs.
 
-A program's standard output is its result, of a training program one line, a JSON object; everything else that it says
-goes to standard error. A user's mistake is one line there, and exit status 2 where it is in the flags, else 1; Ctrl-C
-is one line and status 130.
+Standard output is only for a program's result; for a training program that is one line, a JSON object. All other output
+goes to standard error. A user's mistake prints one line there and exits with status 2 if it is in the flags, else 1.
+Ctrl-C prints one line and exits with status 130.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ flags.disclaim_key_flags()  # the flags defined here belong to the program that 
 
 
 class _PrecisionParser(flags.ArgumentParser):
-    """Of --amp, which absl gives as "true" where it stands alone, and of --noamp, which it gives as "false"."""
+    """The parser of --amp: absl passes "true" for a bare --amp, and "false" for --noamp."""
 
     syntactic_help = "none, float16 or bfloat16"
 
@@ -48,7 +48,7 @@ def define_common_flags() -> None:
 def define_run_flags(program: str, epochs: int, batch_size: int, lr: float | None) -> None:
     """Defines the flags that every training program has; the arguments are defaults.
 
-    Where `lr` is None the program chooses one itself if none is given.
+    If `lr` is None and no flag sets it, the program chooses a value.
     """
     define_common_flags()
     flags.DEFINE_string("data_dir", None, "Folder of the data; else $NEEDLE_DATA_DIR, ~/.cache/needle/data, download.")
@@ -57,7 +57,7 @@ def define_run_flags(program: str, epochs: int, batch_size: int, lr: float | Non
     flags.DEFINE_float("lr", lr, "Learning rate; the highest one of a schedule.")
     flags.DEFINE_integer("limit_batches", None, "Use only so many batches per epoch, for a quick look.", lower_bound=1)
     amp = flags.Flag(_PrecisionParser(), None, "amp", "none", "Mixed precision; --amp alone is bfloat16.")
-    amp.boolean = True  # it may stand alone
+    amp.boolean = True  # so that --amp needs no value
     flags.DEFINE_flag(amp)
     flags.DEFINE_string("out", f"needle-runs/{program}", "Folder for checkpoint, metrics.jsonl and curves.png.")
     flags.DEFINE_bool("resume", False, "Go on from the checkpoint in --out; flags that are not given are that run's.")
@@ -66,7 +66,7 @@ def define_run_flags(program: str, epochs: int, batch_size: int, lr: float | Non
 
 
 def run_program(program: str, main: Callable[[], dict[str, Any] | str]) -> NoReturn:
-    """Parses the flags, calls `main`, prints what it returns, a dict as JSON, and exits."""
+    """Parses the flags, calls `main`, prints its result, a dict as JSON, and exits."""
 
     def parse(argv: list[str]) -> list[str]:
         try:
@@ -90,7 +90,7 @@ def run_program(program: str, main: Callable[[], dict[str, Any] | str]) -> NoRet
             print(result if isinstance(result, str) else json.dumps(result), flush=True)
         except NeedleError as error:
             _exit(1, f"{program}: error: {error}")
-        except BrokenPipeError:  # whoever read the result has gone; nothing is left to flush for the interpreter
+        except BrokenPipeError:  # the reader has gone; the interpreter must not try to flush again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except OSError as error:
@@ -110,12 +110,12 @@ def _exit(status: int, message: str) -> NoReturn:
 
 
 def notice(message: str) -> None:
-    """Tells the person at the terminal something."""
+    """Prints a message to the user on standard error."""
     print(message, file=sys.stderr, flush=True)
 
 
 def user_path(path: str) -> Path:
-    """The path as the user means it: `bazel run` moves to another folder, and says in the environment from where.
+    """The path relative to the user's folder: `bazel run` changes folders, and names the original in the environment.
 
     Raises NeedleError for a home folder that the system does not know.
     """
@@ -128,7 +128,7 @@ def user_path(path: str) -> Path:
 
 
 def chosen_device() -> Device:
-    """The device of --device. Raises DeviceError, with the reason, if it cannot be used."""
+    """The device given by --device. Raises DeviceError, with the reason, if it cannot be used."""
     device = next(device for device in all_devices() if device.name == FLAGS.device)
     if not device.enabled():
         raise DeviceError(f"--device={FLAGS.device}: {device.reason}")
@@ -136,21 +136,21 @@ def chosen_device() -> Device:
 
 
 def chosen_precision() -> tuple[contextlib.AbstractContextManager, GradScaler | None]:
-    """What --amp means: the context to train and evaluate in, and the loss scaler that float16 needs."""
+    """The meaning of --amp: the context for training and evaluation, and the loss scaler that float16 needs."""
     if FLAGS.amp == "none":
         return contextlib.nullcontext(), None
     return autocast(FLAGS.amp), GradScaler() if FLAGS.amp == "float16" else None
 
 
 def flag_values(*names: str) -> dict[str, Any]:
-    """The values of those flags, by name."""
+    """The values of the given flags, by name."""
     return {name: FLAGS[name].value for name in names}
 
 
 def adopt_flags(values: dict[str, Any], free: set[str], source: Path) -> None:
-    """Sets the flags to a resumed run's values. Raises CheckpointError if a flag was given and says something else.
+    """Sets the flags to a resumed run's values. Raises CheckpointError if a flag was given with a different value.
 
-    Flags in `free` may say something else. `source` is the file that the values come from.
+    Flags in `free` may differ. `source` is the file that the values come from.
     """
     for name, value in values.items():
         if name not in FLAGS:

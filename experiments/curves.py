@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells about its caches
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # hides messages about its caches
 
 _COLOURS = ("#3b6fb6", "#d9772b", "#4f9d69")
 _INK = "#333333"
@@ -22,7 +22,7 @@ _MEASURES = ("loss", "accuracy", "perplexity")
 def draw_curves(history: Sequence[dict[str, Any]], title: str) -> bytes:
     """A PNG with one panel per measure and one line per split.
 
-    `history` has a row per epoch and split: epoch, split, and the measures' values, where None stands for NaN.
+    `history` has one row per epoch and split: epoch, split, and the measures' values, with None for NaN.
     """
     splits = list(dict.fromkeys(row["split"] for row in history))
     measures = [measure for measure in _MEASURES if any(measure in row for row in history)]

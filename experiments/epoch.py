@@ -1,4 +1,4 @@
-"""What an epoch of any model has: batches behind a progress bar, learning steps, and a watch over the loss."""
+"""An epoch of any model: batches with a progress bar, learning steps, and a check of the loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from needle.progress import tqdm
 
 
 class FirstBatches:
-    """The first `limit` batches of a DataLoader, or all of them where `limit` is None."""
+    """The first `limit` batches of a DataLoader, or all of them if `limit` is None."""
 
     def __init__(self, dataloader: Iterable, limit: int | None) -> None:
         self.dataloader = dataloader
@@ -34,9 +34,9 @@ def learner(
     clip_norm: float | None = None,
     scaler: GradScaler | None = None,
 ) -> Callable[[Tensor], None]:
-    """A function that makes a step down the gradient of a loss, whose norm is clipped to `clip_norm` if that is given.
+    """A function that makes an optimizer step for a loss, with the gradient's norm clipped to `clip_norm` if given.
 
-    The schedule, if any, makes a step too, also where the scaler skips one.
+    The schedule, if any, makes a step too, even if the scaler skips the optimizer's.
     """
     scaler = scaler or GradScaler(enabled=False)
 
@@ -62,10 +62,10 @@ def run_epoch(
     shown: dict[str, Any],
     steps_before: int | None = None,
 ) -> None:
-    """Calls `run_batch`, which adds to `mean_loss`, on every batch, behind a progress bar.
+    """Calls `run_batch`, which adds to `mean_loss`, on every batch, and shows a progress bar.
 
-    The bar has `desc` in front, and behind it the mean loss and what is `shown`, by name. Unless `steps_before`, the
-    number of steps made before this epoch, is None, a loss that is not finite soon raises NonFiniteLoss.
+    The bar has `desc` in front, and shows the mean loss and the values in `shown` by name. `steps_before` is the number
+    of steps made before this epoch; unless it is None, a loss that is not finite soon raises NonFiniteLoss.
     """
     with tqdm(batches, desc=desc, unit="batch") as bar:
         bar.metrics(loss=mean_loss, **shown)

@@ -1,10 +1,10 @@
-"""One epoch of training or of evaluation of a language model, by truncated backpropagation through time.
+"""One epoch of training or evaluating a language model, with truncated backpropagation through time.
 
     perplexity, loss = train_ptb(model, train_data, clip_norm=0.25)
     perplexity, loss = evaluate_ptb(model, test_data)
 
-The data are what `needle.data.batchify` gives: B texts side by side, which are read `seq_len` words at a time. The
-state of the model after one piece is its state before the next, but no gradient goes from one piece to another.
+The data come from `needle.data.batchify`: B texts side by side, which are read in pieces of `seq_len` words. The
+model's state is carried over from one piece to the next, but no gradient flows between pieces.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ def train_ptb(
     steps_before: int = 0,
     allow_nan: bool = False,
 ) -> tuple[float, float]:
-    """Trains once on all of `train_data` (nbatch, B); returns the perplexity and the mean loss, as it went along.
+    """Trains once on all of `train_data` (nbatch, B); returns the perplexity and the mean loss during training.
 
     The loss is the mean cross-entropy of the words, in nats, and the perplexity its exponential. The gradient is that
-    of `_objective`; its norm is clipped to `clip_norm`. Without an optimizer it is a new SGD with lr=20, which suits
-    the default `clip_norm`: no step is longer than 5. (With seq_len=20 they are the steps of Zaremba et al. 2014, who
-    sum over the 20 steps, clip to 5 and begin with lr=1.)
-    The scaler is for training within autocast("float16"). `desc` stands before the progress bar. Raises ShapeError,
-    before it trains, for data that are not of that shape or have ids outside the vocabulary; NonFiniteLoss, unless
-    `allow_nan`, soon after a loss that is not finite; the step that it names counts from 1 after `steps_before`.
+    of `_objective`; its norm is clipped to `clip_norm`. The default optimizer is a new SGD with lr=20, which suits the
+    default `clip_norm`: no step is longer than 5. (With seq_len=20 these are the steps of Zaremba et al. 2014, who sum
+    over the 20 steps, clip to 5 and begin with lr=1.)
+
+    The scaler is for training within autocast("float16"). `desc` is the text before the progress bar. Raises
+    ShapeError, before training, for data of another shape or with ids outside the vocabulary. Raises NonFiniteLoss,
+    unless `allow_nan`, soon after a loss that is not finite; the step that it names counts from 1 after `steps_before`.
     """
     learn = learner(optimizer or optim.SGD(model.parameters(), lr=20.0), clip_norm=clip_norm, scaler=scaler)
     model.train()
@@ -66,15 +67,15 @@ def evaluate_ptb(
 
 
 def number_of_pieces(data: np.ndarray, seq_len: int) -> int:
-    """How many pieces of `seq_len` words an epoch over `data` (nbatch, B) has; each text's last word is no input."""
+    """The number of pieces of `seq_len` words in an epoch over `data` (nbatch, B); a text's last word is no input."""
     return -(-(len(data) - 1) // seq_len)
 
 
 def _objective(loss: Tensor, steps: int, sum_over_steps: bool) -> Tensor:
-    """What is differentiated: the mean over the T * B words of a piece, or T times that.
+    """The value to differentiate: the mean over the T * B words of a piece, or T times that if `sum_over_steps`.
 
-    The latter is the sum over the T steps of the mean over the B texts, as in Zaremba, Sutskever and Vinyals 2014: the
-    learning rate and the limit on the gradient's norm have a meaning only together with this choice.
+    The latter is the sum over the T steps of the mean over the B texts, as in Zaremba, Sutskever and Vinyals 2014. The
+    learning rate and the limit on the gradient's norm are meaningful only together with this choice.
     """
     return loss * steps if sum_over_steps else loss
 
@@ -111,14 +112,14 @@ def _run(
 
 
 def _detached(state: State) -> State:
-    """The state's values, without the graph that they came from."""
+    """The state without its graph."""
     if isinstance(state, tuple):
         return tuple(part.detach() for part in state)
     return state if state is None else state.detach()
 
 
 def _check(function: str, model: LanguageModel, data: np.ndarray, seq_len: int) -> None:
-    longest = getattr(model.seq_model, "sequence_len", math.inf)  # of a Transformer
+    longest = getattr(model.seq_model, "sequence_len", math.inf)  # only a Transformer has a limit
     if not 1 <= seq_len <= longest:
         upper = "" if longest == math.inf else f", at most the {longest} positions of a Transformer"
         raise ShapeError(f"{function}: seq_len of {seq_len}: expected 1 or more{upper}")

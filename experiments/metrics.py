@@ -9,14 +9,14 @@ from needle.errors import NeedleError
 
 
 class NonFiniteLoss(NeedleError):
-    """A loss that is NaN or infinite, from which training does not come back."""
+    """A loss that is NaN or infinite, from which training does not recover."""
 
 
 class RunningMean:
-    """The mean of what was added so far. `float(mean)` is its value; it may also be given to a progress bar as it is.
+    """The mean of the values added so far. `float(mean)` is its value; a progress bar also accepts it directly.
 
-    Tensors that are added are kept, and read when the mean is asked for or when `READ_EVERY` of them have gathered. By
-    then the device has long finished most of them, so that reading them makes nobody wait.
+    Added Tensors are kept, and read when the mean is needed or when `READ_EVERY` of them have accumulated. By then the
+    device has long finished most of them, so reading them hardly waits.
     """
 
     READ_EVERY = 50
@@ -35,12 +35,12 @@ class RunningMean:
             self._read()
 
     def __float__(self) -> float:
-        """The mean; NaN where nothing was added."""
+        """The mean; NaN if nothing was added."""
         self._read()
         return self._total / self.count if self.count else math.nan
 
     def check_finite(self, steps_before: int = 0) -> None:
-        """Raises NonFiniteLoss if one of the sums that have been read was not finite; it names the first one's step.
+        """Raises NonFiniteLoss, naming the first such step, if a sum that has been read was not finite.
 
         `steps_before` is the number of steps that were made before the first addition.
         """
@@ -60,9 +60,9 @@ class RunningMean:
 
 
 class Perplexity:
-    """exp of a mean cross-entropy in nats: among how many equally likely words a model in effect has to guess.
+    """exp of a mean cross-entropy in nats: the number of equally likely words among which a model in effect guesses.
 
-    `float(perplexity)` is its value, infinite where the exponential is beyond a float; a progress bar takes it too.
+    `float(perplexity)` is its value, infinite if the exponential overflows; a progress bar accepts it, too.
     """
 
     def __init__(self, mean_loss: RunningMean | float) -> None:

@@ -2,8 +2,8 @@
 
     bazel run //experiments:ptb_lstm -- --data_dir=DIR --out=DIR
 
-Shows a progress bar per epoch, and writes into --out, after each epoch, a checkpoint, metrics.jsonl and curves.png. The
-last line on standard output is a JSON object with the final figures. ptb_sample lets the model write.
+Shows a progress bar per epoch. After each epoch it writes a checkpoint, metrics.jsonl and curves.png to --out. The last
+line on standard output is a JSON object with the final figures. ptb_sample generates text with the model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from needle.errors import DataError
 
 PROGRAM = "ptb_lstm"
 SPLITS = ("train", "valid", "test")
-LEARNING_RATES = {"lstm": 1.0, "rnn": 0.1, "transformer": 0.1}  # where --lr is not given: the others diverge with 1.0
+LEARNING_RATES = {"lstm": 1.0, "rnn": 0.1, "transformer": 0.1}  # defaults of --lr: the others diverge with 1.0
 
 command_line.define_run_flags(PROGRAM, epochs=13, batch_size=20, lr=None)
 flags.DEFINE_enum("seq_model", "lstm", SEQUENCE_MODELS, "Sequence model.")
@@ -51,7 +51,7 @@ flags.register_multi_flags_validator(
     f"--seq_len: expected at most {TRANSFORMER_POSITIONS} with --seq_model=transformer",
 )
 
-# What makes a run what it is. Of these, a run that is resumed may be given more epochs, or data that have moved.
+# The flags that define a run. A resumed run may change some of these: more epochs, or data that have moved.
 CONFIG = (
     "amp", "batch_size", "clip_norm", "data_dir", "decay_after", "dropout", "epochs", "hidden_size", "init_scale",
     "limit_batches", "lr", "lr_decay", "num_layers", "seed", "seq_len", "seq_model", "tie_weights",
@@ -76,7 +76,7 @@ def _train(folder: RunFolder) -> dict[str, Any]:
     texts = {split: getattr(corpus, split) for split in SPLITS}
     data = source.partition(" in ")[0]
     batches = {split: _batches(split, text) for split, text in texts.items()}
-    # Of the model as of the data, all that ptb_sample needs is in the checkpoint.
+    # The checkpoint has everything about model and data that ptb_sample needs.
     config = {
         "program": PROGRAM,
         "data": data,
@@ -148,7 +148,7 @@ def _batches(split: str, text: np.ndarray) -> np.ndarray:
 
 
 def _initialize(model: LanguageModel) -> None:
-    """Uniform on +-init_scale. A transformer's layers keep what they have: their normalizations must begin near 1."""
+    """Sets parameters uniform on +-init_scale, except in transformer layers, whose normalizations must start near 1."""
     parts = [model]
     if FLAGS.seq_model == "transformer":
         parts = [model.embedding, model.seq_model.position_embedding, model.linear]

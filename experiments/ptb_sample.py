@@ -2,8 +2,8 @@
 
     bazel run //experiments:ptb_sample -- --checkpoint=DIR --prompt="the company said" --words=40 --temperature=0.8
 
-One word after another is drawn from the probabilities that the model gives after the words so far. No data are needed:
-the words are in the checkpoint.
+Each word is drawn from the model's probabilities given the words so far. No data set is needed: the vocabulary is in
+the checkpoint.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> str:
 
     never = [word2idx[UNKNOWN]] if UNKNOWN in word2idx else []
     random = np.random.default_rng(FLAGS.seed)
-    ids = [word2idx[word] for word in (EOS, *prompt)]  # a text begins where a sentence has ended
+    ids = [word2idx[word] for word in (EOS, *prompt)]  # a text begins after the end of a sentence
     state: State = None
     unread = ids
     with no_grad():
@@ -64,7 +64,7 @@ def main() -> str:
 
 
 def _load(path: Path, device: Device) -> tuple[LanguageModel, list[str], int | None]:
-    """The model, its words, and how many of the last words it sees at once; None where its state remembers them."""
+    """The model, its words, and the number of last words that it takes, or None if its state remembers them."""
     state = load_checkpoint(path, TRAINER)
     config: dict[str, Any] = state["config"]
     try:
@@ -81,19 +81,19 @@ def _load(path: Path, device: Device) -> tuple[LanguageModel, list[str], int | N
 
 
 def _draw(logits: np.ndarray, never: list[int], random: np.random.Generator, path: Path) -> int:
-    """A word by softmax(logits / temperature), logits float64 (vocabulary,); at temperature 0 the likeliest."""
+    """A word by softmax(logits / temperature), logits float64 (vocabulary,); at temperature 0 the most likely one."""
     if not np.isfinite(logits).all():
         raise CheckpointError(f"{path}: its model gives logits that are not finite")
     logits[never] = -math.inf
     if FLAGS.temperature == 0:
         return int(logits.argmax())
-    with np.errstate(over="ignore"):  # a very low temperature makes -inf of all but the largest
+    with np.errstate(over="ignore"):  # a very low temperature turns all but the largest into -inf
         weights = np.exp((logits - logits.max()) / FLAGS.temperature)
     return int(random.choice(len(weights), p=weights / weights.sum()))
 
 
 def _text(words: list[str]) -> str:
-    """The words with spaces between them, and a new line where a sentence ends."""
+    """The words separated by spaces, with a line break at the end of each sentence."""
     return re.sub(" ?\n ?", "\n", " ".join("\n" if word == EOS else word for word in words)).strip()
 
 

@@ -17,15 +17,15 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 class RunFolder:
-    """A folder that one run at a time may write to. Each file in it is replaced as a whole. A context manager.
+    """A folder that one run at a time may write to. Each file in it is replaced atomically. A context manager.
 
     checkpoint: the state after the last epoch, see needle/checkpoint.py.
-    metrics: a JSON object per line, epoch and split.
+    metrics: one line, a JSON object, per epoch and split.
     curves: a picture of the metrics.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
-        """Makes the folder. Raises OSError if it cannot be written to, or another run is using it."""
+        """Creates the folder. Raises OSError if it cannot be written to, or if another run is using it."""
         self.folder = Path(folder)
         self.checkpoint = self.folder / CHECKPOINT
         self.metrics = self.folder / "metrics.jsonl"
@@ -43,7 +43,7 @@ class RunFolder:
             raise
 
     def close(self) -> None:
-        """Lets others write to the folder; so does the end of the process, in whatever way."""
+        """Releases the folder for other runs; the end of the process also does, however it ends."""
         os.close(self._descriptor)
 
     def __enter__(self) -> RunFolder:
@@ -58,17 +58,17 @@ class RunFolder:
         except BlockingIOError:
             raise BlockingIOError(errno.EAGAIN, "another run is writing to this folder", str(self.folder)) from None
         except OSError:
-            pass  # a file system without locks
+            pass  # the file system has no locks
 
     def _remove_temporaries(self) -> None:
-        """Files that a killed run was writing; the lock says that nobody is writing them now."""
+        """Removes the files that a killed run was writing; the lock ensures that nobody is writing them now."""
         for path in (self.checkpoint, self.metrics, self.curves):
             for temporary in self.folder.glob(f".{path.name}.*.tmp"):
                 temporary.unlink()
 
     def set_earlier_run_aside(self) -> Path | None:
         """Moves the files of an earlier run to a folder of their own in this one, and returns that folder."""
-        # The checkpoint goes last: as long as it is in its place, --resume makes the others again.
+        # The checkpoint goes last: as long as it is in place, --resume can recreate the others.
         files = [path for path in (self.curves, self.metrics, self.checkpoint) if path.exists()]
         if not files:
             return None
@@ -81,7 +81,7 @@ class RunFolder:
         return earlier
 
     def save(self, state: Any) -> None:
-        """Replaces the checkpoint. Raises OSError, and leaves the old one, where there is no room for the new one."""
+        """Replaces the checkpoint. Raises OSError, and leaves the old one, if the new one cannot be written."""
         save_state(self.checkpoint, state)
 
     def write_history(self, history: Sequence[dict[str, Any]], title: str) -> None:

@@ -1,9 +1,9 @@
-"""One epoch of training or of evaluation of a classifier.
+"""One epoch of training or evaluating a classifier.
 
     accuracy, loss = train_epoch(model, dataloader, optimizer)
     accuracy, loss = evaluate(model, test_dataloader)
 
-What goes around it, with metrics, curves and checkpoints, is training_run.py.
+training_run.py runs the epochs, with metrics, curves and checkpoints.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def train_epoch(
     steps_before: int = 0,
     allow_nan: bool = False,
 ) -> tuple[float, float]:
-    """Trains on every batch (x, labels) once; returns the accuracy and the mean loss of the epoch, as it went along.
+    """Trains on every batch (x, labels) once; returns the accuracy and the mean loss during training.
 
-    Without an optimizer it is a new Adam with lr=1e-3, which remembers nothing from one epoch to the next; without a
-    loss function it is nn.SoftmaxLoss. The schedule, if any, makes a step per batch. The scaler is for training within
-    autocast("float16"). `desc` stands before the progress bar. Raises NonFiniteLoss, unless `allow_nan`, soon after a
-    loss that is not finite; the step that it names counts from 1 after `steps_before`.
+    The default optimizer is a new Adam with lr=1e-3, which keeps nothing from one epoch to the next; the default loss
+    function is nn.SoftmaxLoss. The schedule, if any, makes a step per batch. The scaler is for training within
+    autocast("float16"). `desc` is the text before the progress bar. Raises NonFiniteLoss, unless `allow_nan`, soon
+    after a loss that is not finite; the step that it names counts from 1 after `steps_before`.
     """
     learn = learner(optimizer or optim.Adam(model.parameters(), lr=1e-3), schedule, scaler=scaler)
     model.train()
@@ -83,5 +83,5 @@ def _run(
 
 
 def _number_correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many rows of logits (N, classes) have their maximum at the label (N,)."""
+    """The number of rows of logits (N, classes) whose maximum is at the label (N,)."""
     return ops.equal(logits.argmax(1), labels).astype("float32").sum()

@@ -1,4 +1,4 @@
-"""What the training programs do alike: they go on from a checkpoint or start anew, and sum up at the end."""
+"""Common parts of the training programs: resuming from a checkpoint or starting anew, and the final figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from needle.errors import CheckpointError
 
 
 def load_checkpoint(path: Path, program: str) -> dict[str, Any]:
-    """The state that a run of `program` saved in the file. Raises CheckpointError where it is of something else."""
+    """The state that a run of `program` saved in the file. Raises CheckpointError if it is from something else."""
     state = load_state(path)
     try:
         config = state["config"]
@@ -29,10 +29,10 @@ def load_checkpoint(path: Path, program: str) -> dict[str, Any]:
 
 
 def state_to_resume(folder: RunFolder, program: str, free_to_change: set[str]) -> dict[str, Any] | None:
-    """With --resume the state in the folder's checkpoint, else None.
+    """With --resume, the state in the folder's checkpoint; otherwise None.
 
-    Flags that were not given take the values of its run; those that were may differ from them where they are in
-    `free_to_change`. Raises CheckpointError.
+    Flags that were not given take that run's values; given flags may differ only if they are in `free_to_change`.
+    Raises CheckpointError if others differ or there is no checkpoint.
     """
     if not FLAGS.resume:
         return None
@@ -44,7 +44,7 @@ def state_to_resume(folder: RunFolder, program: str, free_to_change: set[str]) -
 
 
 def begin(run: TrainingRun, state: dict[str, Any] | None) -> None:
-    """Goes on from `state`, whose run must have had the same data, or starts anew and sets an earlier run aside."""
+    """Resumes from `state`, whose run must have had the same data, or starts anew and sets an earlier run aside."""
     if state is None:
         earlier = run.folder.set_earlier_run_aside()
         if earlier is not None:
@@ -65,7 +65,7 @@ def final_figures(
 ) -> dict[str, Any]:
     """The last loss and `measure` of each split, the best one, the speed and time of all epochs, and peak memory.
 
-    speed: what the training's samples per second are called. best_of: min or max, and the split whose best is meant.
+    speed: the name of the training's samples per second. best_of: min or max, and the split that it applies to.
     """
     splits = dict.fromkeys(row["split"] for row in run.history)
     rows = {split: [row for row in run.history if row["split"] == split] for split in splits}

@@ -1,4 +1,4 @@
-"""A training run from its first epoch to its last, which may be stopped at any moment and resumed."""
+"""A training run, from its first epoch to its last, that can be stopped at any moment and resumed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Figures = dict[str, float]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with a message that says where the run stands."""
+    """Ctrl-C, with a message about the progress of the run."""
 
 
 class TrainingRun:
-    """Trains epoch after epoch; after each it saves the state and writes what has been measured.
+    """Trains epoch by epoch; after each epoch it saves the state and writes the measured figures.
 
-    A run that is resumed goes on from the end of the last epoch that was saved, with the same random numbers, so with
-    the same kernels it ends with the same bits as one that was never stopped: see `arithmetic` in needle/config.py.
+    A resumed run continues from the end of the last saved epoch with the same random numbers. With the same kernels it
+    therefore ends with the same bits as an uninterrupted run: see `arithmetic` in needle/config.py.
 
-    config: what the run was started with, a JSON object; it is kept in the checkpoint.
-    history: a row per epoch and split: epoch, split, the split's figures, samples_per_second, seconds.
+    config: the configuration of the run, a JSON object, which is kept in the checkpoint.
+    history: one row per epoch and split: epoch, split, the split's figures, samples_per_second, seconds.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class TrainingRun:
         self._saved_epoch: int | None = None
 
     def start(self) -> None:
-        """Saves the initial state. What an earlier run left in the folder must have been set aside."""
+        """Saves the initial state. The files of an earlier run in the folder must have been set aside."""
         self._save()
 
     def resume(self, state: dict[str, Any], notice: Callable[[str], None] = warnings.warn) -> None:
-        """Goes back to a state that an earlier run saved. Raises CheckpointError where it is of something else.
+        """Restores a state that an earlier run saved. Raises CheckpointError if it is from something else.
 
         `notice`: see restore_training_state.
         """
@@ -75,12 +75,13 @@ class TrainingRun:
         evaluate_at_end: dict[str, Callable[[int], Figures]] | None = None,
         allow_nan: bool = False,
     ) -> None:
-        """Runs all epochs up to `epochs` that have not been run yet.
+        """Runs the remaining epochs up to `epochs`.
 
-        Each epoch calls `train(epoch)` and then, for each split, `evaluate[split](epoch)`; after the last one come the
-        splits of `evaluate_at_end`. They return what they have measured: "loss", the number of "samples", and any other
-        figures. Raises NonFiniteLoss, unless `allow_nan`, before a state with a loss that is not finite would replace a
-        good one; OSError where a file cannot be written; and Interrupted. In every case the last checkpoint is whole.
+        Each epoch calls `train(epoch)` and then, for each split, `evaluate[split](epoch)`; the splits of
+        `evaluate_at_end` follow after the last epoch. The functions return the measured figures: "loss", the number of
+        "samples", and any others. Raises NonFiniteLoss, unless `allow_nan`, before a state with a loss that is not
+        finite would replace a good one; OSError if a file cannot be written; and Interrupted. In every case the last
+        checkpoint is intact.
         """
         try:
             while self.epoch < epochs:
@@ -95,7 +96,7 @@ class TrainingRun:
             raise Interrupted(f"{self.standing()}; --resume goes on from there") from None
 
     def _measure(self, epoch: int, splits: dict[str, Callable[[int], Figures]], allow_nan: bool) -> None:
-        """Adds a row per split to the history, and saves the state after it all."""
+        """Adds one row per split to the history, then saves the state."""
         rows = [_row(epoch, split, run) for split, run in splits.items()]
         for row in rows:
             if row["loss"] is None and not allow_nan:
@@ -104,14 +105,14 @@ class TrainingRun:
         self._save()
 
     def standing(self) -> str:
-        """Which state the checkpoint holds, for a person to read."""
+        """A description of the state in the checkpoint, for the user."""
         if self._saved_epoch is None:
             return "there is no checkpoint yet"
         state = f"the state after epoch {self._saved_epoch}" if self._saved_epoch else "the state before training"
         return f"{state} is in {self.folder.checkpoint}"
 
     def _save(self) -> None:
-        # The history is in the checkpoint too: a kill between the two writes leaves nothing that resume() cannot mend.
+        # The history is in the checkpoint too, so resume() can repair the effects of a kill between the two writes.
         progress = {"epoch": self.epoch, "history": self.history, "config": self.config}
         try:
             self.folder.save(training_state(*self.parts) | progress)
@@ -122,7 +123,7 @@ class TrainingRun:
 
 
 def _row(epoch: int, split: str, run: Callable[[int], Figures]) -> dict[str, Any]:
-    """The row of the history for what `run` does. A figure that is not finite becomes None: JSON has no NaN."""
+    """Calls `run` and returns its row of the history. A figure that is not finite becomes None, as JSON has no NaN."""
     begin = time.perf_counter()
     figures = run(epoch)
     seconds = time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""`python -m needle` is the command `needle`."""
+"""`python -m needle` runs the command `needle`."""
 
 import sys
 

@@ -1,12 +1,12 @@
 """Reverse-mode automatic differentiation over a graph that is built as the program runs.
 
-A Tensor holds an array and remembers the Op and the inputs that it came from. `backward` walks that graph from the
-output to the leaves, in an order in which every node comes after all nodes that use it, and hands each node's adjoint
-(the gradient of the output with respect to it) on to its inputs:
+A Tensor holds an array and remembers the Op and the inputs that it came from. `backward` walks this graph from the
+output to the leaves, visiting every node after all nodes that use it, and passes each node's adjoint (the gradient of
+the output with respect to it) on to its inputs:
 
     adjoint[input] += op.gradient(adjoint[node], node)[input]        (the chain rule)
 
-An Op's gradient is built from Ops, so a gradient has a graph of its own where one is wanted and can be differentiated again.
+An Op's gradient is built from Ops, so a gradient can have a graph of its own and be differentiated again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from needle.errors import DTypeError, GradientError, ShapeError, short
 
 
 class _Mode(threading.local):
-    """How this thread computes."""
+    """The settings with which this thread computes."""
 
     recording = True
     autocast: Callable[[Op, tuple[Value, ...]], tuple[Value, ...]] | None = None  # casts the inputs of an Op
@@ -44,13 +44,13 @@ def is_recording() -> bool:
 
 
 def autocasting() -> Callable | None:
-    """What casts the inputs of operations, see needle/amp/precision.py; None where nothing does."""
+    """The function that casts the inputs of operations (see needle/amp/precision.py), or None."""
     return _mode.autocast
 
 
 @contextlib.contextmanager
 def computing(**settings) -> Iterator[None]:
-    """A context (or decorator) in which this thread's _Mode has those settings."""
+    """A context manager (or decorator) that gives this thread's _Mode these settings."""
     before = {name: getattr(_mode, name) for name in settings}
     vars(_mode).update(settings)
     try:
@@ -60,7 +60,7 @@ def computing(**settings) -> Iterator[None]:
 
 
 def no_grad():
-    """A context (or decorator) in which operations are not recorded: no backward pass, and no memory kept for one."""
+    """A context manager (or decorator) that turns off recording: no backward pass, and no memory kept for one."""
     return computing(recording=False)
 
 
@@ -68,15 +68,15 @@ class Op:
     """A differentiable operation. An instance holds the operation's settings, such as axes."""
 
     def infer(self, *inputs) -> Spec | tuple[Spec, ...]:
-        """The shape and dtype of the result, from operands that have a shape and a dtype but need no values."""
+        """Returns the shape and dtype of the result; the operands need a shape and a dtype but no values."""
         raise NotImplementedError
 
     def compute(self, *arrays: NDArray) -> NDArray | tuple[NDArray, ...]:
-        """The result, by array calls."""
+        """Computes the result from arrays."""
         raise NotImplementedError
 
     def gradient(self, out_grad, node) -> Tensor | None | tuple[Tensor | None, ...]:
-        """The adjoints of node.inputs from that of `node`, by Ops; None for an input that has no gradient."""
+        """Computes, with Ops, the adjoints of node.inputs from that of `node`; None for an input without a gradient."""
         raise NotImplementedError
 
     def gradient_as_tuple(self, out_grad, node) -> tuple[Tensor | None, ...]:
@@ -107,29 +107,29 @@ class Op:
         return node
 
     differentiable = True  # False for comparisons and the like
-    saves = False  # True where `compute` gives a pair: the result, and arrays for the gradient, which lie on as node.saved
-    is_shared = False  # True where its results become part of several graphs unseen
+    saves = False  # True if `compute` returns a pair: the result, and arrays for the gradient, kept as node.saved
+    is_shared = False  # True if its results may be part of several graphs, so that a backward pass must not free it
 
 
 def require_tensors(op: str, *values) -> None:
-    """Raises TypeError, which names the op and the first of `values` that is no Tensor, unless all of them are."""
+    """Raises TypeError if any of `values` is not a Tensor; the message names the op and the first such operand."""
     for index, value in enumerate(values):
         if not isinstance(value, Tensor):
             raise TypeError(f"{op}: operand {index} of type {type(value).__name__}: expected a Tensor")
 
 
 class FusedOp(Op):
-    """Several operations with one kernel forward and one backward.
+    """Several operations fused into one forward kernel and one backward kernel.
 
-    `spelled` is the same in small ops: the version to read, to test against, and to differentiate twice.
+    `spelled` is the same computation in small ops: the version to read, to test against, and to differentiate twice.
     """
 
     def spelled(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The result, or results, from `inputs`, by other Ops."""
+        """Computes the result, or results, from `inputs` with other Ops."""
         raise NotImplementedError
 
     def fused_gradient(self, out_grad, node) -> tuple[NDArray | None, ...]:
-        """`gradient` by the backward kernel, as arrays."""
+        """`gradient` computed by the backward kernel, as arrays."""
         raise NotImplementedError
 
     def gradient(self, out_grad, node):
@@ -143,10 +143,11 @@ class FusedOp(Op):
 
 
 class _FusedGradient(Op):
-    """The gradient of a FusedOp where that is differentiated in turn: a TensorTuple of the adjoints that there are.
+    """The gradient of a FusedOp as an Op of its own, so that it can be differentiated again.
 
-    Its inputs are the adjoints of the FusedOp's results and then the FusedOp's inputs. The backward kernel computes it,
-    as it does where no graph is kept, and its own gradient is that of the gradient of `spelled`.
+    Its inputs are the adjoints of the FusedOp's results, then the FusedOp's inputs. Its result is a TensorTuple of the
+    adjoints that are not None. The backward kernel computes it, just as when no graph is kept. Its own gradient comes
+    from differentiating the gradient of `spelled`.
     """
 
     def __init__(self, fused: FusedOp, out_grad, node: Value) -> None:
@@ -166,8 +167,8 @@ class _FusedGradient(Op):
 
     def gradient(self, out_grad, node):
         with computing(recording=True):
-            # A Tensor may stand in several places, each of which has an adjoint of its own here: so each gets a node of
-            # its own. Half types are computed in float32, which rounds once, as the kernels do.
+            # One Tensor may be several operands, and each operand has an adjoint of its own here, so the reshape gives
+            # each its own node. Half types are computed in float32, so that results round once, as in the kernels.
             operands = [ops.reshape(ops.elementwise.widened(value), value.shape) for value in node.inputs]
             inputs = operands[-len(self.has_gradient) :]
             out_grads = operands[: -len(self.has_gradient)]
@@ -179,14 +180,14 @@ class _FusedGradient(Op):
 
 
 class Value:
-    """A node of the graph: what an Op made from its inputs, or a leaf."""
+    """A node of the graph: the result of an Op, or a leaf."""
 
     __slots__ = ("op", "inputs", "read", "saved", "cached_data", "requires_grad", "grad", "__weakref__")
 
     op: Op | None
     inputs: tuple[Value, ...]
-    read: tuple[int, list, object] | None  # changes.count, the inputs' arrays and the result's when `op` computed it
-    saved: tuple[NDArray, ...] | None  # what `op` keeps for its gradient beside the inputs and the result
+    read: tuple[int, list, object] | None  # changes.count, the inputs' arrays and the result's array when `op` ran
+    saved: tuple[NDArray, ...] | None  # what `op` keeps for its gradient besides the inputs and the result
     requires_grad: bool
 
     def realize_cached_data(self):
@@ -194,18 +195,18 @@ class Value:
         return self.cached_data
 
     def is_leaf(self) -> bool:
-        """Whether no Op made this value."""
+        """Whether the graph records no Op for this value."""
         return self.op is None
 
     def __copy__(self) -> Value:
-        """Another node with the same array (as in PyTorch), gradient and graph."""
+        """A new node that shares the array (as in PyTorch), the gradient and the graph."""
         make, arguments, state = super().__reduce_ex__(2)[:3]
         return _with_state(make(*arguments), state)
 
     def __deepcopy__(self, memo: dict) -> Value:
         """A leaf with copies of the array and the gradient.
 
-        Raises GradientError for what an Op made, as PyTorch does: the copy could not be differentiated as this can.
+        Raises GradientError for the result of an Op, as PyTorch does: the copy would have no graph.
         """
         if not self.is_leaf():
             raise GradientError("deepcopy: met the result of an operation: expected a leaf, see detach()")
@@ -214,14 +215,14 @@ class Value:
         return _with_state(out, copy.deepcopy(state, memo))
 
     def __reduce_ex__(self, protocol):
-        """For pickle: a leaf with the array and the gradient. What graph they have stays behind."""
+        """For pickle: a leaf with the array and the gradient, without any graph."""
         make, arguments, (attributes, slots) = super().__reduce_ex__(2)[:3]
         grad = self.grad if self.grad is None or self.grad.is_leaf() else self.grad.detach()
         return make, arguments, (attributes, slots | {"op": None, "inputs": (), "read": None, "saved": None, "grad": grad})
 
 
 def _with_state(value: Value, state: tuple[dict | None, dict]) -> Value:
-    """Sets the attributes, of a subclass, and slots of a new `value`."""
+    """Sets the attributes (of a subclass) and the slots of a new `value`, and returns it."""
     attributes, slots = state
     for name, entry in {**(attributes or {}), **slots}.items():
         setattr(value, name, entry)
@@ -310,7 +311,7 @@ class Tensor(Value):
 
     @property
     def data(self) -> Tensor:
-        """`detach()`; assigning another Tensor of as many elements and the same dtype gives this leaf that one's array."""
+        """`detach()`. Assigning a Tensor of the same size and dtype makes this Tensor use that one's array."""
         return self.detach()
 
     @data.setter
@@ -332,7 +333,7 @@ class Tensor(Value):
         return self.cached_data.item()
 
     def begin_read(self) -> Reading:
-        """The one element on its way to the host, see NDArray.begin_read."""
+        """Starts reading the one element without waiting for the device, see NDArray.begin_read."""
         return self.cached_data.begin_read()
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
@@ -363,14 +364,15 @@ class Tensor(Value):
     # The backward pass
 
     def backward(self, out_grad: Tensor | None = None, *, create_graph: bool | None = None) -> None:
-        """Sets `grad` of every leaf that this tensor depends on and that requires one; an old `grad` is replaced.
+        """Sets `grad` of every leaf that this tensor depends on and that requires one, replacing any old `grad`.
 
-        `out_grad` is the adjoint of this tensor, by default ones. With `create_graph` the gradients can be
-        differentiated in turn, and every node on the way gets its `grad`; without it each node's inputs are let go as
-        the sweep passes, so that memory shrinks as it goes and the graph is gone afterwards. The default is to keep
-        the graph unless the sweep would reach a Parameter: a training step does not differentiate its gradients.
+        `out_grad` is the adjoint of this tensor, by default ones. With `create_graph`, the gradients can be
+        differentiated again, and every node on the way gets its `grad`. Without it, each node's inputs are freed as
+        soon as the sweep has passed it: memory shrinks during the sweep and the graph is gone afterwards. By default,
+        the graph is kept unless the sweep would reach a Parameter, as a training step does not differentiate its
+        gradients.
 
-        Raises GradientError where nothing requires a gradient or an earlier backward pass let the graph go.
+        Raises GradientError if nothing requires a gradient, or if an earlier backward pass freed the graph.
         """
         if not self.requires_grad:
             raise GradientError("backward: this tensor does not depend on one that requires a gradient")
@@ -430,7 +432,7 @@ class Tensor(Value):
 
     @property
     def T(self) -> Tensor:
-        """The last two axes swapped; with fewer than two it is the tensor itself."""
+        """The last two axes swapped; a tensor with fewer than two axes is returned unchanged."""
         return ops.transpose(self) if self.ndim > 1 else self
 
     def matmul(self, other: Tensor) -> Tensor:
@@ -488,10 +490,11 @@ class Tensor(Value):
         return self._assign_result("@=", ops.matmul(self, other))
 
     def _assign_result(self, operator: str, result: Tensor) -> Tensor:
-        """What `x += y` leaves in x: x + y, a new tensor, unless x is a leaf to be learned and nothing is recorded.
+        """Returns what `x += y` assigns to x: usually the new tensor x + y.
 
-        Such a leaf, `w` in `w -= lr * w.grad` under no_grad, gets the values of the result and stays what it is. A
-        Parameter that is not under no_grad would be lost to its module and optimizer: GradientError.
+        If nothing is recorded and x is a leaf that requires a gradient (`w` in `w -= lr * w.grad` under no_grad), x
+        itself is updated in place and returned. Raises GradientError for a Parameter outside no_grad, because its
+        module and optimizer would lose it.
         """
         if is_recording() or not (self.is_leaf() and self.requires_grad):
             if is_recording() and isinstance(self, Parameter):
@@ -510,7 +513,7 @@ class Tensor(Value):
     def __abs__(self) -> Tensor:
         return ops.abs(self)
 
-    # What cannot be compared with numbers, such as None, is not equal: Python says so where this says NotImplemented.
+    # For an operand that cannot be compared with numbers, such as None, NotImplemented makes Python answer "not equal".
 
     def __eq__(self, other) -> Tensor:
         return ops.equal(self, other) if is_operand(other) else NotImplemented
@@ -536,13 +539,13 @@ class Tensor(Value):
 
 
 class Parameter(Tensor):
-    """A Tensor that a module learns: `parameters()` finds it, and a backward pass that reaches one frees its graph."""
+    """A Tensor that a module learns: `parameters()` finds it, and a backward pass that reaches it frees the graph."""
 
     __slots__ = ()
 
 
 class TensorTuple(Value):
-    """The results of an Op that has several. Unpacks into Tensors."""
+    """The results of an Op that has several; unpacks into Tensors."""
 
     __slots__ = ()
 
@@ -566,7 +569,7 @@ class TensorTuple(Value):
 
     def __reduce_ex__(self, protocol):
         make, arguments, (attributes, slots) = super().__reduce_ex__(protocol)
-        return make, arguments, (attributes, slots | {"requires_grad": False})  # no leaf of this kind takes a gradient
+        return make, arguments, (attributes, slots | {"requires_grad": False})  # such a leaf never takes a gradient
 
     def __repr__(self) -> str:
         return f"needle.TensorTuple{tuple(self)}"
@@ -592,13 +595,13 @@ class _PartialTuple(dict):
     """The adjoint of a TensorTuple: the adjoints of the entries that have one, by index."""
 
     def complete(self, node: TensorTuple) -> list[Tensor]:
-        """With zeros for the entries that nothing depends on."""
+        """Returns the adjoints of all entries, with zeros for those that nothing depends on."""
         entries = enumerate(node.cached_data)
         return [self[i] if i in self else ops.zeros_like(Tensor.make_const(entry)) for i, entry in entries]
 
 
 class _Freed(Op):
-    """Stands where a backward pass let a node's inputs go."""
+    """Replaces the Op of a node whose inputs a backward pass has freed."""
 
     def gradient_as_tuple(self, out_grad, node):
         raise GradientError(
@@ -612,7 +615,8 @@ _freed = _Freed()
 def find_topo_sort(outputs: Sequence[Value], stop_at: frozenset[int] = frozenset()) -> list[Value]:
     """The nodes that the outputs depend on and that require a gradient, inputs before users (depth-first post-order).
 
-    The search does not go past nodes whose id is in `stop_at`. A loop, not a recursion: graphs are thousands deep.
+    The search does not go past nodes whose id is in `stop_at`. It is a loop, not a recursion, as graphs can be
+    thousands of nodes deep.
     """
     order, visited = [], set()
     stack = [(node, False) for node in reversed(outputs)]
@@ -633,9 +637,9 @@ def _sweep(
 ) -> Iterator[tuple[Value, Tensor]]:
     """Yields every node of a topological order with its adjoint, from the outputs to the leaves.
 
-    `adjoints` are those of the outputs, by id. Empties both.
+    `adjoints` holds the adjoints of the outputs, by node id. Both arguments are emptied.
     """
-    owned: set[int] = set()  # nodes whose adjoint is a sum made here, which may be added to in place
+    owned: set[int] = set()  # ids of nodes whose adjoint is a sum made here, safe to add to in place
     while order:
         node = order.pop()
         adjoint = adjoints.pop(id(node), None)
@@ -654,7 +658,7 @@ def _sweep(
 
 
 class _Changed(Tensor):
-    """In the place of a tensor whose array is not what the forward pass saw: there is a shape, but reading it fails."""
+    """Stands in for a tensor whose array changed after the forward pass: it has a shape, but reading it raises."""
 
     __slots__ = ("role", "array")
 
@@ -670,7 +674,7 @@ class _Changed(Tensor):
             "gradient needs it as it was: expected backward() before an optimizer's step, an assignment and the like"
         )
 
-    saved = cached_data  # what was saved lies in the result's memory, or as good as does
+    saved = cached_data  # saved arrays share the result's memory, or are treated as if they did
 
     shape = property(lambda self: self.array.shape)
     dtype = property(lambda self: self.array.dtype)
@@ -680,8 +684,8 @@ class _Changed(Tensor):
 
 
 def _gradient(node: Value, adjoint) -> tuple[Tensor | None, ...]:
-    """The adjoints of node.inputs. Raises GradientError where they depend on an array that has been changed since."""
-    if node.read is None:  # let go
+    """The adjoints of node.inputs. Raises GradientError if they depend on an array changed since the forward pass."""
+    if node.read is None:  # freed
         return node.op.gradient_as_tuple(adjoint, node)
     count, arrays, result = node.read
     if not _has_changed(node, result, count):
@@ -700,11 +704,11 @@ def _gradient(node: Value, adjoint) -> tuple[Tensor | None, ...]:
     try:
         return node.op.gradient_as_tuple(adjoint, as_seen)
     finally:
-        node.inputs = inputs  # a graph that has been made meanwhile leads to the real ones
+        node.inputs = inputs  # so that a graph recorded meanwhile leads to the real ones
 
 
 def _has_changed(value: Value, array, count: int) -> bool:
-    """Whether `value` has another array than that, or one changed since changes.count was `count`."""
+    """Whether `value` no longer holds `array`, or `array` has changed since changes.count was `count`."""
     if value.cached_data is not array:
         return True
     if count == changes.count:
@@ -714,7 +718,7 @@ def _has_changed(value: Value, array, count: int) -> bool:
 
 
 def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:
-    """Adds `partial` to the adjoint of `value`, which has the value's dtype, whatever that was promoted to later."""
+    """Adds `partial` to the adjoint of `value`, which keeps the value's dtype even if an operation promoted it."""
     key = id(value)
     if isinstance(partial, _PartialTuple):
         total = adjoints.setdefault(key, partial)
@@ -735,10 +739,10 @@ def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:
 
 
 def in_own_memory(grad: Tensor, taken: set[int]) -> Tensor:
-    """The gradient of a leaf, in memory of its own, so that an optimizer may change it in place.
+    """Returns the gradient of a leaf in memory of its own, so that an optimizer may change it in place.
 
-    A sum, for one, hands one array on to both operands. `taken` are the ids of buffers that are in use. A gradient that
-    has a graph stays as it is.
+    The gradient of a sum, for example, is one array for both operands. `taken` holds the ids of the buffers in use. A
+    gradient that has a graph is returned unchanged.
     """
     data = grad.cached_data
     if grad.op is None and (data.overlaps_itself() or id(data.buffer) in taken):
@@ -750,10 +754,10 @@ def in_own_memory(grad: Tensor, taken: set[int]) -> Tensor:
 def gradients(
     output: Tensor | tuple[Tensor, ...], inputs: Sequence[Tensor], out_grad: Tensor | Sequence[Tensor] | None = None
 ) -> list[Tensor | None]:
-    """d output / d input for each of `inputs`, without touching anyone's `grad`; None where there is no dependence.
+    """Returns d output / d input for each of `inputs`, None if there is no dependence; changes no `grad`.
 
-    `out_grad` is the adjoint of the output, by default ones. Of several outputs, with an adjoint each, it is the sum.
-    The results have a graph of their own where operations are recorded.
+    `out_grad` is the adjoint of the output, by default ones. For several outputs, each with an adjoint, the result is
+    the sum over the outputs. The results have a graph of their own if operations are being recorded.
     """
     outputs, out_grads = (output, out_grad) if isinstance(output, tuple) else ((output,), (out_grad,))
     out_grads = [None] * len(outputs) if out_grads is None else out_grads
@@ -770,7 +774,7 @@ def gradients(
 
 
 def _check_gradients(outputs, inputs, out_grads) -> None:
-    """Raises TypeError or ShapeError for arguments of `gradients` that are not what they should be."""
+    """Raises TypeError or ShapeError for invalid arguments of `gradients`."""
     for name, values in (("output", outputs), ("inputs", inputs), ("out_grad", out_grads)):
         values_are = isinstance(values, (tuple, list)) and [
             isinstance(value, Tensor) or name == "out_grad" and value is None for value in values

@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a training run in one file that is whole or not there, and runs no code when it is read.
+"""Checkpoints: the state of a training run in one file, which is written atomically and runs no code when read.
 
     save_state("run/checkpoint.safetensors", {**training_state(model, optimizer), "epoch": 3})
     state = load_state("run/checkpoint.safetensors")
@@ -11,10 +11,10 @@ The file is a safetensors file (https://github.com/huggingface/safetensors): the
     version    of this layout, 1
     metadata   the JSON value that `save` was given
 
-A training run that is restored goes on as if it had not stopped: the state has the parameters and buffers, the
-optimizer's moments, the schedule's position, the loss scaler's scale, and the position of every random number
-generator. Bit for bit it does so where the same kernels compute: see `arithmetic` in config.py. What they were is in
-the state too, and a difference is said.
+A restored training run continues as if it had not stopped: the state has the parameters and buffers, the optimizer's
+moments, the schedule's position, the loss scaler's scale, and the position of every random number generator. With the
+same kernels it continues bit for bit, see `arithmetic` in config.py. The state also records which kernels were used,
+and a difference is reported.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FilePath = str | os.PathLike
 
 
 def save(path: FilePath, arrays: Mapping[str, Array], metadata: Any = None) -> None:
-    """Writes named arrays, of any of Needle's dtypes or NumPy's integers, and a JSON value, see `write_atomically`."""
+    """Writes named arrays, of Needle's dtypes or NumPy's integer dtypes, and a JSON value; see `write_atomically`."""
     host_arrays = {}
     for name, array in arrays.items():
         values = array.numpy() if isinstance(array, (NDArray, Tensor)) else np.asarray(array)
@@ -67,7 +67,7 @@ def save(path: FilePath, arrays: Mapping[str, Array], metadata: Any = None) -> N
     except (TypeError, ValueError, RecursionError) as error:
         raise DTypeError(f"checkpoint: {error}: expected arrays, numbers, text, lists and dicts") from None
     content = bytearray(safetensors.numpy.save(host_arrays, {"needle": description}))
-    # The metadata come first in a safetensors file and the digest first in ours, so these zeros are its.
+    # Metadata come first in a safetensors file, and the digest first in ours, so these zeros are the digest's.
     position = content.index(_NO_DIGEST.encode())
     content[position : position + len(_NO_DIGEST)] = hashlib.sha256(content).hexdigest().encode()
     write_atomically(path, content)
@@ -76,8 +76,8 @@ def save(path: FilePath, arrays: Mapping[str, Array], metadata: Any = None) -> N
 def load(path: FilePath) -> tuple[dict[str, np.ndarray], Any]:
     """The arrays and the metadata that `save` wrote.
 
-    Raises CheckpointError, which names the file and what is wrong, for one that is missing, truncated, altered or not
-    a checkpoint of Needle's. Nothing of it is used before its checksum has been found right.
+    Raises CheckpointError, naming the file and the problem, if it is missing, truncated, altered or not a checkpoint of
+    Needle. Nothing in it is used before its checksum has been verified.
     """
     try:
         content = Path(path).read_bytes()
@@ -96,7 +96,7 @@ def load(path: FilePath) -> tuple[dict[str, np.ndarray], Any]:
 
 
 def _read_header(path: FilePath, content: bytes) -> tuple[int, dict]:
-    """Where the header ends and the arrays begin, and what `save` put under "needle"."""
+    """Where the header ends and the arrays begin, and the object that `save` put under "needle"."""
     if len(content) < 8:
         raise CheckpointError(f"{path}: truncated: {len(content)} bytes, not even a header")
     header_end = 8 + int.from_bytes(content[:8], "little")
@@ -124,10 +124,10 @@ def _read_header(path: FilePath, content: bytes) -> tuple[int, dict]:
 
 
 def write_atomically(path: FilePath, content: bytes | bytearray) -> None:
-    """Writes a file so that, whatever happens meanwhile, there is the old one or the new one under its name, whole.
+    """Writes a file atomically: whatever happens meanwhile, its name refers to the complete old or new file.
 
-    The content goes to a temporary file beside it, which is flushed to the disk and then renamed. An OSError (a full
-    disk, say) names `path`, and the temporary file is gone.
+    The content goes to a temporary file in the same folder, which is flushed to disk and then renamed. If that fails,
+    as on a full disk, the OSError names `path`, and the temporary file is removed.
     """
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
@@ -148,7 +148,7 @@ def write_atomically(path: FilePath, content: bytes | bytearray) -> None:
 
 
 def _flush_folder(folder: str) -> None:
-    """Makes a rename within the folder last; where a file system cannot flush a folder, it does so by itself."""
+    """Makes a rename in the folder durable; a file system that cannot flush folders does so by itself."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -163,18 +163,18 @@ def _flush_folder(folder: str) -> None:
 
 
 def save_state(path: FilePath, state: Any) -> None:
-    """`save` of a state. An array in it is stored under the path of keys to it, such as "model/linear.weight"."""
+    """Saves a state with `save`. The name of an array is the path of keys to it, such as "model/linear.weight"."""
     arrays: dict[str, Array] = {}
     save(path, arrays, _take_arrays(state, "", arrays))
 
 
 def load_state(path: FilePath) -> Any:
-    """The state that `save_state` wrote, its arrays as NumPy arrays and its tuples as lists; errors as of `load`."""
+    """The state that `save_state` wrote, with NumPy arrays, and lists for tuples; raises the errors of `load`."""
     return _put_arrays(*load(path))
 
 
 def _take_arrays(value: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """The state without its arrays, each of which goes into `arrays` and leaves {"array": its name} behind."""
+    """The state with each array moved into `arrays` and replaced by {"array": its name}."""
     if isinstance(value, Array):
         if name in arrays:
             raise ValueError(f"checkpoint: two arrays by the name of {name}")
@@ -202,9 +202,9 @@ def _put_arrays(arrays: Mapping[str, np.ndarray], value: Any) -> Any:
 
 
 def training_state(model, optimizer=None, schedule=None, scaler=None) -> dict[str, Any]:
-    """All that decides how training goes on: the `state_dict()` of each, and the random generators' positions.
+    """Everything needed to resume training: the `state_dict()` of each part, and the random generators' positions.
 
-    And, under "arithmetic", what decides the last bits of the results on the model's devices.
+    Under "arithmetic" it also records what determines the last bits of the results on the model's devices.
     """
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
     state = {name: part.state_dict() for name, part in parts.items() if part is not None}
@@ -221,9 +221,9 @@ def restore_training_state(
     *,
     notice: Callable[[str], None] = warnings.warn,
 ) -> None:
-    """Puts what `training_state` gave back in place. Raises CheckpointError where it belongs to something else.
+    """Restores the result of `training_state`. Raises CheckpointError if it belongs to something else.
 
-    Says through `notice`, in one line, where training may go on with other bits than it would have, and why.
+    If training may continue with different bits than the original run, `notice` gets one line that says why.
     """
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
     parts = {name: part for name, part in parts.items() if part is not None}

@@ -1,7 +1,7 @@
-"""The command `needle`: what this installation is and runs on, and the data sets that it can fetch.
+"""The command `needle`: shows the configuration of this installation, and downloads data sets.
 
-The result goes to standard output, all else to standard error. A user's mistake is one line there, and exit status 2
-where it is on the command line, else 1; Ctrl-C is one line and status 130.
+The result goes to standard output, everything else to standard error. A user's mistake prints one line there and exits
+with status 2 if it is on the command line, else 1. Ctrl-C prints one line and exits with status 130.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from needle.errors import NeedleError
 class _DataSet:
     title: str
     size: str  # of the download
-    find: Callable[[Path], Path | None]  # where it is, if a folder holds it
-    download: Callable[[Path], Path]  # into a folder; returns where it is
+    find: Callable[[Path], Path | None]  # its path, if a folder contains it
+    download: Callable[[Path], Path]  # into a folder; returns its path
 
 
 _DATA_SETS = {
@@ -37,7 +37,7 @@ _DATA_SETS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage before it."""
+    """Reports an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -98,7 +98,7 @@ def _find(data_set: _DataSet, folders: Sequence[Path]) -> Path | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line, by default the process's, and returns the exit status."""
+    """Runs the command line, by default that of the process, and returns the exit status."""
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
@@ -106,9 +106,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NeedleError as error:
         print(f"{arguments.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    except OSError as error:  # of standard output; the interpreter shall not try once more to flush it
+    except OSError as error:  # of standard output, which the interpreter must not try to flush again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # else whoever read the result has seen enough
+        if not isinstance(error, BrokenPipeError):  # a broken pipe only means that the reader has stopped
             print(f"{arguments.prog}: error: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

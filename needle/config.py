@@ -1,4 +1,4 @@
-"""What this build of Needle is and what it runs on."""
+"""Information about this build of Needle and its hardware, and global settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 
 def show_config() -> str:
-    """The version, the devices, and the CPU kernels' instruction level, threads and providers, and why, as text."""
+    """The version, devices, and the kernels' instruction level, threads and providers with their reasons, as text."""
     lines = [f"needle {__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"]
     for device in all_devices():
         default = ", the default" if device is default_device() else ""
@@ -58,15 +58,15 @@ _CUDA_PROVIDERS = {
 
 
 def _setting(variable: str) -> str:
-    """What the environment says; the best level, all cores and "auto" are taken where it says nothing."""
+    """The environment variable as text; unset ones default to the best level, all cores and "auto"."""
     value = os.environ.get(variable)
     return f"{variable}={value}" if value else f"{variable} is not set"
 
 
 def arithmetic(device: Device) -> list[str]:
-    """What decides the last bits of the device's results, besides the program and its input, in words.
+    """Texts that say what determines the last bits of the device's results, besides the program and its input.
 
-    Our own kernels compute the same with any number of threads; oneDNN's depend on it and on the processor.
+    Our own kernels give the same results with any number of threads; oneDNN's depend on that and on the processor.
     """
     if device.name == "cuda":
         backend = device.kernels.backend
@@ -83,15 +83,15 @@ def arithmetic(device: Device) -> list[str]:
 
 
 def _processor() -> str:
-    """The kind of processor, as Linux calls it."""
+    """The processor model, as Linux reports it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def memory_stats(device: Device | None = None) -> dict[str, int]:
-    """Bytes of a device: `current` in arrays, their `peak`, and `reserved` from the system, kept blocks included.
+    """Bytes of a device: `current` in arrays, their `peak`, and `reserved` from the system, including cached blocks.
 
-    Only devices with a pool of their own count; NumPy's memory is NumPy's.
+    Raises NotImplementedError for cpu_numpy(), whose memory NumPy manages: only a device with its own pool counts it.
     """
     device = default_device() if device is None else require_device("memory_stats", device)
     if not hasattr(device.kernels, "memory_stats"):
@@ -100,7 +100,7 @@ def memory_stats(device: Device | None = None) -> dict[str, int]:
 
 
 def reset_peak_memory(device: Device | None = None) -> None:
-    """Makes the current use the new peak of `memory_stats`."""
+    """Resets the `peak` of `memory_stats` to the current use."""
     device = default_device() if device is None else require_device("reset_peak_memory", device)
     if not hasattr(device.kernels, "reset_peak_memory"):
         raise NotImplementedError(f"reset_peak_memory: {device!r} does not count its memory")
@@ -111,10 +111,11 @@ _precision = "highest"
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """How GPUs multiply float32 matrices and convolve float32 images.
+    """Sets the precision of GPUs' products of float32 matrices and convolutions of float32 images.
 
-    "highest", the default, in float32. "high" may round the operands to TF32, which keeps 10 of 23 bits of the mantissa
-    and is several times as fast from compute capability 8.0 on; sums stay float32. Other devices compute as ever.
+    "highest", the default, computes in float32. "high" may round the operands to TF32, which keeps 10 of the 23
+    mantissa bits and is several times as fast from compute capability 8.0 on; sums stay float32. Other devices are not
+    affected.
     """
     global _precision
     choice("set_float32_matmul_precision", "precision", precision, ("highest", "high"))
@@ -124,12 +125,12 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def get_float32_matmul_precision() -> str:
-    """What `set_float32_matmul_precision` was given last: "highest" or "high"."""
+    """The precision last set by `set_float32_matmul_precision`: "highest" or "high"."""
     return _precision
 
 
 def set_num_threads(count: int) -> None:
-    """How many threads the CPU kernels use; OMP_NUM_THREADS sets it at start-up."""
+    """Sets the number of threads of the CPU kernels; OMP_NUM_THREADS sets it at start-up."""
     try:
         count = operator.index(count)
     except TypeError:
@@ -138,5 +139,5 @@ def set_num_threads(count: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads the CPU kernels use."""
+    """The number of threads of the CPU kernels."""
     return cpu().kernels.get_num_threads()

@@ -1,4 +1,4 @@
-"""One exception type per kind of mistake; each is also the built-in type that a caller would expect."""
+"""One exception type per kind of mistake; each also derives from the built-in type that a caller would expect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class NeedleError(Exception):
-    """Whatever Needle raises on purpose."""
+    """The base class of Needle's own exceptions."""
 
 
 class ShapeError(NeedleError, ValueError):
@@ -16,7 +16,7 @@ class ShapeError(NeedleError, ValueError):
 
 
 class DTypeError(NeedleError, TypeError):
-    """Element types that the operation does not take."""
+    """Element types that the operation does not support."""
 
 
 class DeviceError(NeedleError, RuntimeError):
@@ -24,7 +24,7 @@ class DeviceError(NeedleError, RuntimeError):
 
 
 class OutOfMemoryError(NeedleError, MemoryError):
-    """A device could not allocate; the process goes on."""
+    """A device could not allocate memory; the process can continue."""
 
 
 class DataError(NeedleError, ValueError):
@@ -36,14 +36,14 @@ class CheckpointError(NeedleError, ValueError):
 
 
 class GradientError(NeedleError, RuntimeError):
-    """A gradient that cannot be had: nothing requires one, or the graph is gone."""
+    """A gradient that cannot be computed, for example because nothing requires one or the graph has been freed."""
 
 
 def short(value, most: int = 60) -> str:
-    """What a message says of a value that it met: the value itself where that is short, else what kind of thing it is."""
+    """Describes a value for an error message: the value itself if it is short, else its type."""
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, int) and abs(value) >= 10**40:  # repr refuses the largest
+    if isinstance(value, int) and abs(value) >= 10**40:  # repr raises for very large ones
         return f"a number of {math.floor(math.log10(abs(value))) + 1} digits"
     if isinstance(value, (tuple, list)) and len(value) <= 10:
         entries = ", ".join(short(entry) for entry in value)

@@ -7,10 +7,10 @@
 
     Training:  45%|████▌     | 176/391 [00:11<00:14, loss=0.234, acc=0.891, 15.2batch/s]
 
-`metrics` only keeps what it is given. A Tensor among it is read when the bar is drawn again, at most ten times a
-second, and a loop never waits for that: what has not come from its device yet is shown when the bar is drawn next.
+`metrics` only stores its arguments. A Tensor among them is read when the bar is next drawn, at most ten times a second.
+The loop never waits for that: a value that has not arrived from its device is shown at the next drawing.
 
-Where the output is no terminal, nothing is drawn: a bar then writes one line when it is finished.
+If the output is not a terminal, nothing is drawn, and a bar writes one line when it is finished.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _running: list[ProgressBar] = []  # the bars whose loops are running, outermost 
 
 
 class ProgressBar(std.tqdm):
-    """A progress bar around an iterable, or one that `update(n)` moves. A context manager; its loop's end closes it too.
+    """A progress bar around an iterable, or moved by `update(n)`. A context manager; the end of its loop closes it too.
 
-    iterable: what to iterate over. total: its length, where it has no `len`.
-    desc: what stands in front of the bar. unit: the name of one iteration.
+    iterable: what to iterate over. total: its length, if it has no `len`.
+    desc: the text in front of the bar. unit: the name of one iteration.
     disable: draw and write nothing.
-    leave: keep the finished bar on the screen; by default the outermost one stays and those within it go.
-    file: where to draw; by default standard error.
+    leave: keep the finished bar on the screen; by default only the outermost bar stays.
+    file: the output; by default standard error.
     """
 
-    monitor_interval = 0  # without tqdm's thread: it would read Tensors while the loop works with them
+    monitor_interval = 0  # disables tqdm's thread, which would read Tensors while the loop uses them
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class ProgressBar(std.tqdm):
         file = sys.stderr if file is None else file
         _check(iterable=iterable, desc=desc, unit=unit, total=total, disable=disable, leave=leave, file=file)
         self._metrics: dict[str, Any] = {}
-        self._readings: dict[str, Any] = {}  # of Tensors, begun when the bar was drawn
+        self._readings: dict[str, Any] = {}  # of Tensors, started when the bar was drawn
         self._shown: dict[str, str] = {}
         self._is_live = file is not None and file.isatty()
         sizeless = self._is_live and not _has_size(file)
         if total is None:
-            with contextlib.suppress(TypeError, OverflowError):  # where there is no length, or too large a one
+            with contextlib.suppress(TypeError, OverflowError):  # if there is no length, or it is too large
                 total = len(iterable)
         super().__init__(
             iterable,
@@ -81,10 +81,10 @@ class ProgressBar(std.tqdm):
         )
 
     def metrics(self, **values: Any) -> None:
-        """Shows the values behind the bar from the next time that it is drawn.
+        """Shows the values behind the bar from its next drawing on.
 
-        A value is a number, or anything that `float` turns into one, read at that time. A Tensor of one element is read
-        with `begin_read`: while its device is behind the program, what is shown is of the drawing before.
+        A value is a number, or anything that `float` accepts, and is read at the drawing. A Tensor of one element is
+        read with `begin_read`: if its device lags behind the program, the value of the previous drawing is shown.
         """
         self._metrics.update(values)
 
@@ -96,7 +96,7 @@ class ProgressBar(std.tqdm):
             _running[:] = [bar for bar in _running if bar is not self]
 
     def refresh(self, *args, **kwargs) -> None:
-        # Metrics are read before tqdm takes its lock, which it would keep if reading one failed.
+        # Read the metrics before tqdm takes its lock, which it would not release if reading failed.
         if self._is_live:
             self._begin_to_read_metrics()
             super().refresh(*args, **kwargs)
@@ -111,7 +111,7 @@ class ProgressBar(std.tqdm):
     def display(self, *args, **kwargs) -> None:
         if self._is_live:
             super().display(*args, **kwargs)
-        elif self.disable:  # as it is within close()
+        elif self.disable:  # as within close()
             self.fp.write(str(self))
 
     def _begin_to_read_metrics(self) -> None:
@@ -140,7 +140,7 @@ class ProgressBar(std.tqdm):
 
 
 def _has_size(terminal: TextIO) -> bool:
-    """Whether the terminal knows its width; one that a program opened without a window reports 0."""
+    """Whether the terminal reports a width; one that a program opened without a window reports 0."""
     try:
         return os.get_terminal_size(terminal.fileno()).columns > 0
     except OSError:
@@ -161,7 +161,7 @@ def _is_flag(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int))
 
 
-_TAKES = {  # what an argument has to be, and that in words
+_TAKES = {  # a check of each argument, and the expected value in words
     "iterable": (lambda x: x is None or hasattr(type(x), "__iter__"), "something to iterate over"),
     "desc": (lambda x: x is None or isinstance(x, str), "text"),
     "unit": (lambda x: isinstance(x, str), "text"),
@@ -173,7 +173,7 @@ _TAKES = {  # what an argument has to be, and that in words
 
 
 def _check(**arguments: Any) -> None:
-    """Raises TypeError that names the argument which tqdm could make nothing of."""
+    """Raises TypeError, naming the argument, for one that tqdm cannot use."""
     for name, value in arguments.items():
         takes, expected = _TAKES[name]
         if not takes(value):
@@ -204,6 +204,6 @@ def trange(*args: int, **kwargs: Any) -> ProgressBar:
 
 
 def metrics(**values: Any) -> None:
-    """`ProgressBar.metrics` of the innermost bar whose loop is running, from within a function that does not see it."""
+    """Calls `ProgressBar.metrics` on the innermost running bar, for functions that have no reference to it."""
     if _running:
         _running[-1].metrics(**values)

@@ -1,4 +1,4 @@
-"""What every `load_state_dict` looks at first: that it was given a state, with the names and the shapes of its own."""
+"""Checks for every `load_state_dict`: the argument must be a state with the expected names and shapes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_names(where: str, state: Mapping, expected: Collection[str]) -> None:
 
 
 def array_like(where: str, value, like) -> NDArray:
-    """A copy of an entry with the dtype and device of `like`. Raises CheckpointError unless it has its shape."""
+    """A copy of an entry with the dtype and device of `like`. Raises CheckpointError unless the shapes are equal."""
     try:
         copy = array(getattr(value, "cached_data", value), dtype=like.dtype, device=like.device)
     except NeedleError as error:
@@ -35,6 +35,6 @@ def _name(name) -> str:
 
 
 def _listed(names: list[str], most: int = 6) -> str:
-    """The names, or the first of them and how many more there are."""
+    """The names, or the first of them and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,4 +1,4 @@
-"""A language model: from the words of a text so far to the next word's probabilities."""
+"""A language model: predicts the next word's probabilities from the words of a text so far."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ State = Tensor | tuple[Tensor, Tensor] | None
 class LanguageModel(nn.Module):
     """Embedding, sequence model and linear layer: word ids (T, B) to logits (T*B, vocab_size) of the word after each.
 
-    embedding      (vocab_size, embedding_size), which is hidden_size where it is None
+    embedding      (vocab_size, embedding_size); embedding_size defaults to hidden_size
     seq_model      nn.LSTM or nn.RNN (tanh), embedding_size to hidden_size; or nn.Transformer of width hidden_size, with
                    8 heads of ceil(hidden_size / 8) and feed-forward layers of 4 * hidden_size (Vaswani et al. 2017),
-                   each position attending to itself and those before
-    norm           nn.LayerNorm1d after a Transformer, whose layers normalize only what they read; else nothing
+                   each position attending to itself and earlier ones
+    norm           nn.LayerNorm1d after a Transformer, whose layers normalize only their inputs; else nothing
     linear         hidden_size to vocab_size
 
-    dropout: the probability for the embedding, between the sequence model's layers and for its output, never from one
+    dropout: the probability for the embedding, between the sequence model's layers and for its output, but not from one
     step to the next (Zaremba, Sutskever and Vinyals 2014); in the Transformer also where nn.Transformer has it.
-    tie_weights: the linear layer has the embedding's matrix (Press and Wolf 2017; Inan et al. 2016): see TiedLinear.
+    tie_weights: the linear layer shares the embedding's matrix (Press and Wolf 2017; Inan et al. 2016): see TiedLinear.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class LanguageModel(nn.Module):
     def forward(self, x: Tensor, h: State = None) -> tuple[Tensor, State]:
         """Logits (T*B, vocab_size), those of step 0 first, and the state after the last step.
 
-        x: ids (T, B), whole numbers in 0..vocab_size-1. h: the state before the first step, as `seq_model` takes it: of
-        the LSTM (h0, c0), of the RNN h0, each (num_layers, B, hidden_size); zeros where it is None. A Transformer has
-        no state.
+        x: ids (T, B), whole numbers in 0..vocab_size-1. h: the state before the first step, as for `seq_model`: (h0,
+        c0) for the LSTM, h0 for the RNN, each (num_layers, B, hidden_size), by default zeros. A Transformer has no
+        state.
         """
         if x.ndim != 2:
             raise ShapeError(f"LanguageModel: ids of shape {x.shape}: expected (T, B)")
@@ -75,8 +75,8 @@ class LanguageModel(nn.Module):
 class TiedLinear(nn.Module):
     """x @ weight.T + bias, where weight (num_embeddings, embedding_dim) is an Embedding's: one Parameter in two places.
 
-    As it makes logits, the matrix starts Kaiming uniform like a Linear layer's, on +-sqrt(6 / embedding_dim), and not
-    standard normal like an Embedding's. The bias (num_embeddings,) starts as 0.
+    Because it produces logits, the matrix is initialized Kaiming uniform like a Linear layer's, on +-sqrt(6 /
+    embedding_dim), not standard normal like an Embedding's. The bias (num_embeddings,) is initialized to 0.
     """
 
     def __init__(self, embedding: nn.Embedding, device: Device | None = None, dtype: str | DType = "float32") -> None:

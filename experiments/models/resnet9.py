@@ -1,4 +1,4 @@
-"""Two residual networks of nine layers for images of 32 x 32, such as CIFAR-10's."""
+"""Two residual networks with nine layers for images of 32 x 32, such as CIFAR-10's."""
 
 from __future__ import annotations
 

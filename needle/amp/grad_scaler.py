@@ -1,8 +1,9 @@
 """Dynamic loss scaling (Micikevicius et al. 2018, Mixed Precision Training).
 
-float16 ends at 2^-24, where many gradients begin. Times a large number, the loss has gradients times that number, which
-float16 holds; in float32 they are divided by it again. How large the number may be shows when it was too large: then
-some gradient is infinite or NaN, the step is skipped and the number halved; after many good steps it is doubled.
+The smallest float16 number is 2^-24, and many gradients are that small or smaller. Multiplying the loss by a large
+scale multiplies its gradients by that scale, so that float16 can represent them; in float32 they are divided by the
+scale again. If the scale is too large, some gradient becomes infinite or NaN: the step is skipped and the scale halved.
+After many good steps it is doubled.
 """
 
 from __future__ import annotations
@@ -25,22 +26,23 @@ SMALLEST_SCALE = 2.0**-16
 
 
 class GradScaler:
-    """Scales a loss, and makes an optimizer's step where the gradients are finite.
+    """Scales a loss, and makes an optimizer's step if the gradients are finite.
 
         optimizer.reset_grad()
         scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)          # only where something looks at the gradients before the step:
+        scaler.unscale_(optimizer)          # only if something uses the gradients before the step:
         optimizer.clip_grad_norm(max_norm)
         scaler.step(optimizer)
         scaler.update()
 
-    `update` multiplies the scale by `backoff_factor` if a step was skipped, by `growth_factor` after `growth_interval`
-    steps in a row of which none was. Where `enabled` is False, `scale` and `step` do just that of loss and optimizer.
+    `update` multiplies the scale by `backoff_factor` if a step was skipped, and by `growth_factor` after
+    `growth_interval` steps in a row without a skip. If `enabled` is False, `scale` returns the loss unchanged and
+    `step` just calls the optimizer's step.
 
-    Whether all gradients are finite is computed where they are, as the sum of their squares, and that number skips the
-    step where it is, too. The host reads it when it needs the next scale, at the next `scale`: the device then has the
-    next forward pass to do, so nothing stands still. (An optimizer whose `update` does not know `only_if_finite` makes
-    its step when the number has been read.)
+    The sum of squares of all gradients is computed on their device; it tells whether they are finite, and the device
+    skips the step by it. The host reads it only when it needs the next scale, at the next `scale`. By then the device
+    has the next forward pass to do, so neither stands still. (If the optimizer's `update` does not take
+    `only_if_finite`, the host reads the number before the step.)
     """
 
     def __init__(
@@ -62,29 +64,29 @@ class GradScaler:
         self.growth_interval = whole("GradScaler", "growth_interval", growth_interval, 1, ValueError)
         self._enabled = flag("GradScaler", "enabled", enabled)
         self._scale = scale
-        self._good_steps = 0  # in a row, since the scale has changed
+        self._good_steps = 0  # in a row, since the last change of the scale
         self._unscaled: dict[int, _Unscaled] = {}  # by the optimizer's id, since the last update
-        self._undecided: list[_Unscaled] = []  # of the last update, unless its outcome is known
+        self._undecided: list[_Unscaled] = []  # of the last update, until its outcome is known
 
     def is_enabled(self) -> bool:
-        """Whether there is anything to it."""
+        """Whether scaling is enabled."""
         return self._enabled
 
     def get_scale(self) -> float:
-        """What a loss is multiplied by now."""
+        """The current factor for a loss."""
         self._decide()
         return self._scale if self._enabled else 1.0
 
     def scale(self, loss: Tensor) -> Tensor:
-        """loss * get_scale(), in float32 at least"""
+        """loss * get_scale(), in float32 or wider"""
         require_tensors("scale", loss)
         return ops.cast(loss, promote_types(loss.dtype, float32)) * self.get_scale() if self._enabled else loss
 
     def unscale_(self, optimizer: Optimizer) -> None:
-        """Divides the gradients of the optimizer's parameters by the scale, in place; `step` does, where nobody did.
+        """Divides the gradients of the optimizer's parameters by the scale, in place; otherwise `step` does so.
 
-        Raises GradientError the second time before an `update`; DTypeError for float16 parameters, whose gradients
-        divided again would underflow.
+        Raises GradientError if called twice before an `update`, and DTypeError for float16 parameters, whose unscaled
+        gradients would underflow.
         """
         if not self._enabled:
             return
@@ -104,7 +106,7 @@ class GradScaler:
     def step(self, optimizer: Optimizer) -> None:
         """optimizer.step(), unless a gradient is infinite or NaN.
 
-        Raises GradientError the second time before an `update`, and what `unscale_` raises.
+        Raises GradientError if called twice before an `update`, and whatever `unscale_` raises.
         """
         _check_optimizer("step", optimizer)
         if not self._enabled:
@@ -124,10 +126,10 @@ class GradScaler:
             optimizer.step()
 
     def update(self) -> None:
-        """Chooses the next step's scale; comes after the steps of all optimizers.
+        """Chooses the scale of the next step; call it after the steps of all optimizers.
 
-        Raises GradientError where there was no `step` since the last one, and where the scale has become so small that
-        it cannot be what makes gradients infinite; on a GPU the next `scale` or `get_scale` may be the one that does.
+        Raises GradientError if there was no `step` since the last `update`, or if the scale has become so small that it
+        cannot be the cause of infinite gradients; on a GPU, the next `scale` or `get_scale` may raise the latter.
         """
         if not self._enabled:
             return
@@ -140,7 +142,7 @@ class GradScaler:
             self._decide()
 
     def _decide(self) -> None:
-        """Sees what became of the steps before the last `update`, and chooses the scale."""
+        """Reads whether the steps before the last `update` were skipped, and chooses the scale."""
         if not self._undecided:
             return
         is_good = all([unscaled.is_finite() for unscaled in self._undecided])
@@ -159,10 +161,10 @@ class GradScaler:
             )
 
     def __getstate__(self) -> dict:
-        """For `copy` and `pickle`: numbers on their way to the host stay with this scaler.
+        """For `copy` and `pickle`: the state after waiting for pending readings, which cannot be copied.
 
-        Raises GradientError between `unscale_` or `step` and `update`: a copy would not know the optimizers whose
-        gradients are unscaled, and divide them once more.
+        Raises GradientError between `unscale_` or `step` and `update`: a copy would not know which gradients are
+        already unscaled, and would divide them again.
         """
         if self._unscaled:
             raise GradientError("GradScaler: met a copy within a step: expected one before unscale_ or after update()")
@@ -170,7 +172,7 @@ class GradScaler:
         return self.__dict__ | {"_unscaled": {}, "_undecided": []}
 
     def state_dict(self) -> dict[str, float | int]:
-        """What decides how scaling goes on; {} where it is not enabled."""
+        """The state needed to resume scaling; {} if scaling is not enabled."""
         if not self._enabled:
             return {}
         self._decide()
@@ -178,7 +180,7 @@ class GradScaler:
         return {"scale": self._scale, **settings, "growth_tracker": self._good_steps}
 
     def load_state_dict(self, state: Mapping[str, float | int]) -> None:
-        """Goes on from what `state_dict` gave. Raises CheckpointError where it is of a scaler of another kind."""
+        """Restores the result of `state_dict`. Raises CheckpointError if it is from another kind of scaler."""
         where = "GradScaler.load_state_dict"
         check_names(where, state, self.state_dict())
         if self._enabled:
@@ -201,11 +203,12 @@ def _check_optimizer(op: str, optimizer: Optimizer) -> None:
 class _Unscaled:
     """An optimizer whose gradients have been unscaled, and the sum of their squares, None if there are no gradients.
 
-    It is finite only if they all are. (In float32 it is infinite for finite ones from 1.8e19 on: no loss either.)
+    The sum is finite only if all gradients are. (In float32 it also overflows for finite gradients from 1.8e19 on;
+    skipping the step is no loss then either.)
     """
 
     def __init__(self, optimizer: Optimizer, grads: list[NDArray]) -> None:
-        self.optimizer = optimizer  # kept, so that its id stays its own
+        self.optimizer = optimizer  # kept alive, so that its id stays unique
         self.has_stepped = False
         self.squares = self.reading = None
         if grads:

@@ -1,7 +1,7 @@
-"""Which operation runs in which precision within `autocast`, and the casts that make it so.
+"""The precision of each operation within `autocast`, and the casts that implement it.
 
-The parameters stay float32, the master weights, and so do their gradients and all that an optimizer sees: inputs are
-cast as an operation is called, by Cast, whose gradient is the cast back.
+The parameters stay float32 as master weights, and so do their gradients and everything that an optimizer uses. Inputs
+are cast when an operation is called, by Cast, whose gradient is the cast back.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from needle.ops.arithmetic import ScalarDiv, ScalarPower
 
 LOW = "low"  # the context's float16 or bfloat16
 
-# Operations that are not here take their inputs as they come: two dtypes promote, so half beside float32 gives float32.
-# Among them are the normalizations, whose kernels take half inputs with float32 parameters and statistics.
+# Operations not listed here take their inputs unchanged: two dtypes promote, so half with float32 gives float32. Among
+# them are the normalizations, whose kernels take half inputs with float32 parameters and statistics.
 PRECISION: dict[type[Op], str] = {
-    # Products: nearly all the time of a step, and what half types are fast at. The kernels sum in float32.
+    # Products: they take nearly all the time of a step, and half types speed them up. The kernels sum in float32.
     ops.MatMul: LOW,
     ops.Linear: LOW,
     ops.Conv: LOW,
     ops.RNN: LOW,
     ops.LSTM: LOW,
-    # Functions with a range beyond that of their argument: float16 ends at 65504, which is e^11.1.
+    # Functions whose range exceeds that of their argument: float16 ends at 65504, which is e^11.1.
     ops.Exp: float32,
     ops.Log: float32,
     ops.EWisePow: float32,
     ops.PowerScalar: float32,
     ScalarPower: float32,
     ScalarDiv: float32,
-    # Sums of many
+    # Sums of many elements
     ops.Summation: float32,
     ops.Mean: float32,
     ops.LogSumExp: float32,
@@ -42,19 +42,19 @@ PRECISION: dict[type[Op], str] = {
     ops.LogSoftmax: float32,
     ops.SoftmaxCrossEntropy: float32,
 }
-_CAST = (float16, bfloat16, float32)  # whoever wants float64, integers or bools gets them
+_CAST = (float16, bfloat16, float32)  # float64, integers and bools are never cast
 
 
 def autocast(dtype: str | DType = "bfloat16", enabled: bool = True) -> contextlib.AbstractContextManager:
-    """A context, or decorator, in which every operation of this thread runs in its PRECISION, LOW being `dtype`.
+    """A context manager (or decorator) in which this thread's operations run in their PRECISION; LOW means `dtype`.
 
         with ndl.autocast("bfloat16"):
             loss = loss_function(model(x), labels)
         loss.backward()
 
-    The backward pass runs in the dtypes that the forward pass chose, within the context or after it. Within a context
-    that is not `enabled` nothing is cast. An operation with a float64 input is left alone. A Parameter is cast once,
-    and again after an optimizer's step, `load_state_dict` or an assignment of `data` has changed it.
+    The backward pass uses the dtypes that the forward pass chose, whether it runs within the context or after it.
+    Nothing is cast within a context that is not `enabled`, nor in an operation with a float64 input. The cast of a
+    Parameter is cached, until an optimizer's step, `load_state_dict` or an assignment of `data` changes the Parameter.
 
     Raises DTypeError unless dtype is float16 or bfloat16.
     """
@@ -72,7 +72,7 @@ def _autocast(dtype: DType):
 
 
 class _Autocast:
-    """Casts the inputs of every Op that is called in a context; `casts` are shared with contexts within it."""
+    """Casts the inputs of every Op called in a context; nested contexts share `casts`."""
 
     def __init__(self, dtype: DType, casts: _ParameterCasts) -> None:
         self.dtype = dtype
@@ -95,13 +95,13 @@ class _Autocast:
 
 
 class _SharedCast(ops.Cast):
-    """One of which several graphs are made, so that a backward pass over one of them does not let it go."""
+    """A cast that several graphs share, so a backward pass over one of them must not free it."""
 
     is_shared = True
 
 
 class _ParameterCasts:
-    """Parameters in another dtype, each cast once until it changes."""
+    """A cache of Parameters cast to other dtypes, valid until the Parameter changes."""
 
     def __init__(self) -> None:
         self._casts: dict[tuple[int, DType], tuple[Parameter, NDArray, int, Tensor]] = {}
@@ -116,5 +116,5 @@ class _ParameterCasts:
 
 
 def _is_of_use(cast: Tensor, parameter: Parameter) -> bool:
-    """Whether a backward pass would go from the cast to the parameter if and only if it should."""
+    """Whether the cached cast passes gradients on to the parameter exactly when it should."""
     return cast is not None and cast.requires_grad == (is_recording() and parameter.requires_grad)

@@ -1,10 +1,10 @@
 """Strided n-d arrays over the buffers of a device. No gradients here.
 
-The public names; array functions are in the modules of the topic: `elementwise`, `reduce`, `matmul`, `conv`, `pool`,
-`norm`, `softmax`, `gather`, `crop`, `random`, `optim`.
+This module has the public names. The array functions are in modules by topic: `elementwise`, `reduce`, `matmul`,
+`conv`, `pool`, `norm`, `softmax`, `gather`, `crop`, `random`, `optim`.
 """
 
-# NDArray first: its operators are functions of modules that import it.
+# NDArray must come first: its operators call functions of modules that import it.
 from needle.backend_ndarray.ndarray import NDArray, array, empty, from_dlpack, full, ones, zeros
 from needle.backend_ndarray.device import (
     Device,

@@ -1,4 +1,4 @@
-"""Arguments that are no arrays: every function looks at them at its door, and says what it met and expected."""
+"""Checks of arguments that are not arrays; errors say what was found and what was expected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from needle.errors import ShapeError, short
 
 
 def whole(op: str, name: str, value, least: int | None = 0, error: type[Exception] = ShapeError) -> int:
-    """`value` as an int. Raises `error` unless it is a whole number of `least` or more, if that is given, below 2^63."""
+    """`value` as an int. Raises `error` unless it is a whole number from `least` (if not None) to below 2^63."""
     if type(value) is not int:
         try:
             value = operator.index(value)
@@ -29,7 +29,7 @@ def _expected(least: int | None) -> str:
 
 
 def as_seed(op: str, value) -> int:
-    """`value` as an int. Raises ValueError unless it is what NumPy takes as a seed."""
+    """`value` as an int. Raises ValueError unless NumPy accepts it as a seed."""
     seed = whole(op, "seed", value, error=ValueError)
     if seed >= 1 << 32:
         raise ValueError(f"{op}: seed of {short(seed)}: expected 0 to 2^32 - 1")
@@ -38,10 +38,9 @@ def as_seed(op: str, value) -> int:
 
 def real(op: str, name: str, value, least: float = -math.inf, below: float = math.inf, most: float | None = None,
          error: type[Exception] | None = None) -> float:  # fmt: skip
-    """`value`, a number that is not NaN, as a float.
+    """`value` as a float. It must be at least `least`, and at most `most` or, if that is None, below `below`.
 
-    Raises `error`, or TypeError for what is no number and ValueError for one that is not from `least` to `most` or, if
-    that is None, below `below`.
+    Raises `error` or, if that is None, TypeError for a value that is not a number, ValueError for NaN or out of range.
     """
     number = as_float(value)
     if number is not None and least <= number and (number < below if most is None else number <= most):
@@ -51,7 +50,7 @@ def real(op: str, name: str, value, least: float = -math.inf, below: float = mat
 
 
 def as_float(value) -> float | None:
-    """A number as a float, infinite where it is too large for one; None for what is no number."""
+    """A number as a float, infinite if it is too large for one; None if `value` is not a number."""
     number = as_number(value)
     try:
         return None if number is None else float(number)
@@ -76,7 +75,7 @@ def probability(op: str, value) -> float:
 
 
 def flag(op: str, name: str, value) -> bool:
-    """The truth of `value`. Raises TypeError for what has none, such as an array of several elements."""
+    """The truth value of `value`. Raises TypeError if it has none, as for an array of several elements."""
     try:
         return bool(value)
     except (TypeError, ValueError):
@@ -84,7 +83,7 @@ def flag(op: str, name: str, value) -> bool:
 
 
 def path(op: str, name: str, value) -> Path:
-    """`value` as a Path. Raises TypeError for what is no name of a file, and ValueError for one that no file can have."""
+    """`value` as a Path. Raises TypeError if it is not a path, and ValueError if it contains a zero byte."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{op}: {name} of {short(value)}: expected a path")
     if "\0" in os.fsdecode(value):

@@ -2,21 +2,21 @@
 
 The rules are NumPy's:
 
-- An array of integers picks from one axis; negative ones count from the end. One of no axes is an int.
-- A mask, a bool array of k axes, stands for the positions of its true elements along k axes, whose extents it has
-  (or 0, which fits any). True, False and masks of no axes stand for one position or none along a new axis.
+- An array of integers picks from one axis; negative integers count from the end. A 0-d array is an int.
+- A mask is a bool array with k axes. It stands for the positions of its true elements along k axes and must have their
+  extents (or 0, which fits any). True, False and 0-d masks stand for one position or none along a new axis.
 - Several arrays broadcast against each other and pick together: a[[0, 1], [2, 3]] is a[0, 2] and a[1, 3].
-- The axes of what they broadcast to stand in the result where the arrays stand in the index, if those are neighbours
-  (an int beside arrays counts as one), and else, with a slice, None or Ellipsis between them, in front.
+- If the arrays are adjacent in the index (an int beside arrays counts as an array), the axes of their broadcast shape
+  take their place in the result. If a slice, None or Ellipsis separates them, these axes come first.
 
-`pick` does that by views and one kernel. For a of shape (A, B, C, D) and a[:, i, j]:
+`pick` does this with views and one kernel. For a of shape (A, B, C, D) and a[:, i, j]:
 
     rows     a permuted to (B, C, A, D) and reshaped to (B * C, A, D)
     numbers  i * C + j, in the shape that i and j broadcast to
     result   rows[numbers], (*numbers.shape, A, D), permuted to (A, *numbers.shape, D)
 
-Masks and arrays of no axes are read, which waits for a GPU. Other integers of a GPU are not, and its kernel reports
-those out of range.
+Masks and 0-d arrays are read on the host, which waits for a GPU. Other integer arrays on a GPU are not read; the kernel
+reports integers out of range.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from needle.errors import DeviceError, DTypeError, ShapeError, short
 
 
 def pick(a, index, take: Callable):
-    """a[index], for an NDArray or a Tensor. take(rows, numbers) is rows[numbers] along the first axis, for NDArrays."""
+    """a[index] for an NDArray or a Tensor. take(rows, numbers) gives rows[numbers] along the first axis."""
     index = plain_index(a, index)
     if not any(map(_is_array, index)):
         return a[index]
@@ -61,9 +61,9 @@ def pick(a, index, take: Callable):
 
 
 def put(a, index, value) -> None:
-    """a[index] = value, an NDArray of the device of `a`; of values for one place the last stays.
+    """a[index] = value, an NDArray on the device of `a`; of several values for one element the last one wins.
 
-    It goes by way of NumPy, on a GPU with a copy of what ints and slices leave of `a`.
+    NumPy does the assignment, on a GPU in a copy of the part of `a` that the ints and slices select.
     """
     index = plain_index(a, index)
     if not any(map(_is_array, index)):
@@ -86,9 +86,9 @@ def put(a, index, value) -> None:
 
 
 def plain_index(a, index) -> tuple:
-    """`index` as a tuple of ints, slices of ints, None, Ellipsis, masks, and integer arrays of one axis or more.
+    """`index` as a tuple of ints, slices of ints, None, Ellipsis, masks, and integer arrays with axes.
 
-    The arrays are NumPy's, or NDArrays of the device of `a`. Raises IndexError for anything else.
+    Arrays are NumPy arrays, or NDArrays on the device of `a`. Raises IndexError for anything else.
     """
     items = tuple(map(_plain_item, index if isinstance(index, tuple) else (index,)))
     for item in items:
@@ -123,7 +123,7 @@ def _host_array(item) -> np.ndarray:
         array = np.asarray(item)
     except (TypeError, ValueError) as error:
         raise ShapeError(f"index: {short(str(error), 160)}") from None
-    return array if array.size or hasattr(item, "dtype") else array.astype(np.int64)  # NumPy makes floats of []
+    return array if array.size or hasattr(item, "dtype") else array.astype(np.int64)  # NumPy turns [] into floats
 
 
 def _is_array(item) -> bool:
@@ -135,37 +135,37 @@ def _is_mask(item) -> bool:
 
 
 def _num_axes(item) -> int:
-    """How many axes of `a` an item of an index stands for."""
+    """How many axes of `a` an item of an index consumes."""
     if item is None or item is Ellipsis:
         return 0
     return len(item.shape) if _is_mask(item) else 1
 
 
 class _Positions(NamedTuple):
-    """What one array of an index picks: positions along axes of `a`, counted row by row."""
+    """The positions that one array of an index picks along axes of `a`, counted row by row."""
 
     values: np.ndarray | ndarray.NDArray
-    extent: int  # there are positions 0 to extent - 1
-    axis: int | None  # along which values may be negative or out of range; None for those of a mask, which are not
+    extent: int  # positions are 0 to extent - 1
+    axis: int | None  # along which values may be negative or out of range; None for a mask, whose values cannot be
 
 
 class _Choice(NamedTuple):
-    """An index with arrays, taken apart."""
+    """An index with arrays, split into its parts."""
 
-    shape: Shape  # that of `a`
-    view: tuple  # what ints and slices leave of `a`; its axes are
-    indexed: list[int]  # those that arrays index, a new one where they index none
-    others: list[int | None]  # the rest; None stands for an axis that the index adds
-    place: int  # so many of the others come before the arrays' axes in the result
+    shape: Shape  # of `a`
+    view: tuple  # index of ints, slices and None; the axes of a[view] are
+    indexed: list[int]  # the axes that arrays index, or one new axis if they index none
+    others: list[int | None]  # the other axes; None stands for an axis that the index adds
+    place: int  # how many of `others` come before the arrays' axes in the result
     arrays: list[_Positions]
 
     @property
     def order(self) -> list[int]:
-        """The axes of the view, those that arrays index in front."""
+        """The axes of the view, with those that arrays index in front."""
         return [*self.indexed, *(axis for axis in self.others if axis is not None)]
 
     def with_new_axes(self, kept: Shape) -> Shape:
-        """The extents of the others, from those that the view has."""
+        """The extents of `others`: those of the view, and 1 for added axes."""
         extents = iter(kept)
         return tuple(1 if axis is None else next(extents) for axis in self.others)
 
@@ -178,7 +178,7 @@ def _choose(index: tuple, shape: Shape) -> _Choice:
     has_axes = any(_is_array(item) and _num_axes(item) for item in index)
     view, indexed = ([], []) if has_axes else ([None], [0])
     others, arrays = [], []
-    members = []  # arrays and ints: their places in the index, and how many of the others come before
+    members = []  # for arrays and ints: place in the index, and how many of `others` come before
     axis, axes_of_view = 0, itertools.count(len(view))
     for i, item in enumerate(index if ellipses else (*index, Ellipsis)):
         num_axes = missing if item is Ellipsis else _num_axes(item)
@@ -200,7 +200,7 @@ def _choose(index: tuple, shape: Shape) -> _Choice:
 
 
 def _positions(array, axis: int, shape: Shape) -> _Positions:
-    """Those that an array picks whose first axis, or the only one that it indexes, is `axis`."""
+    """The positions that an array picks; `axis` is the first (or only) axis that it indexes."""
     if not _is_mask(array):
         return _Positions(array, shape[axis], axis)
     expected = shape[axis : axis + len(array.shape)]
@@ -223,7 +223,7 @@ def _take(a, rows, chosen: _Choice, take: Callable):
         if a.device.is_host and not more and array.axis is not None:
             try:
                 return take(rows, _on_device(array.values, a.device))
-            except ShapeError:  # from the kernel: there are negative ones, which it does not know, or wrong ones
+            except ShapeError:  # from the kernel: positions out of range, or negative, which it does not support
                 pass
         numbers = _host_numbers(chosen)
     else:
@@ -236,7 +236,7 @@ def _on_device(values, device):
 
 
 def _host_numbers(chosen: _Choice) -> np.ndarray:
-    """The numbers of the rows that an index picks. Raises IndexError for what is out of range."""
+    """The numbers of the rows that an index picks. Raises IndexError for a position out of range."""
     is_empty = 0 in _broadcast_shape(chosen)
     numbers = np.int64(0)
     for array in chosen.arrays:
@@ -256,7 +256,7 @@ def _counted_from_front(values: np.ndarray, shape: Shape, axis: int) -> np.ndarr
 
 
 def _device_numbers(chosen: _Choice, device):
-    """The same without waiting for the device: a wrong position gives the number -1, which the kernel reports."""
+    """`_host_numbers` without waiting for the device: a position out of range becomes -1, which the kernel reports."""
     _broadcast_shape(chosen)
     numbers, right = None, None
     for array in chosen.arrays:
@@ -264,7 +264,7 @@ def _device_numbers(chosen: _Choice, device):
         if array.axis is not None:
             values = elementwise.where(values < 0, values + array.extent, values)
         if len(chosen.arrays) == 1:
-            return values  # a wrong one is a wrong number as it is
+            return values  # out-of-range values need no change: the kernel reports them
         inside = (values >= 0) & (values < array.extent)
         right = inside if right is None else right & inside
         numbers = values if numbers is None else numbers * array.extent + values

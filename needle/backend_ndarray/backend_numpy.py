@@ -1,7 +1,7 @@
-"""The reference backend: every kernel of kernel_table.py in the plainest NumPy.
+"""The reference backend: every kernel of kernel_table.py in plain NumPy.
 
-Kernel operands are NumPy arrays that view a flat buffer, scalars are 0-d arrays. Nothing here is tuned: this is what the
-other backends are held against.
+Kernel operands are NumPy arrays that view a flat buffer; scalars are 0-d arrays. Nothing here is tuned: this is the
+reference implementation that the other backends are tested against.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def Array(buffer: np.ndarray, code: int, shape: tuple, strides: tuple, offset: i
     """A strided view of a buffer; strides and offset count elements."""
     dtype = DTYPES[code].numpy
     step = dtype.itemsize
-    if 0 in shape:  # may begin beyond its buffer
+    if 0 in shape:  # the view may begin beyond its buffer
         return np.empty(shape, dtype)
     return np.ndarray(shape, dtype, buffer, offset * step, tuple(stride * step for stride in strides))
 
@@ -45,7 +45,7 @@ def allocate(code: int, shape: tuple, strides: tuple) -> tuple[np.ndarray, np.nd
 
 
 class _HalfScalar(np.ndarray):
-    """A number beside arrays of a half type: a 0-d float64, which arithmetic takes as a float32."""
+    """A number beside arrays of a half type: a 0-d float64, which arithmetic uses as a float32."""
 
 
 def scalar(value: float, code: int) -> np.ndarray:
@@ -55,12 +55,12 @@ def scalar(value: float, code: int) -> np.ndarray:
 
 
 def _wide(a: np.ndarray) -> np.ndarray:
-    """Half-precision operands in float32, in which arithmetic on them is done."""
+    """Converts half-precision operands to float32, the dtype of their arithmetic."""
     return np.asarray(a, np.float32) if a.dtype in _HALF or isinstance(a, _HalfScalar) else a
 
 
 def _half(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """float64 in a half type, rounded once: on the way towards zero to float32, with the last bit set unless exact."""
+    """Rounds float64 to a half type once: first to float32 towards zero, with the last bit set unless exact."""
     nearest = a.astype(np.float32)
     bits = nearest.view(np.int32) - (np.abs(nearest.astype(np.float64)) > np.abs(a))
     odd = (bits | 1).astype(np.int32).view(np.float32)
@@ -170,7 +170,7 @@ def where(condition, a, b, out):
 def power(a, b):
     if a.dtype.kind not in "iu":
         return np.power(a, b)
-    # NumPy refuses negative exponents of integers; the power is 0 then, but for 1 and -1.
+    # NumPy rejects negative exponents of integers; the power is then 0, except for 1 and -1.
     result = np.power(a, np.where(b < 0, 0, b))
     odd = np.where(b % 2 == 0, np.abs(a), a)
     return np.where(b < 0, np.where(np.abs(a) == 1, odd, 0), result).astype(a.dtype)
@@ -261,7 +261,7 @@ def max_pool2d(x, out, kernel, stride, padding):
 
 def max_pool2d_backward(x, grad_out, grad_x, kernel, stride, padding):
     windows = _windows(_wide(x), (kernel, kernel), stride, padding, -np.inf)
-    inside = _windows(np.ones(x.shape), (kernel, kernel), stride, padding) > 0  # whose minus infinities are none of x
+    inside = _windows(np.ones(x.shape), (kernel, kernel), stride, padding) > 0  # to exclude the -inf of the padding
     largest = windows.max((-2, -1), keepdims=True)
     is_largest = inside & ((windows == largest) | np.isnan(windows))
     first = is_largest.reshape(*windows.shape[:4], kernel * kernel).argmax(-1)

@@ -2,7 +2,7 @@
 
 x (N, H, W, C_in), weight (K_h, K_w, C_in, C_out), out (N, H', W', C_out) with H' = (H + 2 padding - K_h) // stride + 1:
 
-    out[n, i, j, f] = sum over h, w, c of x[n, i * stride + h - padding, j * stride + w - padding, c] * weight[h, w, c, f]
+    out[n, i, j, f] = sum over h, w, c of x[n, i*stride + h - padding, j*stride + w - padding, c] * weight[h, w, c, f]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from needle.backend_ndarray.spec import Spec, require_floating
 from needle.errors import ShapeError
 
 
-MAX_STEP = 2**31  # the largest stride, padding and kernel: kernels add them to extents and multiply
+MAX_STEP = 2**31  # the largest stride, padding and kernel, as kernels add them to extents and multiply them
 
 
 def window_count(op: str, extent: int, kernel: int, stride: int, padding: int) -> int:
@@ -44,7 +44,7 @@ def infer_conv2d(x, weight, stride: int, padding: int, bias=None) -> Spec:
 
 
 def conv2d(x, weight, stride: int = 1, padding: int = 0, bias=None):
-    """The convolution above, and, where one is given, + bias (C_out,)."""
+    """The convolution above, plus bias (C_out,) if given."""
     stride, padding = whole("conv2d", "stride", stride, 1), whole("conv2d", "padding", padding)
     operands = _operands(x, weight, bias)
     same_device("conv2d", *operands)

@@ -1,4 +1,4 @@
-"""Devices: where an array's memory is and whose kernels work on it."""
+"""Devices: where an array's memory is, and which kernels work on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from needle.errors import DeviceError, OutOfMemoryError, ShapeError, short
 class Device:
     """A place for arrays, with the module that holds its kernels.
 
-    A device that cannot be used is a Device all the same: `enabled()` is False and `reason` says why in one sentence.
+    A device that cannot be used is still a Device: `enabled()` is False and `reason` says why in one sentence.
     `is_host` tells whether its memory is the host's.
     """
 
@@ -32,7 +32,7 @@ class Device:
         try:
             kernels = importlib.import_module(f"needle.backend_ndarray.{module}")
             self._kernels = kernels if self.is_host else kernels.device(index)
-        except (DeviceError, OutOfMemoryError) as error:  # the latter where other programs have a GPU's memory
+        except (DeviceError, OutOfMemoryError) as error:  # the latter if other programs occupy the GPU's memory
             self.reason = f"{self!r} is not available: {error}"
         except ModuleNotFoundError as error:
             self.reason = f"{self!r} is not available: its kernels are not in this build of Needle ({error})"
@@ -45,7 +45,7 @@ class Device:
 
     @property
     def kernels(self) -> types.ModuleType:
-        """The module with one function per kernel, and Buffer, Array and scalar. Raises DeviceError without one."""
+        """The module with one function per kernel, Buffer, Array and scalar. Raises DeviceError if there is none."""
         if self._kernels is None:
             raise DeviceError(self.reason)
         return self._kernels
@@ -53,13 +53,13 @@ class Device:
     def __repr__(self) -> str:
         return f"{self.name}({self.index or ''})"
 
-    def __reduce__(self):  # copies and pickles are this very object: devices are compared by identity
+    def __reduce__(self):  # copying and unpickling give this very object: devices are compared by identity
         return (cuda, (self.index,)) if self.name == "cuda" else (globals()[self.name], ())
 
     # Arrays of this device. The random ones are drawn from NumPy's global generator, so np.random.seed repeats them.
 
     def empty(self, shape, dtype: str | DType = "float32"):
-        """An array of any content."""
+        """An uninitialized array."""
         from needle.backend_ndarray import ndarray
 
         return ndarray.empty(shape, dtype, self)
@@ -87,7 +87,7 @@ class Device:
         return self._from_numpy("randn", drawn("randn", np.random.randn, shape), dtype)
 
     def one_hot(self, n: int, i, dtype: str | DType = "float32"):
-        """Row k is all zeros but for a one at column i[k]; i holds whole numbers in 0..n-1, or ShapeError is raised."""
+        """Row k is zeros except for a one at column i[k]. Raises ShapeError unless i holds whole numbers in 0..n-1."""
         from needle.backend_ndarray.whole_numbers import whole_numbers_of
 
         indices = whole_numbers_of("one_hot", "index", i)
@@ -114,12 +114,12 @@ class Device:
 
 
 def one_shape(op: str, shape: tuple) -> Shape:
-    """The shape that f(2, 3) and f((2, 3)) alike have in `shape`, the arguments."""
+    """The shape given by the arguments `shape` of a call f(2, 3) or f((2, 3))."""
     return as_shape(op, shape[0] if len(shape) == 1 else shape)
 
 
 def drawn(op: str, draw: Callable, shape: tuple) -> np.ndarray:
-    """What a function of np.random makes of such a shape."""
+    """The numbers that a function of np.random draws for this shape, as an array."""
     shape = one_shape(op, shape)
     try:
         return np.asarray(draw(*shape))
@@ -131,7 +131,7 @@ _devices: dict[tuple[str, int], Device] = {}
 
 
 def _device(name: str, module: str, index: int = 0) -> Device:
-    """The one of that name and index, made when it is first asked for, if by several threads at once."""
+    """The only Device of this name and index, created on first use; thread-safe."""
     device = _devices.get((name, index))
     return _devices.setdefault((name, index), Device(name, module, index)) if device is None else device
 
@@ -139,20 +139,20 @@ def _device(name: str, module: str, index: int = 0) -> Device:
 def cpu() -> Device:
     """The fast CPU: compiled kernels on all cores."""
     if "OMP_WAIT_POLICY" not in os.environ:
-        # Threads that wait for each other spin, as waking one takes longer than most waits: by default for some 3 ms,
-        # all of which is lost at every wait when another program has the core that the awaited thread needs. This is
-        # a hundredth of that. libgomp reads it as it is loaded, with the kernels.
+        # Threads that wait for each other spin, because waking a thread takes longer than most waits. By default they
+        # spin for about 3 ms, all of it lost whenever another program occupies the core that the awaited thread needs.
+        # This value is a hundredth of that. libgomp reads it when it is loaded, with the kernels.
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     return _device("cpu", "backend_cpu")
 
 
 def cpu_numpy() -> Device:
-    """The reference: every kernel in plain NumPy."""
+    """The reference implementation: every kernel in plain NumPy."""
     return _device("cpu_numpy", "backend_numpy")
 
 
 def cuda(index: int = 0) -> Device:
-    """An NVIDIA GPU, counted from 0."""
+    """The NVIDIA GPU number `index`, counted from 0."""
     return _device("cuda", "backend_cuda", whole("cuda", "index", index, least=None, error=DeviceError))
 
 
@@ -160,14 +160,14 @@ gpu = cuda
 
 
 def all_devices() -> list[Device]:
-    """Every kind of device that Needle knows, enabled or not."""
+    """Every kind of device that Needle supports, enabled or not."""
     return [cpu(), cuda(), cpu_numpy()]
 
 
 def default_device() -> Device:
-    """Where arrays go that name no device: `cpu()`. Raises DeviceError where its kernels do not load.
+    """The device of arrays created without one: `cpu()`. Raises DeviceError if its kernels do not load.
 
-    `cpu_numpy()` is never taken in its place unasked: it is a hundred times slower.
+    It never falls back to `cpu_numpy()`, which is a hundred times slower.
     """
     if not cpu().enabled():
         raise DeviceError(f"{cpu().reason}; cpu_numpy(), the slow reference, is there if you name it")
@@ -175,7 +175,7 @@ def default_device() -> Device:
 
 
 def require_device(op: str, device) -> Device:
-    """`device`. Raises TypeError unless it is one."""
+    """Returns `device`. Raises TypeError unless it is a Device."""
     if not isinstance(device, Device):
         raise TypeError(f"{op}: device {short(device)}: expected a Device such as needle.cpu()")
     return device
@@ -184,7 +184,7 @@ def require_device(op: str, device) -> Device:
 def same_device(op: str, *arrays) -> Device:
     """The device that all the arrays are on.
 
-    Raises DeviceError that names two where they differ, and TypeError for an operand that is no NDArray.
+    Raises DeviceError, naming two devices, if they differ, and TypeError for an operand that is not an NDArray.
     """
     try:
         first = arrays[0].device
@@ -201,7 +201,7 @@ def same_device(op: str, *arrays) -> Device:
 
 
 def _refuse_operands(op: str, arrays: tuple) -> None:
-    """Raises what `same_device` raises, of arrays that are not on one device."""
+    """Raises the error of `same_device` for arrays that are not on one device."""
     for index, array in enumerate(arrays):
         if not isinstance(getattr(array, "device", None), Device) or not hasattr(array, "strides"):
             raise TypeError(f"{op}: operand {index}, {short(array)}: expected an NDArray")

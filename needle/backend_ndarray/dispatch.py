@@ -1,4 +1,4 @@
-"""The one point through which every kernel call goes."""
+"""Dispatch: every kernel call goes through `call`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from needle.backend_ndarray.device import Device
 def call(device: Device, kernel: str, *operands) -> None:
     """Calls a kernel of kernel_table.py on NDArrays of `device`, lists of them, kernel operands, and plain numbers.
 
-    Nothing else calls a kernel, so that whatever wants to see a computation (a tracer, a profiler, a compiler that
-    records a training step) finds all of it here.
+    Nothing else calls a kernel, so a tracer, a profiler or a compiler that records a training step can see the whole
+    computation here.
     """
     getattr(device.kernels, kernel)(
         *[

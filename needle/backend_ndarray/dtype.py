@@ -1,4 +1,4 @@
-"""The element types, their NumPy twins and how two of them promote."""
+"""The element types, their NumPy equivalents and their promotion rules."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ class DType(str):
         dtype.itemsize = dtype.numpy.itemsize
         return dtype
 
-    def __reduce__(self):  # copies and pickles are this very object: dtypes are compared by identity
+    def __reduce__(self):  # copying and unpickling give this very object: dtypes are compared by identity
         return as_dtype, (str(self),)
 
 
-# The order is shared with kernels/common/dtype.h. float16 and bfloat16 are for storage: arithmetic on them is float32.
+# The order matches kernels/common/dtype.h. float16 and bfloat16 are storage types: arithmetic on them is done in
+# float32.
 float32 = DType("float32", 0, "floating", np.float32)
 float64 = DType("float64", 1, "floating", np.float64)
 float16 = DType("float16", 2, "floating", np.float16)
@@ -48,10 +49,9 @@ _BY_NAME = {str(dtype): dtype for dtype in DTYPES}
 
 
 def as_dtype(name: str | DType | np.dtype | type, op: str = "") -> DType:
-    """The DType that a name, a NumPy dtype or scalar type, or one of Python's bool, int and float means.
+    """The DType for a name, a NumPy dtype or scalar type, or Python's bool, int or float.
 
-    Python's int is int64 and its float float32, Needle's default. Raises DTypeError, which names `op`, where there is
-    none.
+    Python's int means int64, and float means float32, Needle's default. Raises DTypeError, naming `op`, for others.
     """
     if type(name) is DType:
         return name
@@ -65,7 +65,7 @@ def as_dtype(name: str | DType | np.dtype | type, op: str = "") -> DType:
 
 
 def _numpy_name(dtype) -> str | None:
-    """What NumPy calls a dtype or scalar type; None for anything else."""
+    """NumPy's name of a dtype or scalar type; None for anything else."""
     if not isinstance(dtype, (np.dtype, type)):
         return None
     try:
@@ -74,16 +74,16 @@ def _numpy_name(dtype) -> str | None:
         return None
 
 
-# Wider comes later; two types that do not contain one another meet in the first that holds both.
+# A wider type has a higher rank. Two types of equal rank promote to the first type that holds both.
 _FLOATING_RANK = {"float16": 0, "bfloat16": 0, "float32": 1, "float64": 2}
 _INTEGER_RANK = {"int8": 0, "uint8": 0, "int32": 1, "int64": 2}
 
 
 def promote_types(a: DType, b: DType) -> DType:
-    """The dtype of an operation on an `a` and a `b`, as the Python array API standard has it.
+    """The dtype of an operation on dtypes `a` and `b`, by the rules of the Python array API standard.
 
-    Where the standard leaves it open: a floating and an integer dtype give the floating one, bool gives way to every
-    other, and int8 with uint8 gives int32, there being no int16.
+    Where the standard leaves the result open: a floating and an integer dtype give the floating one, bool and any other
+    dtype give the other one, and int8 with uint8 gives int32, as Needle has no int16.
     """
     if a is b:
         return a
@@ -99,7 +99,7 @@ def promote_types(a: DType, b: DType) -> DType:
 
 
 def common_dtype(arrays) -> DType:
-    """The dtype that those of all the arrays promote to."""
+    """The dtype to which the dtypes of all the arrays promote."""
     dtype = arrays[0].dtype
     for array in arrays[1:]:
         dtype = promote_types(dtype, array.dtype)
@@ -107,7 +107,7 @@ def common_dtype(arrays) -> DType:
 
 
 def promote_scalar(dtype: DType, value: bool | int | float) -> DType:
-    """The dtype of an operation on an array of `dtype` and a Python number, which has no width of its own."""
+    """The dtype of an operation on an array of `dtype` and a Python number; a number has no width of its own."""
     if isinstance(value, (bool, np.bool_)) or dtype.kind == "floating":
         return dtype
     if isinstance(value, (int, np.integer)):

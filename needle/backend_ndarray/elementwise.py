@@ -1,6 +1,7 @@
 """Element-wise functions: operands broadcast against each other and dtypes promote.
 
-Beside an NDArray an operand may be a number (number.py), or a NumPy array or list, which becomes one of its device.
+Beside an NDArray, the other operand may be a number (number.py), or a NumPy array or list, which is copied to the
+NDArray's device.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from needle.errors import DTypeError
 
 
 def infer_unary(op: str, a) -> Spec:
-    """Floating functions of integers and bools are float32."""
+    """The shape and dtype of a unary function; floating functions of integers and bools give float32."""
     if KERNELS[op].dtypes == FLOATING and a.dtype.kind != "floating":
         return Spec(a.shape, float32)
     _check_dtype(op, a.dtype)
@@ -30,14 +31,14 @@ def infer_unary(op: str, a) -> Spec:
 
 
 def _check_dtype(op: str, dtype: DType) -> None:
-    """Raises DTypeError for bools where numbers are expected, and the other way around."""
+    """Raises DTypeError for bools where numbers are expected, or numbers where bools are expected."""
     dtypes = KERNELS[op].dtypes
     if dtypes == NUMBERS and dtype is bool_ or dtypes == BOOL and dtype is not bool_:
         raise DTypeError(f"{op}: dtype {dtype}: expected {'bool' if dtypes == BOOL else 'numbers'}")
 
 
 def operand_dtype(op: str, a, b) -> DType:
-    """The dtype in which a binary function works. One of a and b may be a Python number."""
+    """The dtype in which a binary function computes. Either a or b may be a Python number."""
     if type(a) in NUMBER_TYPES:
         dtype = promote_scalar(b.dtype, a)
     elif type(b) in NUMBER_TYPES:
@@ -51,14 +52,14 @@ def operand_dtype(op: str, a, b) -> DType:
 
 
 def infer_binary(op: str, a, b) -> Spec:
-    """Shapes broadcast and dtypes promote; comparisons are bool; a division of integers is float32."""
+    """Shapes broadcast and dtypes promote; comparisons give bool, and division of integers gives float32."""
     dtype = operand_dtype(op, a, b)
     shape = broadcast_shapes(op, *[operand.shape for operand in (a, b) if type(operand) not in NUMBER_TYPES])
     return Spec(shape, bool_ if KERNELS[op].kind == COMPARISON else dtype)
 
 
 def infer_where(condition, a, b) -> Spec:
-    """The three shapes broadcast, the dtypes of a and b promote."""
+    """The three shapes broadcast, and the dtypes of a and b promote."""
     if condition.dtype is not bool_:
         raise DTypeError(f"where: a condition of dtype {condition.dtype}: expected bool")
     numbers = [x for x in (a, b) if type(x) in NUMBER_TYPES]
@@ -120,20 +121,20 @@ def operands(op: str, a, b):
 
 
 def _beside(op: str, x, like):
-    """A number, or an array on like's device, with what is float64 in float32 unless `like` is float64."""
+    """A number, or an array on the device of `like`; float64 becomes float32 unless `like` is float64."""
     number = as_number(x)
     return array_beside(op, x, like) if number is None else number
 
 
 def is_operand(x) -> bool:
-    """Whether x may stand beside an array: a number, a NumPy array, or a list, tuple or the like of numbers."""
+    """Whether x may be an operand beside an array: a number, a list, a tuple, or an object with __array__."""
     if as_number(x) is not None or isinstance(x, (list, tuple)):
         return True
     return hasattr(x, "__array__") and not isinstance(x, np.generic)
 
 
 def array_beside(op: str, x, like):
-    """An array-like as an NDArray on the device of `like` and, if it holds float64, of float64 or else float32."""
+    """An array-like as an NDArray on the device of `like`; float64 becomes float32 unless `like` is float64."""
     if not is_operand(x):
         raise DTypeError(f"{op}: an operand of type {type(x).__name__}: expected an array or a number")
     values = ndarray.as_host_values(op, x)
@@ -158,7 +159,7 @@ def _compare_with_number(op: str, a, b):
 
 
 class _Layout(NamedTuple):
-    """What a result depends on, but for values. Of an operand that is a number there is only its type."""
+    """All properties of an array except its values."""
 
     shape: Shape
     strides: Shape
@@ -168,9 +169,10 @@ class _Layout(NamedTuple):
 
 @remembered
 def _plan_binary(op: str, *operands: _Layout | type) -> tuple[_Layout, DType, bool, bool]:
-    """The layout of op's result, the dtype in which it works, and whether each operand can be used as it is.
+    """The layout of op's result, the dtype in which it computes, and whether each operand can be used unchanged.
 
-    The result lies in memory as the first operand that has its shape.
+    An operand that is a number is given by its type alone. The result has the memory layout of the first operand that
+    has its shape.
     """
     a, b = (operand() if isinstance(operand, type) else _Layout(*operand) for operand in operands)
     arrays = [x for x in (a, b) if isinstance(x, _Layout)]
@@ -183,7 +185,7 @@ def _plan_binary(op: str, *operands: _Layout | type) -> tuple[_Layout, DType, bo
 
 
 def _prepare(op: str, x, dtype: DType, out):
-    """What a kernel takes: an array of `dtype` broadcast to out's shape, or a scalar."""
+    """Makes x a kernel operand: an array of `dtype` broadcast to out's shape, or a scalar."""
     if isinstance(x, ndarray.NDArray):
         ready = x.dtype is dtype and x.shape == out.shape
         return x if ready else x.astype(dtype).broadcast_to(out.shape)
@@ -191,7 +193,7 @@ def _prepare(op: str, x, dtype: DType, out):
 
 
 def _empty_result(spec: Spec, arrays):
-    """An output laid out in memory like the first operand that has its shape."""
+    """An output with the memory layout of the first operand that has its shape."""
     for x in arrays:
         if x.shape == spec.shape:
             return ndarray.empty_like(x, dtype=spec.dtype)
@@ -237,7 +239,10 @@ logical_xor = _binary("logical_xor")
 
 
 def power(a, b):
-    """a^b. Raises DTypeError for an integer to a negative power, as that is none; to see that, arrays of powers are read."""
+    """a^b. Raises DTypeError for an integer to a negative power, which is not an integer.
+
+    To check this, an integer array b is read on the host, which waits for a GPU.
+    """
     if type(b) is not float and not (type(b) is int and b >= 0):
         a, b = operands("power", a, b)
         is_array = isinstance(b, ndarray.NDArray) and b.dtype in ("int8", "int32", "int64") and b.size
@@ -281,12 +286,12 @@ def lerp_to(a, b, weight: float) -> None:
 def multiply_by(a, b) -> None:
     """a *= b, in place; b broadcasts to the shape of a, which keeps its dtype."""
     if isinstance(b, ndarray.NDArray) and b.dtype is not a.dtype:
-        call(a.device, "copy", multiply(a, b), a)  # b is not rounded: a half type would lose small factors
+        call(a.device, "copy", multiply(a, b), a)  # without rounding b: a half type would lose small factors
     else:
         call(a.device, "multiply", a, _prepare("multiply_by", b, a.dtype, a), a)
     changes.mark(a)
 
 
 def add_to(a, b) -> None:
-    """a += b, in place; b broadcasts to the shape of a, which keeps its dtype. For sums that nobody else has seen."""
+    """a += b, in place, for an `a` that nobody else has seen; b broadcasts to its shape, and `a` keeps its dtype."""
     call(a.device, "add", a, _prepare("add_to", b, a.dtype, a), a)

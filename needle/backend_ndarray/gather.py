@@ -1,4 +1,4 @@
-"""Picking rows by number, and adding to them."""
+"""Selecting rows by index, and adding to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def infer_take(a, indices) -> Spec:
 
 
 def take(a, indices):
-    """a[indices]: rows of a (along its first axis) by number, 0 to len(a) - 1. Raises ShapeError for another number."""
+    """a[indices]: rows of a along its first axis. Raises ShapeError for an index outside 0..len(a)-1."""
     same_device("take", a, indices)
     spec = infer_take(a, indices)
     width = math.prod(a.shape[1:])
@@ -32,7 +32,7 @@ def take(a, indices):
 
 
 def scatter_add(a, indices, rows: int):
-    """The gradient of `take`: zeros of shape (rows, *rest), to whose row indices[i] a[i] is added."""
+    """The gradient of `take`: adds a[i] to row indices[i] of a zero array of shape (rows, *rest)."""
     width = math.prod(a.shape[indices.ndim :])
     out = ndarray.zeros((rows, width), a.dtype, a.device)
     call(a.device, "scatter_add", a.reshape(*indices.shape, width), _as_index_array(indices), out)

@@ -1,6 +1,6 @@
-"""Basic indexing: what a[1, ::-2, None, ...] means for a shape and its strides.
+"""Basic indexing: how an index such as a[1, ::-2, None, ...] changes shape and strides.
 
-Ints, slices, None and Ellipsis pick a view. What else an index may be is in array_indexing.py.
+Ints, slices, None and Ellipsis select a view. For masks and integer arrays see array_indexing.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _BASIC = frozenset({int, type(None), type(...)})
 
 
 def is_basic(index) -> bool:
-    """Whether an index is of plain ints, slices of such, None and Ellipsis: no NumPy ints, no bools."""
+    """Whether an index has only plain ints, slices of plain ints, None and Ellipsis: no NumPy ints, no bools."""
     for item in index if type(index) is tuple else (index,):
         if type(item) is slice:
             if type(item.start) not in _BOUND or type(item.stop) not in _BOUND or type(item.step) not in _BOUND:
@@ -29,7 +29,7 @@ def is_basic(index) -> bool:
 
 
 def resolve_index(index, shape: Shape, strides: Shape, offset: int) -> tuple[Shape, Shape, int]:
-    """(shape, strides, offset) of the view that ints, slices, None and Ellipsis pick. Raises IndexError."""
+    """(shape, strides, offset) of the view that ints, slices, None and Ellipsis select. Raises IndexError."""
     index = index if isinstance(index, tuple) else (index,)
     ndim = len(shape)
     used = ellipses = 0
@@ -66,7 +66,7 @@ def resolve_index(index, shape: Shape, strides: Shape, offset: int) -> tuple[Sha
 
 
 def check_dims(ndim: int) -> None:
-    """Raises ShapeError if what an index picks has more dimensions than an array may have."""
+    """Raises ShapeError if the result of an index has more dimensions than an array may have."""
     if ndim > MAX_DIMS:
         raise ShapeError(f"index: a result of {ndim} dimensions: expected at most {MAX_DIMS}")
 
@@ -85,14 +85,14 @@ def _position(item, shape: Shape, axis: int) -> int:
 
 
 def out_of_range(position: int, shape: Shape, axis: int) -> IndexError:
-    """What is to be raised for a position that an axis does not have."""
+    """The error to raise for a position that is out of range."""
     extent = shape[axis]
     expected = f"{-extent} to {extent - 1}" if extent else "none, there being no elements"
     return IndexError(f"index {short(position)} along axis {axis} of shape {shape}: expected {expected}")
 
 
 def fit_value(value, shape: Shape):
-    """`value` broadcast to the shape of what it is to be set to; it may have more axes in front, of extent 1."""
+    """`value` broadcast to `shape`, that of the target; it may have additional leading axes of extent 1."""
     surplus = len(value.shape) - len(shape)
     if surplus > 0 and math.prod(value.shape[:surplus]) == 1:
         value = value.reshape(value.shape[surplus:])

@@ -1,39 +1,41 @@
-"""The kernel table: every kernel that a backend has, one line each, with its operands and what it computes.
+"""The kernel table: one line for every kernel of a backend, with its operands and what it computes.
 
 A backend is a module with one function per kernel, plus `Buffer(nbytes)`, `Array(buffer, dtype_code, shape, strides,
-offset)`, `allocate(dtype_code, shape, strides)`, which makes both, and `scalar(value, dtype_code)`, a number beside
-arrays of that dtype. backend_numpy.py is the reference that every other backend is tested against, over all dtypes and
-strides (tests/backend_ndarray/test_conformance.py).
+offset)`, `allocate(dtype_code, shape, strides)`, which makes both, and `scalar(value, dtype_code)`, which makes a
+number an operand beside arrays of that dtype. backend_numpy.py is the reference implementation: every other backend is
+tested against it, over all dtypes and strides (tests/backend_ndarray/test_conformance.py).
 
-This file is the only place that lists kernels. kernels/common/generate.py makes of it, at build time, the C++ header
-kernel_list.h, from which the kernels' declarations, their tables and the Python bindings follow, and the stubs
-backend_cpu.pyi and backend_cuda.pyi. It imports nothing of Needle.
+This file is the only place that lists kernels. At build time kernels/common/generate.py generates the C++ header
+kernel_list.h from it, on which the kernels' declarations, their tables and the Python bindings are based, and the stubs
+backend_cpu.pyi and backend_cuda.pyi. This file imports nothing from Needle.
 
-The operands of a line are read as
+The operands of a line have the form
 
-    what is read -> what is written; numbers
+    operands read -> operands written; numbers
 
-where what stands on both sides is read and written, `name[]` is a list of arrays, and numbers have their type in front
-(`float eps`). A call takes them in this order, each once.
+An operand on both sides is read and written, `name[]` is a list of arrays, and a number follows its type (`float eps`).
+A call takes the operands in this order, each once.
 
 Rules that hold for every kernel:
 
-- Outputs are allocated by the caller and overwritten. An output may be the same array as an operand of an element-wise
-  or optimizer kernel; otherwise outputs do not overlap with inputs. Checks run before any output is touched.
-- Operands have any strides. Floating operands and outputs of one call share one dtype unless said otherwise; float16 and
-  bfloat16 are computed in float32.
-- Element-wise operands have the shape of `out` or are 0-d, arrays or scalars; a broadcast is stride 0. A half type's
-  scalar need not be a number of that type: arithmetic and comparisons take it as a float32, `copy` and `where` round it.
+- The caller allocates the outputs, and the kernel overwrites them. An output of an element-wise or optimizer kernel may
+  be the same array as an operand; otherwise outputs do not overlap with inputs. Checks run before any output is
+  touched.
+- Operands may have any strides. Floating operands and outputs of one call share one dtype unless stated otherwise;
+  float16 and bfloat16 are computed in float32.
+- Element-wise operands have the shape of `out` or are 0-d (arrays or scalars); a broadcast axis has stride 0. A scalar
+  beside a half type need not be representable in it: arithmetic and comparisons use it as a float32, `copy` and `where`
+  round it.
 - A reduction writes to an `out` with extent 1 along every reduced axis.
-- Images are (N, H, W, C), convolution weights (K_h, K_w, C_in, C_out). Normalization and softmax work along the last axis
-  of `x` and see the leading axes as rows.
+- Images are (N, H, W, C), convolution weights (K_h, K_w, C_in, C_out). Normalization and softmax work along the last
+  axis of `x` and treat the leading axes as rows.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-# What a kernel is
+# Kinds of kernels
 COPY = "copy"
 ELEMENTWISE = "element-wise"  # out has the dtype of the operands
 COMPARISON = "comparison"  # element-wise, and out is bool
@@ -48,7 +50,7 @@ INDEXING = "indexing"
 RANDOM = "random"
 OPTIMIZER = "optimizer"
 
-# The dtypes of its operands
+# Dtypes of operands
 ANY = "any"
 NUMBERS = "numbers"  # any but bool
 FLOATING = "floating"
@@ -59,7 +61,7 @@ class Operand(NamedTuple):
     """One operand of a kernel."""
 
     name: str
-    type: str  # "array", "arrays" (a list of them), or of a number "float", "int" or "bool"
+    type: str  # "array", "arrays" (a list of them), or for a number "float", "int" or "bool"
     is_read: bool
     is_written: bool
 
@@ -71,7 +73,7 @@ class Kernel(NamedTuple):
     kind: str
     dtypes: str
     operands: tuple[Operand, ...]  # in the order of a call
-    libraries: tuple[str, ...]  # who provides it beside Needle: "onednn" for processors, "nvidia" for GPUs
+    libraries: tuple[str, ...]  # that provide it besides Needle: "onednn" for CPUs, "nvidia" for GPUs
     doc: str
 
 
@@ -135,7 +137,7 @@ _LIST = [
     _kernel("less", COMPARISON, ANY, "a, b -> out", "a < b"),
     _kernel("less_equal", COMPARISON, ANY, "a, b -> out", "a <= b"),
 
-    # Of more
+    # Functions of more elements
     _kernel("lerp", ELEMENTWISE, FLOATING, "a, b, float weight -> out", "a + weight * (b - a)"),
     _kernel("where", ELEMENTWISE, ANY, "condition, a, b -> out", "condition ? a : b; condition is bool"),
 
@@ -174,7 +176,7 @@ _LIST = [
     _kernel("avg_pool2d_backward", POOLING, FLOATING, "grad_out -> grad_x; int kernel, int stride, int padding",
             "the gradient of x", "onednn nvidia"),
 
-    # (x - mean) / sqrt(variance + eps) * weight + bias, or relu of it. Where x, out and their gradients are of a half
+    # (x - mean) / sqrt(variance + eps) * weight + bias, or relu of it. If x, out and their gradients are of a half
     # type, the rest may be float32
     _kernel("batch_norm", NORMALIZATION, FLOATING, "x, weight, bias -> out, mean, variance; float eps, bool relu",
             "x (..., C), the rest (C,); mean and biased variance over the rows", "onednn"),
@@ -200,9 +202,9 @@ _LIST = [
     _kernel("softmax_cross_entropy_backward", SOFTMAX, FLOATING, "logits, labels, grad_loss -> grad_logits",
             "(softmax(logits) - one_hot(labels)) * grad_loss"),
 
-    # Over T steps of B vectors; W_hh (H, G*H), bias (G*H,), hidden and cells (T + 1, B, H), of which the first is given;
-    # grad_hidden (T, B, H) is of hidden[1:], grad_cell (B, H) of cells[T], grad_gates of the gates before their
-    # nonlinearities. G = 1 for rnn; for lstm G = 4, in the order i, f, g, o
+    # Over T steps of B vectors. W_hh (H, G*H), bias (G*H,), hidden and cells (T + 1, B, H), of which the first entry is
+    # given. grad_hidden (T, B, H) is the gradient of hidden[1:], grad_cell (B, H) that of cells[T], grad_gates that of
+    # the gates before their nonlinearities. G = 1 for rnn; for lstm G = 4, in the order i, f, g, o
     _kernel("rnn", RECURRENT, FLOATING, "gates, W_hh, bias, hidden -> hidden; bool relu",
             "gates (T, B, H) = x W_ih; h[t+1] = tanh(gates[t] + h[t] W_hh + bias), or relu of it"),
     _kernel("rnn_backward", RECURRENT, FLOATING, "grad_hidden, hidden, W_hh -> grad_gates, grad_h0; bool relu",
@@ -213,7 +215,7 @@ _LIST = [
     _kernel("lstm_backward", RECURRENT, FLOATING,
             "grad_hidden, grad_cell, gates, cells, W_hh -> grad_gates, grad_h0, grad_c0", "the gradients of lstm"),
 
-    # Rows by number: int32 or int64, of any shape, checked
+    # Rows by index. Indices are int32 or int64, of any shape, and are checked
     _kernel("gather", INDEXING, ANY, "a, indices -> out", "out[i..., :] = a[indices[i...], :]"),
     _kernel("scatter_add", INDEXING, NUMBERS, "a, indices, out -> out",
             "out[indices[i...], :] += a[i..., :], in the order of i"),
@@ -222,14 +224,14 @@ _LIST = [
             "out[n, i, j, c] = values[c, images[m, i + down, (flipped ? W - 1 - j : j) + right, c]], and values[c, 0] "
             "where that is outside; values (C, 256) of out's dtype"),
 
-    # Philox4x32-10 of (seed, offset, element number in row-major order): kernels/cpu/random.h
+    # Philox4x32-10 of (seed, offset, row-major element index), see kernels/cpu/random.h
     _kernel("random_uniform", RANDOM, FLOATING, "-> out; int seed, int offset", "uniform on [0, 1)"),
     _kernel("random_normal", RANDOM, FLOATING, "-> out; int seed, int offset", "standard normal"),
     _kernel("random_dropout_mask", RANDOM, FLOATING, "-> out; float p, int seed, int offset",
             "0 with probability p, else 1 / (1 - p)"),
 
-    # In place, of a list of parameters of one dtype; every other list has as many arrays of their shapes, but for
-    # only_if_finite: no number, or one, float32 or float64, and nothing changes where it is not finite
+    # In place, on a list of parameters of one dtype. Every other list has one array of the same shape per parameter,
+    # except only_if_finite: it is empty or holds one float32 or float64 number. If that is not finite, nothing changes
     _kernel("sgd_step", OPTIMIZER, FLOATING,
             "parameters[], grads[], velocities[], float learning_rate, float momentum, float dampening, "
             "float weight_decay, bool nesterov, only_if_finite[] -> parameters[], velocities[]",

@@ -14,9 +14,9 @@ from needle.errors import ShapeError
 
 
 def infer_matmul(a, b) -> Spec:
-    """(..., m, k) @ (..., k, n) gives (..., m, n); the axes in front broadcast.
+    """(..., m, k) @ (..., k, n) gives (..., m, n); the leading axes broadcast.
 
-    A 1-d `a` is a row and a 1-d `b` a column, which the result does not have.
+    A 1-d `a` is treated as a row and a 1-d `b` as a column, and that axis is removed from the result.
     """
     if not a.shape or not b.shape:
         raise ShapeError(f"matmul: shapes {a.shape} and {b.shape}: expected one dimension or more")
@@ -34,14 +34,14 @@ def infer_matmul(a, b) -> Spec:
 
 
 def matmul(a, b):
-    """a @ b, see `infer_matmul` for the shapes. Any strides; a transposed operand is not copied."""
+    """a @ b; for the shapes see `infer_matmul`. Strides may be any; a transposed operand is not copied."""
     a, b = elementwise.operands("matmul", a, b)
     same_device("matmul", a, b)
     spec = infer_matmul(a, b)
     a, b = a.astype(spec.dtype), b.astype(spec.dtype)
     a = a if a.ndim > 1 else a.reshape(1, -1)
     b = b if b.ndim > 1 else b.reshape(-1, 1)
-    if b.ndim == 2 and a.ndim > 2:  # one matrix for all rows of a: one product, not one per batch
+    if b.ndim == 2 and a.ndim > 2:  # one matrix for all rows of a, so one product, not one per batch
         a = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
     batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
     out = ndarray.empty((*batch, a.shape[-2], b.shape[-1]), spec.dtype, a.device)
@@ -52,7 +52,7 @@ def matmul(a, b):
 
 
 def infer_linear(x, weight, bias) -> Spec:
-    """(..., n) from x (..., k), weight (k, n) and bias (n,), whose dtypes promote to a floating one."""
+    """(..., n) from x (..., k), weight (k, n) and bias (n,), whose dtypes must promote to a floating dtype."""
     if not x.shape or len(weight.shape) != 2 or x.shape[-1] != weight.shape[0] or bias.shape != weight.shape[1:]:
         raise ShapeError(
             f"linear: x {x.shape}, weight {weight.shape}, bias {bias.shape}: expected (..., k), (k, n) and (n,)"
@@ -78,7 +78,7 @@ def linear(x, weight, bias, nonlinearity: str | None = None):
 def linear_backward(grad_out, x, weight, wants_grad_x: bool):
     """(grad_x, grad_weight, grad_bias) of `linear`: g @ weight^T, x^T @ g and the sum of g over rows.
 
-    grad_x is None unless it is wanted.
+    grad_x is None unless `wants_grad_x`.
     """
     rows = math.prod(x.shape[:-1])
     grad_rows = grad_out.reshape(rows, weight.shape[1])

@@ -1,8 +1,8 @@
 """NDArray: a strided n-d array over a device's buffer.
 
 Element (i0, i1, ...) lies at position offset + i0 * strides[0] + i1 * strides[1] + ... of the buffer, counted in
-elements. Everything in this file is either a view, which only changes those numbers, or a copy made by a kernel;
-arithmetic is in the files beside it, by topic, and the operators at the end of the class call it.
+elements. Everything in this file makes either a view, which only changes those numbers, or a copy by a kernel.
+Arithmetic is in the other files of this folder, by topic; the operators at the end of the class call it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError,
 
 
 def _operator(function: Callable, reflected: bool = False, of_anything: bool = False) -> Callable:
-    """The method of an operator. With `of_anything` it leaves to Python what is nothing to compute with, such as None.
+    """Makes the method of an operator.
 
-    So it does where the other's __array_priority__ is higher, as a Tensor's: then the other's method is next.
+    With `of_anything`, the method returns NotImplemented for an operand it cannot compute with, such as None. It also
+    does so if the other operand has a higher __array_priority__, as a Tensor has; Python then calls the other's method.
     """
 
     def method(self, other):
@@ -82,7 +83,7 @@ class NDArray:
 
     @staticmethod
     def allocate(shape: Shape, strides: Shape, dtype: DType, device: Device) -> NDArray:
-        """An array of any content whose strides leave no gaps."""
+        """An uninitialized array; its strides must leave no gaps."""
         out = object.__new__(NDArray)
         try:
             out.buffer, out._operand = device.kernels.allocate(dtype.code, shape, strides)
@@ -97,7 +98,7 @@ class NDArray:
 
     @property
     def operand(self):
-        """The same array as the device's kernels know it."""
+        """This array in the form that the device's kernels take."""
         if self._operand is None:
             kernels = self.device.kernels
             self._operand = kernels.Array(self.buffer, self.dtype.code, self.shape, self.strides, self.offset)
@@ -116,7 +117,7 @@ class NDArray:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the elements, whatever the buffer holds."""
+        """Bytes of the elements, regardless of the size of the buffer."""
         return self.size * self.dtype.itemsize
 
     def is_compact(self) -> bool:
@@ -124,7 +125,7 @@ class NDArray:
         return is_compact(self.shape, self.strides)
 
     def overlaps_itself(self) -> bool:
-        """Whether several elements lie in one place, as in what broadcast_to gives."""
+        """Whether several elements share memory, as in a result of broadcast_to."""
         if 0 in self.shape:
             return False
         return any(stride == 0 and extent > 1 for stride, extent in zip(self.strides, self.shape))
@@ -135,7 +136,7 @@ class NDArray:
         """The same memory as a NumPy array. Raises DeviceError unless the device's memory is the host's."""
         if not self.device.is_host:
             raise DeviceError(f"{self.device}: its memory is not the host's: expected a copy, see .numpy()")
-        if 0 in self.shape:  # what has no elements may begin beyond its buffer
+        if 0 in self.shape:  # an array without elements may begin beyond its buffer
             return np.empty(self.shape, self.dtype.numpy)
         offset, strides = self.offset * self.dtype.itemsize, tuple(s * self.dtype.itemsize for s in self.strides)
         return np.ndarray(self.shape, self.dtype.numpy, memoryview(self.buffer), offset, strides)
@@ -157,7 +158,7 @@ class NDArray:
         return values
 
     def host_values(self) -> np.ndarray:
-        """`host_view` where there is one, else a copy: for those who only read."""
+        """`host_view` if there is one, else a copy; for reading only."""
         return self.host_view() if self.device.is_host else self._read()
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
@@ -190,7 +191,7 @@ class NDArray:
         return self.host_values().item()
 
     def begin_read(self) -> Reading:
-        """The one element, to be had when the device has come to it, so that the program need not wait meanwhile."""
+        """Starts reading the one element, so that the program need not wait until the device has computed it."""
         return Reading(self)
 
     def __bool__(self) -> bool:
@@ -222,7 +223,7 @@ class NDArray:
         return f"NDArray({self.host_values()}, dtype={self.dtype}, device={self.device})"
 
     def __format__(self, spec: str) -> str:
-        """As the number of a 0-d array, so that f"{loss:.3f}" is one; others take no format."""
+        """Formats a 0-d array as its number, as in f"{loss:.3f}"; other arrays take no format spec."""
         return format(self.item(), spec) if spec and not self.shape else format(str(self.host_values()), spec)
 
     # Copies
@@ -237,19 +238,19 @@ class NDArray:
         call(self.device, "copy", self, out)
         return out
 
-    __copy__ = copy  # as NumPy's: a copy of the elements
+    __copy__ = copy  # copies the elements, as NumPy does
 
     def __deepcopy__(self, memo: dict) -> NDArray:
         return self.copy()
 
     def __reduce__(self):
-        """For pickle: the elements, and of dtype and device the names. Raises DeviceError where that is not enabled."""
+        """For pickle: the elements, dtype and device. Unpickling raises DeviceError if the device is not enabled."""
         return array, (self.host_values(), self.dtype, self.device)
 
     def astype(self, dtype: str | DType) -> NDArray:
         """This array if it has that dtype, else a copy converted to it.
 
-        Floats to integers truncate towards zero and saturate; to bool is `!= 0`.
+        Floats to integers truncate towards zero and saturate; a conversion to bool is `!= 0`.
         """
         dtype = as_dtype(dtype, "astype")
         if dtype is self.dtype:
@@ -267,13 +268,13 @@ class NDArray:
     # Views
 
     def view(self, shape: Shape, strides: Shape, offset: int | None = None) -> NDArray:
-        """Another array over the same buffer. Nothing is checked until a kernel takes it."""
+        """Another array over the same buffer. Nothing is checked until a kernel uses it."""
         return NDArray.make(
             self.buffer, shape, strides, self.offset if offset is None else offset, self.dtype, self.device
         )
 
     def reshape(self, *shape: int | Sequence[int]) -> NDArray:
-        """The same elements in row-major order under another shape; a view where strides allow. One extent may be -1."""
+        """The same elements in row-major order in another shape; a view if the strides allow. One extent may be -1."""
         new_shape = resolve_reshape("reshape", self.shape, _varargs(shape))
         if new_shape == self.shape:
             return self
@@ -284,7 +285,7 @@ class NDArray:
 
     @property
     def flat(self) -> NDArray:
-        """All elements in one axis."""
+        """All elements along one axis."""
         return self.reshape(-1)
 
     def permute(self, *axes: int | Sequence[int]) -> NDArray:
@@ -341,21 +342,22 @@ class NDArray:
         return out
 
     def __getitem__(self, index) -> NDArray:
-        """NumPy's rules: ints, slices of any step, None and Ellipsis give a view, masks and integer arrays a copy.
+        """Indexes by NumPy's rules: ints, slices, None and Ellipsis give a view, masks and integer arrays a copy.
 
-        An array of integers along the first axis costs one kernel. A mask is read, which waits for a GPU, and an
-        integer out of range in an array of a GPU is reported where the host waits next. Raises IndexError.
+        Slices may have any step. An array of integers along the first axis costs one kernel. A mask is read on the
+        host, which waits for a GPU. An out-of-range integer in a GPU array is reported when the host next waits.
+        Raises IndexError.
         """
         if not is_basic(index):
             return array_indexing.pick(self, index, gather.take)
         return self.view(*resolve_index(index, self.shape, self.strides, self.offset))
 
     def __setitem__(self, index, value: NDArray | np.ndarray | float) -> None:
-        """Copies `value`, broadcast to the shape of self[index] and converted to this dtype, into it.
+        """Copies `value` into self[index], broadcast to its shape and converted to this dtype.
 
-        Of several values for one element the last stays. Masks and integer arrays are read, which waits for a GPU.
-        Raises IndexError, ShapeError where the value does not fit, and DTypeError for numbers that an integer dtype
-        cannot hold; NumPy arrays and NDArrays are converted, see `astype`.
+        If several values go to one element, the last one wins. Masks and integer arrays are read on the host, which
+        waits for a GPU. Raises IndexError, ShapeError if the value does not fit, and DTypeError for numbers that an
+        integer dtype cannot hold; NumPy arrays and NDArrays are converted, see `astype`.
         """
         if self.overlaps_itself():
             raise ShapeError(f"setitem: shape {self.shape} with strides {self.strides}: expected no broadcast, see .copy()")
@@ -363,7 +365,7 @@ class NDArray:
             value = _value_for(self, value)
         same_device("setitem", self, value)
         if value.buffer is self.buffer:
-            value = value.copy()  # it may overlap with what is written
+            value = value.copy()  # it may overlap with the destination
         if is_basic(index):
             target = self.view(*resolve_index(index, self.shape, self.strides, self.offset))
             call(self.device, "copy", fit_value(value, target.shape), target)
@@ -440,17 +442,17 @@ class NDArray:
 
 
 def _priority(x) -> float:
-    """Of two objects that know an operator, the one with the higher priority has it."""
+    """The priority of x: of two operands that implement an operator, the one with the higher priority is used."""
     return 0 if isinstance(x, type) else getattr(x, "__array_priority__", 0)
 
 
 def _varargs(values: tuple) -> Sequence[int]:
-    """f(2, 3) and f((2, 3)) alike."""
+    """Lets a function be called as f(2, 3) or as f((2, 3))."""
     return values[0] if len(values) == 1 else values
 
 
 def empty(shape, dtype: str | DType = float32, device: Device | None = None, op: str = "empty") -> NDArray:
-    """A compact array of any content; errors name `op`."""
+    """An uninitialized compact array; errors name `op`."""
     shape = as_shape(op, shape)
     if type(device) is not Device:
         device = default_device() if device is None else require_device(op, device)
@@ -458,7 +460,7 @@ def empty(shape, dtype: str | DType = float32, device: Device | None = None, op:
 
 
 def empty_like(a: NDArray, dtype: DType | None = None, shape: Shape | None = None) -> NDArray:
-    """An array of any content with the order of a's axes in memory, without gaps."""
+    """An uninitialized array without gaps, its axes in the same memory order as those of `a`."""
     shape = a.shape if shape is None else shape
     return NDArray.allocate(shape, dense_strides_like(shape, a.strides), dtype or a.dtype, a.device)
 
@@ -488,9 +490,9 @@ def ones(shape, dtype: str | DType = float32, device: Device | None = None) -> N
 def array(data, dtype: str | DType | None = None, device: Device | None = None, op: str = "array") -> NDArray:
     """A compact copy of a number, nested lists, a NumPy array or an NDArray; errors name `op`.
 
-    Without a dtype, numbers and lists of floats become float32, so do NumPy's float64 arrays; all else keeps its own.
-    Without a device, an NDArray stays where it is and the rest goes to the default device. Floats to integers are
-    converted as by `astype`.
+    Without a dtype, Python floats and NumPy's float64 arrays become float32; everything else keeps its dtype. Without a
+    device, an NDArray stays on its device and everything else goes to the default device. Floats are converted to
+    integers as by `astype`.
     """
     if isinstance(data, NDArray):
         device, dtype = data.device if device is None else device, data.dtype if dtype is None else dtype
@@ -501,9 +503,9 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None, 
     dtype = as_dtype(dtype, op)
     if dtype.kind == "integer" and values.dtype.kind in "iu" and (not hasattr(data, "dtype") or not values.shape):
         for number in (values.min(), values.max()) if values.size else ():
-            value_in(op, number.item(), dtype)  # Python's numbers, and what counts as such, have to fit
+            value_in(op, number.item(), dtype)  # Python's numbers, and whatever counts as one, must fit
     device = default_device() if device is None else require_device(op, device)
-    if values.dtype.kind in "fV" and dtype.kind == "integer":  # NumPy's result depends on the processor
+    if values.dtype.kind in "fV" and dtype.kind == "integer":  # NumPy's own conversion depends on the processor
         return array(values, values.dtype, device, op).astype(dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         if not device.is_host:
@@ -515,7 +517,7 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None, 
 
 
 def _value_for(target: NDArray, value) -> NDArray:
-    """What is no NDArray, on its way into `target`."""
+    """Converts a value that is not an NDArray for an assignment into `target`."""
     number = as_number(value)
     if number is not None:
         if target.dtype.kind == "integer" and type(number) is float and math.isfinite(number):
@@ -525,13 +527,13 @@ def _value_for(target: NDArray, value) -> NDArray:
         try:
             value = np.asarray(value, target.dtype.numpy)
         except (OverflowError, TypeError, ValueError) as error:
-            array(value, op="setitem")  # raises what fits better if these are no numbers
+            array(value, op="setitem")  # raises a better error if these are not numbers
             raise DTypeError(f"setitem: {short(str(error), 160)}: expected numbers that {target.dtype} can hold") from None
     return array(value, target.dtype, target.device, "setitem")
 
 
 def as_host_values(op: str, data) -> np.ndarray:
-    """`data` as a NumPy array of numbers. Raises ShapeError or DTypeError where it is none."""
+    """`data` as a NumPy array of numbers. Raises ShapeError or DTypeError if it cannot be one."""
     try:
         values = np.asarray(data)
     except MemoryError as error:
@@ -553,7 +555,7 @@ def _upload(values: np.ndarray, dtype: DType, device: Device) -> NDArray:
 
 
 def _bytes_of(values: np.ndarray) -> np.ndarray:
-    """The memory of a row-major array, whatever its dtype: not all of ml_dtypes' offer a buffer."""
+    """The memory of a row-major array as bytes: not all dtypes of ml_dtypes support the buffer protocol."""
     return values.reshape(-1).view(np.uint8)
 
 

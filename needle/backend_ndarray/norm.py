@@ -1,10 +1,11 @@
-"""Normalization: out = (x - mean) / sqrt(variance + eps) * weight + bias, the last axis of x holding the channels.
+"""Normalization: out = (x - mean) / sqrt(variance + eps) * weight + bias; the last axis of x holds the channels.
 
-Batch normalization (Ioffe and Szegedy 2015) has a mean and a variance per channel, over all other axes; layer
-normalization (Ba, Kiros and Hinton 2016) one of each per row, over the last axis. Variances are biased (divided by n).
+Batch normalization (Ioffe and Szegedy 2015) uses a mean and a variance per channel, over all other axes. Layer
+normalization (Ba, Kiros and Hinton 2016) uses one of each per row, over the last axis. Variances are biased (divided by
+n).
 
-Statistics of a half type are float32: were they rounded, a batch normalization's backward pass would take the ReLU to be
-open where it was closed. Its weight and bias, and given statistics, may be float32 too.
+If x is of a half type, the statistics are float32: with rounded statistics, the backward pass of a batch normalization
+could take the ReLU to be open where it was closed. Weight, bias and given statistics may be float32 too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from needle.errors import ShapeError
 
 
 def infer_norm(op: str, x, weight, bias, *statistics) -> Spec:
-    """The shape and dtype of x; weight, bias and given statistics have one element per channel."""
+    """The shape and dtype of x; weight, bias and given statistics must have one element per channel."""
     if not x.shape or weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
         raise ShapeError(
             f"{op}: x {x.shape}, weight {weight.shape}, bias {bias.shape}: expected (..., C), (C,) and (C,)"
@@ -50,7 +51,7 @@ def batch_norm(x, weight, bias, eps: float, nonlinearity: str | None = None):
 
 
 def batch_norm_inference(x, weight, bias, mean, variance, eps: float, nonlinearity: str | None = None):
-    """out, or with "relu" max(out, 0), with given statistics."""
+    """out with given statistics; with "relu", max(out, 0)."""
     check_nonlinearity("batch_norm_inference", nonlinearity)
     same_device("batch_norm_inference", x, weight, bias, mean, variance)
     infer_norm("batch_norm_inference", x, weight, bias, mean, variance)
@@ -72,7 +73,7 @@ def layer_norm(x, weight, bias, eps: float):
 
 
 def batch_norm_backward(grad_out, x, weight, bias, mean, variance, eps: float, nonlinearity: str | None = None):
-    """(grad_x, grad_weight, grad_bias) of `batch_norm`; mean and variance as it gave them."""
+    """(grad_x, grad_weight, grad_bias) of `batch_norm`; mean and variance are those that it returned."""
     grads = _empty_grads(x, weight)
     operands = (grad_out, x, weight, bias, mean, variance)
     call(x.device, "batch_norm_backward", *operands, *grads, eps, nonlinearity == "relu")
@@ -80,7 +81,7 @@ def batch_norm_backward(grad_out, x, weight, bias, mean, variance, eps: float, n
 
 
 def layer_norm_backward(grad_out, x, weight, mean, variance, eps: float):
-    """(grad_x, grad_weight, grad_bias) of `layer_norm`; mean and variance as it gave them."""
+    """(grad_x, grad_weight, grad_bias) of `layer_norm`; mean and variance are those that it returned."""
     grads = _empty_grads(x, weight)
     call(x.device, "layer_norm_backward", grad_out, x, weight, mean, variance, *grads, eps)
     return grads

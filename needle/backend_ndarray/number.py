@@ -1,9 +1,9 @@
-"""Numbers beside arrays: Python's, NumPy's scalars, and NumPy's 0-d arrays, all of which count as Python's.
+"""Numbers as operands beside arrays: Python numbers, NumPy scalars and NumPy 0-d arrays, all treated as Python numbers.
 
 A number has no width of its own. It keeps its value and takes part in the arithmetic of the array's dtype, see
-`promote_scalar`: of float16 and bfloat16 that is float32's, so there a number is a float32. In a comparison with
-integers every number counts with its exact value; in one with floats it is rounded to their dtype, as 0.1 is in the
-array that holds it, but a finite number never becomes an infinite one.
+`promote_scalar`. Arithmetic on float16 and bfloat16 is done in float32, so there a number is a float32. A comparison
+with integers uses the exact value of the number. A comparison with floats rounds it to their dtype, just as 0.1 is
+rounded when it is stored in an array, but a finite number never becomes infinite.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NUMBER_TYPES = frozenset((bool, int, float))
 
 
 def as_number(x) -> bool | int | float | None:
-    """x as a Python number, None if it is none."""
+    """x as a Python number, or None if it is not a number."""
     if type(x) in NUMBER_TYPES:
         return x
     if isinstance(x, np.generic) or isinstance(x, np.ndarray) and x.ndim == 0:
@@ -37,7 +37,7 @@ def as_number(x) -> bool | int | float | None:
 
 
 def value_in(op: str, number: bool | int | float, dtype: DType) -> bool | int | float:
-    """What an operation in `dtype` computes with. Raises DTypeError for an integer that the dtype does not hold."""
+    """The value that an operation in `dtype` uses. Raises DTypeError for an integer that the dtype cannot hold."""
     if dtype.kind == "floating":
         try:
             return float(number)
@@ -61,9 +61,10 @@ def limits(dtype: DType) -> tuple[int | float, int | float]:
 def comparison(
     op: str, number: bool | int | float, dtype: DType, number_is_left: bool
 ) -> tuple[str, bool | int | float] | bool:
-    """(op, number) of the comparison of `dtype` that says the same, or the answer where it is one for all elements.
+    """(op, number) of an equivalent comparison within `dtype`, or a bool if the result is the same for all elements.
 
-    `op` is equal, not_equal, less or less_equal, between an array of `dtype` and the number, or the other way around.
+    `op` is equal, not_equal, less or less_equal. It compares an array of `dtype` with the number, or the number with
+    the array if `number_is_left`.
     """
     if dtype.kind == "bool":
         return op, number

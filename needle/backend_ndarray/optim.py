@@ -1,8 +1,8 @@
 """Optimizer updates, in place, one call for many parameters. Formulas: kernel_table.py.
 
-The parameters of a call have one device and one dtype; every other list has an array of the same shape for each of them,
-but for `only_if_finite`: one number of that device, float32 or float64, or none. Where it is infinite or NaN nothing
-changes. The device itself looks at it, so nothing waits for it.
+The parameters of a call have one device and one dtype. Every other list has one array of the same shape per parameter,
+except `only_if_finite`: it is empty or holds one float32 or float64 number on that device. If the number is infinite or
+NaN, nothing changes. The device itself checks it, so the host does not wait.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from needle.backend_ndarray.dispatch import call
 
 def sgd_step(parameters, grads, velocities, lr: float, momentum: float, dampening: float, weight_decay: float,
              nesterov: bool, only_if_finite=()) -> None:  # fmt: skip
-    """Stochastic gradient descent; `velocities` is not looked at where momentum is 0."""
+    """Stochastic gradient descent; `velocities` is ignored if momentum is 0."""
     arrays = (parameters, grads, velocities)
     settings = (lr, momentum, dampening, weight_decay, nesterov)
     call(parameters[0].device, "sgd_step", *arrays, *settings, list(only_if_finite))
@@ -22,7 +22,7 @@ def sgd_step(parameters, grads, velocities, lr: float, momentum: float, dampenin
 
 def adam_step(parameters, grads, first_moments, second_moments, lr: float, beta1: float, beta2: float, eps: float,
               weight_decay: float, decoupled: bool, step: int, only_if_finite=()) -> None:  # fmt: skip
-    """Adam, or AdamW where weight decay is decoupled; `step` counts from 1."""
+    """Adam, or AdamW if weight decay is decoupled; `step` counts from 1."""
     arrays = (parameters, grads, first_moments, second_moments)
     settings = (lr, beta1, beta2, eps, weight_decay, decoupled, step)
     call(parameters[0].device, "adam_step", *arrays, *settings, list(only_if_finite))

@@ -1,6 +1,6 @@
-"""The counter-based random numbers of the reference backend: Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011).
+"""Counter-based random numbers for the reference backend: Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011).
 
-Element number and word layout are specified in kernels/cpu/random.h; uniform numbers agree with it to the bit.
+kernels/cpu/random.h specifies element order and word layout; uniform numbers agree with it bit for bit.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _doubles(w: np.ndarray) -> np.ndarray:
     return (w[:, 0::2] | w[:, 1::2] << _HALF) >> np.uint64(11)
 
 
-# Random bits that a uniform number of each size keeps: as many as its significand holds.
+# How many random bits a uniform number of each dtype keeps: as many as its significand holds.
 _UNIFORM_BITS = {"float32": 24, "float16": 11, "bfloat16": 8}
 
 
@@ -49,7 +49,7 @@ def uniform(size: int, dtype: str, seed: int, offset: int) -> np.ndarray:
 
 
 def normal(size: int, dtype: str, seed: int, offset: int) -> np.ndarray:
-    """`size` standard normal numbers, in pairs by Box and Muller 1958: sqrt(-2 log u) (cos, sin)(2 pi v)."""
+    """`size` standard normal numbers, in pairs by the Box-Muller method (1958): sqrt(-2 log u) (cos, sin)(2 pi v)."""
     if dtype == "float64":
         pairs, one = _doubles(words(seed, offset, -(-size // 2))), 2.0**-53
     else:

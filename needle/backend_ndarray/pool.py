@@ -29,7 +29,7 @@ def _settings(op: str, kernel: int, stride: int, padding: int) -> tuple[int, int
 
 
 def max_pool2d(x, kernel: int, stride: int, padding: int = 0):
-    """The largest element of each window; the padding is not looked at."""
+    """The largest element of each window; padding is ignored."""
     same_device("max_pool2d", x)
     kernel, stride, padding = _settings("max_pool2d", kernel, stride, padding)
     out = ndarray.empty(*infer_pool2d("max_pool2d", x, kernel, stride, padding), x.device)
@@ -38,14 +38,14 @@ def max_pool2d(x, kernel: int, stride: int, padding: int = 0):
 
 
 def max_pool2d_backward(x, grad_out, kernel: int, stride: int, padding: int = 0):
-    """The gradient with respect to x: each window's goes to its first largest element."""
+    """The gradient with respect to x: the gradient of each window goes to its first largest element."""
     grad_x = ndarray.empty(x.shape, x.dtype, x.device)
     call(x.device, "max_pool2d_backward", x, grad_out, grad_x, kernel, stride, padding)
     return grad_x
 
 
 def avg_pool2d(x, kernel: int, stride: int, padding: int = 0):
-    """The mean of each window, the padding's zeros counted."""
+    """The mean of each window, counting the padding's zeros."""
     same_device("avg_pool2d", x)
     kernel, stride, padding = _settings("avg_pool2d", kernel, stride, padding)
     out = ndarray.empty(*infer_pool2d("avg_pool2d", x, kernel, stride, padding), x.device)

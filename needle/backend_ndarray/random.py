@@ -1,7 +1,7 @@
-"""Random numbers made on the device, by a counter: a result depends on the seed and the call, not on threads.
+"""Counter-based random numbers on the device: a result depends on the seed and the call, not on threads.
 
-Each call takes the next offset of one global counter. NumPy's global generator, which initialization, shuffling and
-augmentation draw from, is separate; `manual_seed` sets both.
+Each call takes the next offset from one global counter. Initialization, shuffling and augmentation draw from NumPy's
+global generator instead; `manual_seed` seeds both.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _counter = _Counter()
 
 
 def manual_seed(seed: int) -> None:
-    """Seeds the devices' generators and NumPy's global one; seed is 0 to 2^32 - 1. Raises ValueError for another."""
+    """Seeds the devices' generators and NumPy's global one. Raises ValueError unless seed is 0 to 2^32 - 1."""
     seed = as_seed("manual_seed", seed)
     np.random.seed(seed)
     _counter.seed, _counter.offset = seed, 0
 
 
 def get_state() -> tuple[int, int]:
-    """The devices' (seed, offset): with it, and NumPy's state, a run can go on where it stopped."""
+    """The (seed, offset) of the devices' generators; with this and NumPy's state a run can resume where it stopped."""
     return _counter.seed, _counter.offset
 
 
 def set_state(state: tuple[int, int]) -> None:
-    """Goes back to a state that `get_state` gave. Raises ValueError for what is none."""
+    """Restores a state from `get_state`. Raises ValueError for anything else."""
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise ValueError(f"set_state: {short(state)}: expected a seed and an offset, as get_state gives them")
     seed, offset = state

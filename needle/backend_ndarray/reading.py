@@ -1,4 +1,4 @@
-"""A number on its way to the host."""
+"""Asynchronous reading of a number from a device."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 
 class Reading:
-    """The one element of an array, as the work that its device has been given so far leaves it.
+    """The one element of an array, read after the work that its device has been given so far.
 
-    To read it without this is to wait for all of that work. Raises ShapeError unless there is one element.
+    Without this, reading the element waits for all of that work. Raises ShapeError unless there is exactly one element.
     """
 
     def __init__(self, array) -> None:
@@ -25,7 +25,7 @@ class Reading:
         return self._pending is None or self._pending.ready()
 
     def item(self) -> bool | int | float:
-        """The element, as a Python number; waits for it."""
+        """Waits for the element and returns it as a Python number."""
         if self._pending is not None:
             self._value = np.frombuffer(self._pending.data(), self._dtype.numpy).item()
             self._pending = None

@@ -13,7 +13,7 @@ from needle.errors import DTypeError, ShapeError
 
 
 def infer_reduce(op: str, a, axis=None, keepdims: bool = False) -> Spec:
-    """A sum of integers or bools is int64, as in the array API standard; all else keeps its dtype."""
+    """A sum of integers or bools is int64, as in the array API standard; other results keep the dtype of a."""
     axes = normalize_axes(op, axis, len(a.shape))
     if op != "sum" and a.dtype is bool_:
         raise DTypeError(f"{op}: dtype bool: expected numbers")
@@ -25,7 +25,7 @@ def infer_reduce(op: str, a, axis=None, keepdims: bool = False) -> Spec:
 
 
 def infer_sum(a, axis=None, keepdims: bool = False, wide: bool = False) -> Spec:
-    """int64 of integers and bools, as in the array API standard; with `wide`, float32 of half types."""
+    """int64 for integers and bools, as in the array API standard; with `wide`, float32 for half types."""
     spec = infer_reduce("sum", a, axis, keepdims)
     return spec._replace(dtype=float32) if wide and spec.dtype.itemsize == 2 else spec
 
@@ -40,7 +40,7 @@ def _reduce(op: str, a, axis, keepdims: bool, wide: bool = False):
 
 
 def sum(a, axis=None, keepdims: bool = False, wide: bool = False):
-    """The sum; 0 of nothing. Half types are summed in float32, and with `wide` the result is."""
+    """The sum, 0 if there are no elements. Half types are summed in float32; with `wide` the result stays float32."""
     return _reduce("sum", a, axis, keepdims, wide)
 
 
@@ -53,17 +53,17 @@ def sum_of_squares(a):
 
 
 def max(a, axis=None, keepdims: bool = False):
-    """The largest element, NaN if there is one."""
+    """The largest element, or NaN if any element is NaN."""
     return _reduce("max", a, axis, keepdims)
 
 
 def min(a, axis=None, keepdims: bool = False):
-    """The smallest element, NaN if there is one."""
+    """The smallest element, or NaN if any element is NaN."""
     return _reduce("min", a, axis, keepdims)
 
 
 def infer_arg_reduce(op: str, a, axis: int | None = None, keepdims: bool = False) -> Spec:
-    """int64; without an axis the array is taken as flat."""
+    """The shape of the result, as int64; without an axis the array is flattened."""
     keepdims = flag(op, "keepdims", keepdims)
     if axis is None:
         return Spec((1,) * len(a.shape) if keepdims else (), int64)
@@ -84,10 +84,10 @@ def _arg_reduce(op: str, a, axis: int | None, keepdims: bool):
 
 
 def argmax(a, axis: int | None = None, keepdims: bool = False):
-    """The position of the first of the largest elements along an axis; the first NaN if there is one."""
+    """The position of the first largest element along an axis, or of the first NaN if there is one."""
     return _arg_reduce("argmax", a, axis, keepdims)
 
 
 def argmin(a, axis: int | None = None, keepdims: bool = False):
-    """The position of the first of the smallest elements along an axis; the first NaN if there is one."""
+    """The position of the first smallest element along an axis, or of the first NaN if there is one."""
     return _arg_reduce("argmin", a, axis, keepdims)

@@ -1,8 +1,8 @@
 """Recurrent layers over whole sequences (T, B, I), forward and backward. Formulas: kernel_table.py.
 
-What does not depend on the step before is one matrix product for all steps, by the matmul kernel; the kernels of this
-topic do the rest, step after step. They see the states before the first step in front of those after each step, as
-(T + 1, B, H), so that all states, or all but the last, are one array.
+The part that does not depend on the previous step is one matrix product for all steps, done by the matmul kernel. The
+recurrent kernels do the rest, step by step. They keep the initial states in front of the states after each step, as (T
++ 1, B, H), so that all states, or all but the last, are one array.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def infer_recurrent(op: str, gates: int, x, W_ih, W_hh, bias, *states) -> Spec:
 
 
 def recurrent_shape(op: str, gates: int, x_shape: Shape, W_ih, W_hh, bias, *states) -> Shape:
-    """The shape of that, whatever the dtypes."""
+    """The shape of `infer_recurrent`, for any dtypes."""
     width = W_hh.shape[0] if len(W_hh.shape) == 2 else 0
     fits = (
         len(x_shape) == 3
@@ -44,7 +44,7 @@ def recurrent_shape(op: str, gates: int, x_shape: Shape, W_ih, W_hh, bias, *stat
 
 
 def rnn(x, W_ih, W_hh, bias, h0, nonlinearity: str):
-    """The states (T + 1, B, H): h0, and the one after each step."""
+    """The states (T + 1, B, H): h0, then the state after each step."""
     choice("rnn", "nonlinearity", nonlinearity, ("tanh", "relu"))
     same_device("rnn", x, W_ih, W_hh, bias, h0)
     spec = infer_recurrent("rnn", 1, x, W_ih, W_hh, bias, h0)
@@ -55,7 +55,7 @@ def rnn(x, W_ih, W_hh, bias, h0, nonlinearity: str):
 
 
 def rnn_backward(grad_hidden, hidden, W_hh, nonlinearity: str):
-    """(grad_gates (T, B, H), grad_h0) from the adjoints of the states after each step; `hidden` as `rnn` gave it."""
+    """(grad_gates (T, B, H), grad_h0) from the adjoints of the states after each step; `hidden` is from `rnn`."""
     grad_gates = ndarray.empty(grad_hidden.shape, hidden.dtype, hidden.device)
     grad_h0 = ndarray.empty(hidden.shape[1:], hidden.dtype, hidden.device)
     call(hidden.device, "rnn_backward", grad_hidden, hidden, W_hh, grad_gates, grad_h0, nonlinearity == "relu")
@@ -75,7 +75,7 @@ def lstm(x, W_ih, W_hh, bias, h0, c0):
 def lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh):
     """(grad_gates (T, B, 4H), grad_h0, grad_c0) from the adjoints of h after each step and of the last c.
 
-    `gates` and `cells` as `lstm` gave them; grad_gates is with respect to the gates before their nonlinearities.
+    `gates` and `cells` are from `lstm`; grad_gates is the gradient of the gates before their nonlinearities.
     """
     grad_gates = ndarray.empty(gates.shape, gates.dtype, gates.device)
     grad_h0, grad_c0 = (ndarray.empty(grad_cell.shape, gates.dtype, gates.device) for _ in range(2))
@@ -85,7 +85,7 @@ def lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh):
 
 
 def _states(first, spec: Spec):
-    """Room for the states before and after every step of `spec` (T, B, H), the first one given."""
+    """An array (T + 1, B, H) for `first`, which is copied in, and the state after each step of `spec` (T, B, H)."""
     states = ndarray.empty((spec.shape[0] + 1, *spec.shape[1:]), spec.dtype, first.device)
     states[0] = first
     return states

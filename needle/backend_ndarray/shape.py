@@ -1,7 +1,7 @@
 """Arithmetic on shapes, strides and axes. Strides count elements.
 
-A program works with the same few shapes again and again, and this arithmetic would take longer than a small kernel. So
-what depends on tuples of ints alone is remembered.
+A program uses the same few shapes again and again, and this arithmetic would take longer than a small kernel. Functions
+that depend only on tuples of ints are therefore memoized in an LRU cache.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from needle.errors import ShapeError, short
 
 Shape = tuple[int, ...]
 MAX_DIMS = 8
-MAX_ELEMENTS = 1 << 57  # the kernels count in int64, and up to 64 for an element
+MAX_ELEMENTS = 1 << 57  # the kernels count in int64, up to 64 per element
 remembered = functools.lru_cache(maxsize=4096)
 
 
 def as_ints(op: str, name: str, values: int | Collection[int]) -> tuple[int, ...]:
-    """A tuple of ints from an int or a collection of whatever counts as one. Raises ShapeError for anything else."""
+    """A tuple of ints from an int or a collection of ints (anything with __index__). Raises ShapeError for others."""
     try:
-        if hasattr(values, "__len__"):  # an iterator, which could be read only once, has none
+        if hasattr(values, "__len__"):  # not an iterator, which could be read only once
             return tuple(map(operator.index, values))
     except TypeError:
         pass
@@ -33,7 +33,7 @@ def as_ints(op: str, name: str, values: int | Collection[int]) -> tuple[int, ...
 
 
 def as_shape(op: str, shape: int | Collection[int]) -> Shape:
-    """A tuple of extents from an int or a collection of ints. Raises ShapeError where no array has that shape."""
+    """A tuple of extents from an int or a collection of ints. Raises ShapeError if no array can have that shape."""
     return _checked(op, as_ints(op, "shape", shape))
 
 
@@ -63,7 +63,7 @@ def compact_strides(shape: Shape) -> Shape:
 
 @remembered
 def is_compact(shape: Shape, strides: Shape) -> bool:
-    """Whether the strides are those of a row-major array; those of extents of 1 do not matter."""
+    """Whether the strides are those of a row-major array; strides of axes of extent 1 do not matter."""
     step = 1
     for extent, stride in zip(reversed(shape), reversed(strides)):
         if extent != 1 and stride != step:
@@ -74,9 +74,10 @@ def is_compact(shape: Shape, strides: Shape) -> bool:
 
 @remembered
 def dense_strides_like(shape: Shape, strides: Shape) -> Shape:
-    """Strides without gaps for `shape`, its axes laid out in memory in the same order as those of `strides`.
+    """Strides without gaps for `shape`, with its axes in the same memory order as those of `strides`.
 
-    So the result of an operation on a channels-last array is channels-last as well. A broadcast array has no order.
+    Thus the result of an operation on a channels-last array is channels-last as well. For a broadcast array, which has
+    no order, the result is row-major.
     """
     repeats = any(stride == 0 and extent > 1 for extent, stride in zip(shape, strides))
     if repeats or is_compact(shape, strides):
@@ -91,10 +92,10 @@ def dense_strides_like(shape: Shape, strides: Shape) -> Shape:
 
 @remembered
 def reshape_strides(shape: Shape, strides: Shape, new_shape: Shape) -> Shape | None:
-    """Strides under which the same memory has `new_shape`, or None where that takes a copy.
+    """Strides with which the same memory has `new_shape`, or None if that needs a copy.
 
-    Both shapes are cut into the shortest runs of axes with equal products; a run of old axes that lies in memory as one
-    can be cut anew.
+    Both shapes are split into the shortest runs of axes with equal products. A run of old axes can be divided anew if
+    it is one evenly strided block of memory.
     """
     if math.prod(shape) == 0:
         return compact_strides(new_shape)
@@ -126,7 +127,7 @@ def reshape_strides(shape: Shape, strides: Shape, new_shape: Shape) -> Shape | N
 
 
 def resolve_reshape(op: str, shape: Shape, new_shape: int | Collection[int]) -> Shape:
-    """`new_shape` with its one -1, if any, worked out. Raises ShapeError where the sizes differ."""
+    """`new_shape` with its one -1, if any, replaced by the extent. Raises ShapeError if the sizes differ."""
     return _resolved(op, shape, as_ints(op, "shape", new_shape))
 
 
@@ -145,7 +146,7 @@ def _resolved(op: str, shape: Shape, new_shape: Shape) -> Shape:
 
 @remembered
 def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
-    """The common shape: aligned at the last axis, extents are equal or 1. Raises ShapeError otherwise."""
+    """The broadcast shape: aligned at the last axis, extents must be equal or 1. Raises ShapeError otherwise."""
     first, *rest = shapes
     if all(shape == first for shape in rest):
         return first
@@ -176,7 +177,7 @@ def as_widths(op: str, shape: Shape, widths: Collection[tuple[int, int]]) -> tup
 
 
 def normalize_axis(op: str, axis: int, ndim: int) -> int:
-    """`axis` counted from the front. Raises ShapeError where there is no such axis."""
+    """`axis` counted from the front. Raises ShapeError if there is no such axis."""
     try:
         index = operator.index(axis)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Softmax and its relatives, shifted by the maximum so that nothing overflows."""
+"""Softmax and related functions, shifted by the maximum so that nothing overflows."""
 
 from __future__ import annotations
 

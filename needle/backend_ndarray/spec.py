@@ -1,4 +1,4 @@
-"""What can be known of an array without its values."""
+"""Specs: the shape and dtype of an array, without its values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from needle.errors import DTypeError
 
 
 class Spec(NamedTuple):
-    """A shape and a dtype. The `infer_*` functions take NDArrays, Tensors or Specs and give the Spec of the result."""
+    """A shape and a dtype. The `infer_*` functions take NDArrays, Tensors or Specs and return the result's Spec."""
 
     shape: Shape
     dtype: DType
@@ -22,7 +22,7 @@ class Spec(NamedTuple):
 
 
 def require_floating(op: str, *operands) -> DType:
-    """The one floating dtype that all operands have. Raises DTypeError otherwise."""
+    """The floating dtype of the operands. Raises DTypeError unless they all have the same one."""
     dtype = operands[0].dtype
     if dtype.kind != "floating" or any(operand.dtype is not dtype for operand in operands):
         met = ", ".join(operand.dtype for operand in operands)
@@ -31,5 +31,5 @@ def require_floating(op: str, *operands) -> DType:
 
 
 def check_nonlinearity(op: str, nonlinearity: str | None) -> None:
-    """Raises ValueError unless `nonlinearity` is one that can be part of `op`, or None."""
+    """Raises ValueError unless `nonlinearity` is None or can be fused into `op`."""
     choice(op, "nonlinearity", nonlinearity, (None, "relu"))

@@ -1,4 +1,4 @@
-"""NumPy's functions of our arrays: np.exp(x) and numpy_array + x are Needle's functions, where Needle has one."""
+"""NumPy functions on our arrays: np.exp(x) and numpy_array + x dispatch to Needle's functions where they exist."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _NAMES = frozenset(
     ceil maximum minimum equal not_equal less less_equal greater greater_equal matmul logical_and logical_or logical_xor
     logical_not""".split()
 )
-_OURS = {"negative": "negate", "absolute": "abs"}  # where the name is another
+_OURS = {"negative": "negate", "absolute": "abs"}  # where the names differ
 
 
 def apply_ufunc(modules: tuple[types.ModuleType, ...], ufunc: np.ufunc, method: str, inputs: tuple, options: dict,
                 has_gradient: bool):  # fmt: skip
-    """What `__array_ufunc__` does: our function of that name, from one of `modules`, else NumPy's, of the values.
+    """Implements `__array_ufunc__`: calls our function of that name from one of `modules`, else NumPy's on the values.
 
-    Raises TypeError where that would lose a gradient: for floating results of inputs of which one `has_gradient`.
+    Raises TypeError if that would lose a gradient: for a floating result if an input `has_gradient`.
     """
     name = ufunc.__name__
     if name in _NAMES and method == "__call__" and not options:
@@ -39,9 +39,9 @@ def apply_ufunc(modules: tuple[types.ModuleType, ...], ufunc: np.ufunc, method: 
 
 
 def apply_function(function: Callable, arguments: tuple, options: dict):
-    """What `__array_function__` does: NumPy's function, such as np.concatenate, of the values.
+    """Implements `__array_function__`: calls NumPy's function, such as np.concatenate, on the values.
 
-    Raises TypeError where that would lose a gradient, as `apply_ufunc`.
+    Raises TypeError if that would lose a gradient, as `apply_ufunc` does.
     """
     found = []
     result = function(*_all_plain(arguments, found), **_all_plain(options, found))
@@ -54,12 +54,12 @@ _OF_SHAPES = frozenset("zeros_like ones_like empty_like full_like".split())
 
 
 def _plain(x):
-    """What is not NumPy's, as a NumPy array."""
+    """Converts our arrays to NumPy arrays; returns anything else unchanged."""
     return np.asarray(x) if hasattr(x, "__array_ufunc__") and not isinstance(x, np.ndarray) else x
 
 
 def _all_plain(x, found: list):
-    """The same for all within tuples, lists and dicts; they are added to `found`."""
+    """Applies `_plain` throughout tuples, lists and dicts; adds the converted arrays to `found`."""
     if isinstance(x, (tuple, list)):
         return type(x)(_all_plain(entry, found) for entry in x)
     if isinstance(x, dict):
@@ -71,7 +71,7 @@ def _all_plain(x, found: list):
 
 
 def _is_floating(result) -> bool:
-    """Whether a result has numbers that may depend on a Tensor's as a gradient tells."""
+    """Whether a result has floating numbers, through which a gradient could flow."""
     if isinstance(result, (tuple, list)):
         return any(map(_is_floating, result))
     return isinstance(result, (float, np.generic, np.ndarray)) and np.asarray(result).dtype.kind not in "biuUSM"

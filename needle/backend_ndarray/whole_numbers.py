@@ -1,4 +1,4 @@
-"""Labels, ids and row numbers that come as floats, as the course's loaders give them: they have to be whole."""
+"""Checks labels, ids and row numbers: they may be floats, as from the course's loaders, but must be whole."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from needle.errors import DTypeError, ShapeError
 
 
 def whole_numbers(op: str, name: str, numbers):
-    """`numbers`, an NDArray, as int32 or int64; `name` is what op calls one of them.
+    """`numbers`, an NDArray, as int32 or int64; `name` is op's word for one of them in errors.
 
-    Raises DTypeError for bools and ShapeError for a fraction, NaN or infinity. On a GPU those become -1, so that no one
-    waits for it: the kernel that then uses them reports that.
+    Raises DTypeError for bools, and ShapeError for a fraction, NaN or infinity. On a GPU the latter become -1 instead,
+    so that the host need not wait; the kernel that uses them reports the -1.
     """
     if numbers.dtype in (int32, int64):
         return numbers
@@ -29,7 +29,7 @@ def whole_numbers(op: str, name: str, numbers):
 
 
 def whole_numbers_of(op: str, name: str, values) -> np.ndarray:
-    """The same for what NumPy makes an array of, as int64."""
+    """`whole_numbers` for anything that NumPy can make an array of, as int64."""
     values = ndarray.as_host_values(op, values)
     if not values.size:
         return values.astype(np.int64)

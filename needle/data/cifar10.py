@@ -1,8 +1,8 @@
-"""CIFAR-10 (Krizhevsky 2009): 60,000 colour images of 32 x 32, ten classes; 50,000 to train on, 10,000 to test on.
+"""CIFAR-10 (Krizhevsky 2009): 60,000 colour images of 32 x 32 in ten classes; 50,000 for training, 10,000 for testing.
 
 https://www.cs.toronto.edu/~kriz/cifar.html. The archive unpacks to a folder `cifar-10-batches-py` of pickles made by
-Python 2, each a dict of "data", uint8 (10000, 3072), a row being the red, the green and the blue plane of 32 x 32 in
-turn, and "labels", a list of 10,000 numbers in 0..9. They are read by `restricted_unpickler`.
+Python 2. Each is a dict of "data", uint8 (10000, 3072), whose rows hold the red, green and blue planes of 32 x 32 in
+this order, and "labels", a list of 10,000 numbers in 0..9. `restricted_unpickler` reads them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MD5 = "c58f30108f718f92721af3b95e74349a"
 ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
 
-# Of the training images' pixels, per channel, in 0..1: what Normalize wants.
+# Statistics of the training images' pixels per channel, in 0..1, for Normalize.
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
 
@@ -54,9 +54,9 @@ class CIFAR10Dataset(ImageDataset):
         transforms: Transforms = None,
         download: bool = False,
     ) -> None:
-        """`base_folder` holds, or is, the folder `cifar-10-batches-py`; `download=True` fetches it where it is not.
+        """`base_folder` contains, or is, the folder `cifar-10-batches-py`; `download=True` fetches it if it is missing.
 
-        `p` is kept as an attribute for the course's code, which passes it; what changes an image is `transforms` alone.
+        `p` is kept as an attribute because the course's code passes it; only `transforms` change images.
         Raises DataError for files that are missing, truncated, altered or malformed.
         """
         base_folder = path("CIFAR10Dataset", "base_folder", base_folder)
@@ -77,12 +77,12 @@ def load_cifar10(
     test_transforms: Transforms = None,
     notice: Callable[[str], None] = print,
 ) -> tuple[ImageDataset, ImageDataset, str]:
-    """CIFAR-10 from where `locate.data_dirs` says it may be, else downloaded, else the synthetic set in its place.
+    """Loads CIFAR-10 from the folders of `locate.data_dirs`, else downloads it, else falls back to the synthetic set.
 
-    Returns the set to train on, to which `transforms` apply, the one to test on, to which `test_transforms` do, and in
-    words where they come from.
-    That the synthetic set is used is said through `notice`. A `data_dir` that does not exist, and data that are found
-    but damaged, or may be there but cannot be read, are a DataError and never replaced by something else.
+    Returns the training set, with `transforms`, the test set, with `test_transforms`, and a text that says where they
+    come from. A fallback to the synthetic set is reported through `notice`. Raises DataError for a `data_dir` that does
+    not exist, and for data that are found but damaged, or that may exist but cannot be read; such data are never
+    replaced.
     """
     folders = data_dirs(data_dir)
     folder = next((found for found in map(find_cifar10, folders) if found is not None), None)
@@ -101,14 +101,14 @@ def load_cifar10(
 
 
 def download_cifar10(folder: str | os.PathLike) -> Path:
-    """Fetch CIFAR-10 (163 MiB) into `folder`, verify and unpack it; returns the path of `cifar-10-batches-py`.
+    """Downloads CIFAR-10 (163 MiB) into `folder`, verifies and unpacks it; returns the path of `cifar-10-batches-py`.
 
-    An archive that is there already is verified and unpacked, and kept.
+    An archive that already exists is verified, unpacked and kept.
     """
     folder = Path(folder)
     with locked(folder):
         if (found := find_cifar10(folder)) is not None:
-            return found  # another process was fetching it
+            return found  # another process has fetched it
         was_there = exists(folder / ARCHIVE)
         archive = download(URL, folder / ARCHIVE, md5=MD5)
         files = (*_TRAIN_FILES, *_TEST_FILES, _META_FILE, "readme.html")
@@ -119,7 +119,7 @@ def download_cifar10(folder: str | os.PathLike) -> Path:
 
 
 def find_cifar10(folder: Path) -> Path | None:
-    """The folder of CIFAR-10's files that `folder` holds, or is. Raises DataError where that cannot be told."""
+    """The folder of CIFAR-10's files that `folder` contains or is. Raises DataError if this cannot be determined."""
     if not is_folder(folder):
         return None
     if is_folder(folder / FOLDER):
@@ -129,7 +129,7 @@ def find_cifar10(folder: Path) -> Path | None:
 
 
 def _read_files(folder: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, 3, 32, 32) and labels (N,) of the files in turn."""
+    """Images (N, 3, 32, 32) and labels (N,) of the files in order."""
     count = _examples_per_file(folder)
     images = np.empty((len(names) * count, *IMAGE_SHAPE), np.uint8)
     labels = np.empty(len(names) * count, np.int64)
@@ -140,7 +140,7 @@ def _read_files(folder: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndar
 
 
 def _examples_per_file(folder: Path) -> int:
-    """What `batches.meta` says, at most the published 10,000; the other files are checked against it."""
+    """The number from `batches.meta`, at most the published 10,000; the other files are checked against it."""
     path = folder / _META_FILE
     count = _read_dict(path).get("num_cases_per_batch") if exists(path) else _EXAMPLES_PER_FILE
     if type(count) is not int or not 1 <= count <= _EXAMPLES_PER_FILE:

@@ -22,7 +22,7 @@ FOLDER = "ptb"
 
 
 class Dictionary:
-    """Words and their numbers, 0, 1, 2, ... in the order in which the words were added.
+    """Words and their numbers: 0, 1, 2, ... in the order in which the words were added.
 
     Attributes: `word2idx`, the number of each word, and `idx2word`, the list of words.
     """
@@ -32,7 +32,7 @@ class Dictionary:
         self.idx2word: list[str] = []
 
     def add_word(self, word: str) -> int:
-        """The word's number: a new one if the word is new."""
+        """Returns the word's number, and adds the word if it is new."""
         if not isinstance(word, str):
             raise TypeError(f"add_word: {short(word)}: expected a word, a str")
         number = self.word2idx.setdefault(word, len(self.idx2word))
@@ -57,18 +57,18 @@ class Dictionary:
 
 
 class Corpus:
-    """The words of train.txt, valid.txt and test.txt, separated by white space, with "<eos>" after those of each line.
+    """The words of train.txt, valid.txt and test.txt, separated by white space, with "<eos>" at the end of each line.
 
     Attributes: `dictionary`, the words of train.txt in order of first appearance, and `train`, `valid` and `test`, the
-    numbers of the words of each text as int32 (N,).
+    word numbers of each text as int32 (N,).
     """
 
     def __init__(self, base_dir: str | os.PathLike, max_lines: int | None = None) -> None:
-        """`base_dir` is the folder with the files, or holds it under the name `ptb`.
+        """`base_dir` is the folder with the files, or contains it under the name `ptb`.
 
-        `max_lines` cuts each text after so many lines. It leaves the dictionary as it is, of the whole train.txt: a
-        word has the same number, and a model the same size, whatever it is.
-        Raises DataError for a file that is missing, empty or no UTF-8 text, and for a word of valid.txt or test.txt
+        `max_lines` cuts each text after that many lines. It does not affect the dictionary, which covers the whole
+        train.txt, so word numbers and the size of a model do not depend on it.
+        Raises DataError for a file that is missing, empty or not UTF-8 text, and for a word of valid.txt or test.txt
         that is not in train.txt.
         """
         if max_lines is not None:
@@ -87,7 +87,7 @@ class Corpus:
 
 
 def find_corpus(folder: Path) -> Path | None:
-    """The folder of a corpus's files that `folder` is, or holds. Raises DataError where that cannot be told."""
+    """The folder of a corpus's files that `folder` is or contains. Raises DataError if this cannot be determined."""
     if not is_folder(folder):
         return None
     if not exists(folder / "train.txt") and is_folder(folder / FOLDER):
@@ -96,9 +96,9 @@ def find_corpus(folder: Path) -> Path | None:
 
 
 def batchify(data: Sequence[int], batch_size: int, device: Any = None, dtype: str | None = None) -> np.ndarray:
-    """Lay the words `data` (N,) out as an array (N // batch_size, batch_size), each column a stretch of the text.
+    """Arranges the words `data` (N,) as (N // batch_size, batch_size); each column is a stretch of the text.
 
-    Column j holds the j-th of `batch_size` stretches of equal length; what is left of the text is dropped. With
+    Column j holds the j-th of `batch_size` stretches of equal length; the rest of the text is dropped. With
     batch_size = 4 the letters a to z become
 
         a g m s
@@ -108,8 +108,8 @@ def batchify(data: Sequence[int], batch_size: int, device: Any = None, dtype: st
         e k q w
         f l r x
 
-    The array has `dtype`, or the one of `data`. `device` is not looked at: the array is NumPy's, and `get_batch` puts
-    a few rows at a time on a device. A stretch has at least two words, one to see and one to predict.
+    The array has `dtype`, or that of `data`. `device` is ignored: the array is NumPy's, and `get_batch` moves a few
+    rows at a time to a device. A stretch must have at least two words, one as input and one to predict.
     """
     try:
         data = np.asarray(data)
@@ -133,11 +133,11 @@ def batchify(data: Sequence[int], batch_size: int, device: Any = None, dtype: st
 def get_batch(
     batches: np.ndarray, i: int, bptt: int, device: Any = None, dtype: str | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Rows i to i + bptt of what `batchify` made, (nbatch, B), and as targets the word that follows each.
+    """Rows i to i + bptt of `batches` (nbatch, B), from `batchify`, and as targets the word that follows each.
 
-    Returns X, (T, B), and y, (T * B,), where y.reshape((T, B)) is the rows one further on. T is `bptt`, or in the last
-    batch what is left: min(bptt, nbatch - 1 - i). So `for i in range(0, nbatch - 1, bptt)` walks the whole text.
-    Both have `dtype`, or the one of `batches`.
+    Returns X, (T, B), and y, (T * B,), where y.reshape((T, B)) holds the rows shifted by one. T is `bptt`, or in the
+    last batch the rest: min(bptt, nbatch - 1 - i). So `for i in range(0, nbatch - 1, bptt)` covers the whole text.
+    Both have `dtype`, or that of `batches`.
     """
     if not isinstance(batches, np.ndarray):
         raise TypeError(f"get_batch: batches of {short(batches)}: expected the array that batchify made")
@@ -156,7 +156,7 @@ def get_batch(
 
 
 def _cast(function: str, ids: np.ndarray, dtype: str | None) -> np.ndarray:
-    """`ids` as `dtype`, an array of its own or not; a number that the dtype cannot hold is an error."""
+    """`ids` as `dtype`, copied or not; a number that the dtype cannot hold is an error."""
     if dtype is None:
         return ids
     with np.errstate(invalid="ignore"):
@@ -167,7 +167,7 @@ def _cast(function: str, ids: np.ndarray, dtype: str | None) -> np.ndarray:
 
 
 def _read_lines(path: Path) -> list[str]:
-    """The lines of a text file, without their ends."""
+    """The lines of a text file, without line endings."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""DataLoader: batches of a data set as Tensors, in order or shuffled, made in the loop or by threads ahead of it."""
+"""DataLoader: batches of a data set as Tensors, in order or shuffled, made in the loop or ahead by threads."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from needle.data.dataset import Dataset
 from needle.data.transforms import batch_method, use_generator
 from needle.errors import DTypeError, ShapeError, short
 
-# The dtype of a Tensor for a field of integers or booleans: its own, or the next wider that Needle has.
+# The dtype of a Tensor for a field of integers or booleans: the field's own, or the next wider one of Needle's.
 _INTEGER_DTYPES = {name: name for name in ("uint8", "int8", "int32", "int64", "bool")}
 _INTEGER_DTYPES |= {"int16": "int32", "uint16": "int32", "uint32": "int64"}
 
-# Raw batches made one after another without a worker. A training step drives the code that makes them out of the
-# caches, after which the first takes ten times as long as the next.
+# How many raw batches are made at once without a worker. A training step evicts the code that makes them from the
+# caches, so the first batch after a step takes ten times as long as the next.
 _RAW_BATCHES = 16
 
-# The fields of a batch and, where these are raw, what finishes them.
+# The fields of a batch and, if these are raw, the function that finishes them.
 Loaded = tuple[Sequence[np.ndarray], Callable | None]
 
 
@@ -36,17 +36,17 @@ class DataLoader:
 
     dataset: a Dataset, or anything with `__len__` and `__getitem__`.
     shuffle: a new order every epoch.
-    device, dtype: of the Tensors; fields of integers and booleans keep their own dtype.
+    device, dtype: those of the Tensors; fields of integers and booleans keep their own dtype.
     drop_last: leave out a last batch smaller than batch_size.
     num_workers: threads that make batches, `prefetch` of them ahead of the loop; 0 makes each batch in the loop.
 
-    Randomness. Starting an epoch draws, from NumPy's global generator and nowhere else, the order if `shuffle` is set
-    and one seed if the data set has transforms; batch i then has a generator of its own, seeded by (seed, i). So
-    `np.random.seed` and `np.random.set_state` before an epoch reproduce it, whatever num_workers is. (A data set or
-    transform that itself draws from `np.random` is reproducible with num_workers=0 only; `needle.data.generator()` is
-    what it should draw from.)
+    Randomness. At the start of an epoch, the loader draws the order, if `shuffle` is set, and one seed, if the data set
+    has transforms, from NumPy's global generator and nowhere else. Batch i then has its own generator, seeded by (seed,
+    i). So `np.random.seed` and `np.random.set_state` before an epoch reproduce it for any num_workers. (A data set or
+    transform that draws from `np.random` directly is reproducible only with num_workers=0; it should draw from
+    `needle.data.generator()`.)
 
-    An exception in a thread is raised by the loop. Leaving the loop early ends the threads.
+    An exception in a thread is raised again in the loop. Leaving the loop early stops the threads.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class DataLoader:
         return self._tensors(self._load_ahead(batches, seeds) if self.num_workers else self._load_each(batches, seeds))
 
     def _tensors(self, loaded: Generator[Loaded, None, None]) -> Iterator[tuple[Tensor, ...]]:
-        with contextlib.closing(loaded):  # ends the threads when the loop is left early
+        with contextlib.closing(loaded):  # stops the threads if the loop is left early
             for fields, finish in loaded:
                 arrays = tuple(self._array(field) for field in fields)
                 if finish is not None:
@@ -136,7 +136,7 @@ class DataLoader:
     def _use_seed(self, seed: tuple[int, int]) -> Iterator[None]:
         """Within this context `generator()` draws what `np.random.RandomState(seed)` would.
 
-        It is one that no other batch has at the time: to seed one takes a tenth of the time that making it takes.
+        It reuses an idle generator, because seeding one takes a tenth of the time of making one.
         """
         used = []
 
@@ -153,7 +153,7 @@ class DataLoader:
         self._idle_generators += used
 
     def _load_each(self, batches: list, seeds: list) -> Iterator[Loaded]:
-        """`_load` of each batch, in order: one when it is asked for, or `_RAW_BATCHES` where these are raw."""
+        """`_load` of each batch, in order: one at a time on demand, or `_RAW_BATCHES` at a time if they are raw."""
         start, number = 0, 1
         while start < len(batches):
             part = slice(start, start + number)
@@ -162,7 +162,7 @@ class DataLoader:
             yield from loaded
 
     def _load_ahead(self, batches: list, seeds: list) -> Iterator[Loaded]:
-        """`_load` of each batch, in order, by threads that stay `prefetch` batches ahead of the loop."""
+        """`_load` of each batch, in order, in threads that run up to `prefetch` batches ahead of the loop."""
         executor = concurrent.futures.ThreadPoolExecutor(self.num_workers, thread_name_prefix="needle.data")
         ahead = collections.deque()
         try:
@@ -183,7 +183,7 @@ def _is_sized(dataset) -> bool:
 
 
 def _stack(examples: list[Any]) -> list[np.ndarray]:
-    """One array (N, ...) per field of N examples, each a tuple of fields, or one bare field."""
+    """One array (N, ...) per field of N examples; an example is a tuple of fields, or one bare field."""
     examples = [example if isinstance(example, (tuple, list)) else (example,) for example in examples]
     if len({len(example) for example in examples}) > 1:
         raise ShapeError(f"DataLoader: examples of one batch have {sorted({len(e) for e in examples})} fields")

@@ -1,4 +1,4 @@
-"""Data sets: what a DataLoader draws its batches from."""
+"""Data sets, from which a DataLoader draws its batches."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from needle.errors import DTypeError, ShapeError, short
 
 Transforms = Callable | Sequence[Callable] | None
 
-_RESIDENT_BYTES = 1 << 32  # of images that a device holds; from more of them NumPy makes the batches
+_RESIDENT_BYTES = 1 << 32  # of images that a device may hold; for larger sets NumPy makes the batches
 
 
 class Dataset:
-    """A collection of examples by number: a subclass defines `__getitem__` and `__len__`.
+    """A collection of examples by index; a subclass defines `__getitem__` and `__len__`.
 
     An example is a tuple of arrays and numbers, such as (image, label). A subclass may also define
-    `get_batch(indices)`, which takes an integer array (N,) and returns the examples' fields as arrays (N, ...); a
-    DataLoader then asks for whole batches, where it would otherwise stack N examples.
+    `get_batch(indices)`, which takes an integer array (N,) and returns the examples' fields as arrays (N, ...). A
+    DataLoader then asks for whole batches instead of stacking N examples.
 
-    What a device does faster may be left to it: then `get_raw_batch(indices)` returns a few small arrays for
-    `finish_batch(fields)`, which is given them as NDArrays of the loader's device, and returns what `get_batch` would;
-    or None where `get_batch` is to be called.
+    A subclass may also leave work to the device. `get_raw_batch(indices)` then returns a few small arrays, and
+    `finish_batch(fields)` takes them as NDArrays on the loader's device and returns the result of `get_batch`. If
+    `get_raw_batch` returns None, `get_batch` is called.
     """
 
     transforms: Sequence[Callable] = ()
 
     def __init__(self, transforms: Transforms = None) -> None:
-        """`transforms`: one callable, or several to be applied in turn, that `apply_transforms` applies."""
+        """`transforms`: one callable, or several, which `apply_transforms` applies in order."""
         self.transforms = as_transforms(type(self).__name__, transforms)
 
     def __getitem__(self, index: int) -> Any:
@@ -45,14 +45,14 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__} defines no __len__")
 
     def apply_transforms(self, x: np.ndarray) -> np.ndarray:
-        """All transforms in turn, of one example."""
+        """Applies all transforms in order to one example."""
         return Compose(self.transforms)(x)
 
 
 class NDArrayDataset(Dataset):
-    """Examples that lie along the first axis of arrays: example i is (arrays[0][i], arrays[1][i], ...).
+    """Examples along the first axis of arrays: example i is (arrays[0][i], arrays[1][i], ...).
 
-    Slices and index arrays give those examples' fields as arrays.
+    Indexing with a slice or an index array gives the examples' fields as arrays.
     """
 
     def __init__(self, *arrays: np.ndarray) -> None:
@@ -77,10 +77,10 @@ class NDArrayDataset(Dataset):
 
 
 class ImageDataset(Dataset):
-    """Labelled images held in memory as they are in files, one byte a value, and handed out as float32 in 0..1.
+    """Labelled images, kept in memory as bytes, as in files, and returned as float32 in 0..1.
 
     Attributes: `X`, the images as uint8 (N, ...), and `y`, the labels as int64 (N,). The first batch of a loader may
-    copy X to the loader's device, where later batches find it: assign a new X rather than change one in place.
+    copy X to the loader's device, where later batches reuse it: assign a new X instead of changing it in place.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, transforms: Transforms = None) -> None:
@@ -97,16 +97,16 @@ class ImageDataset(Dataset):
             )
         self.X = images
         self.y = whole_numbers_of(type(self).__name__, "label", labels)
-        self._resident: tuple[np.ndarray, NDArray] | None = None  # X, and the same on a device
+        self._resident: tuple[np.ndarray, NDArray] | None = None  # X and its copy on a device
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_resident": None}  # a copy, or another process, has its own
+        return {**vars(self), "_resident": None}  # a copy, or another process, makes its own
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, index: int | slice | np.ndarray) -> tuple[np.ndarray, int | np.ndarray]:
-        """(image, label) of one index; (images, labels) of a slice or an index array."""
+        """(image, label) for an int; (images, labels) for a slice or an index array."""
         if isinstance(index, (int, np.integer)):
             image = _at(type(self).__name__, self.X, index)
             return self.apply_transforms(_unit_range(image)), int(self.y[index])
@@ -118,9 +118,9 @@ class ImageDataset(Dataset):
         return Compose(self.transforms).batch(_unit_range(images)), _at(type(self).__name__, self.y, indices)
 
     def get_raw_batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """What `finish_batch` makes the same of: windows and values for `crop_images`, and labels.
+        """The input of `finish_batch` for the same batch: windows and values for `crop_images`, and labels.
 
-        None where it cannot do all `transforms`, or the images are too many to be held by a device.
+        None if `crop_images` cannot do all `transforms`, or if there are too many images for a device.
         """
         if not self._is_for_device():
             return None
@@ -136,7 +136,7 @@ class ImageDataset(Dataset):
         return windows, values[:, :, 0, 0].T, self.y[indices]
 
     def finish_batch(self, fields: tuple[NDArray, ...]) -> tuple[NDArray, NDArray]:
-        """Images and labels as `get_batch` has them, of what `get_raw_batch` returned, on any device."""
+        """The images and labels of `get_batch`, from the result of `get_raw_batch`, on any device."""
         windows, values, labels = fields
         images = self._images_on(windows.device)
         if self._is_channels_first():
@@ -144,7 +144,7 @@ class ImageDataset(Dataset):
         return crop_images(images, windows, values), labels
 
     def _images_on(self, device: Device) -> NDArray:
-        """X on that device: a copy made once, or on the CPU where possible the very memory."""
+        """X on that device: a copy that is made once; on the CPU, X's own memory if possible."""
         source, images = self._resident or (None, None)
         if source is not self.X or images.device is not device:
             is_shared = device is cpu() and self.X.flags.c_contiguous and self.X.flags.writeable
@@ -153,8 +153,9 @@ class ImageDataset(Dataset):
         return images
 
     def _is_for_device(self) -> bool:
-        """Whether a device can hold the images, and `crop_images` does all `transforms`: flips and at most one crop,
-        then at most one Normalize.
+        """Whether a device can hold the images, and `crop_images` can do all `transforms`.
+
+        It can do flips and at most one crop, then at most one Normalize.
         """
         if self.X.nbytes > _RESIDENT_BYTES:
             return False
@@ -170,7 +171,7 @@ class ImageDataset(Dataset):
 
 
 def _at(dataset: str, array: np.ndarray, index):
-    """array[index]. Raises IndexError that says what is wrong where the first axis has no such example."""
+    """array[index]. Raises IndexError with a clear message if the first axis has no such example."""
     try:
         if isinstance(index, (bool, np.bool_)):
             raise IndexError

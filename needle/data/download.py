@@ -1,6 +1,6 @@
-"""Downloading a file, resumed after a cut and verified, and unpacking a tar.gz without trusting what is in it.
+"""Downloads a file, with resumption and verification, and unpacks a tar.gz without trusting its content.
 
-Both leave their destination either absent or whole: they write beside it, and rename when all is well.
+Both leave their destination either absent or complete: they write to a temporary name and rename it at the end.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tqdm import tqdm
 from needle.errors import DataError
 
 _CHUNK = 1 << 18
-_RETRIES = 3  # in a row, without at least _PROGRESS bytes more
+_RETRIES = 3  # in a row, each without at least _PROGRESS more bytes
 _PROGRESS = 1 << 20
-_RETRY_DELAY = 0.5  # seconds, doubled with each retry
+_RETRY_DELAY = 0.5  # seconds, doubled at each retry
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
 
 
@@ -42,12 +42,12 @@ def download(
     progress: bool = True,
     timeout: float = 5.0,
 ) -> Path:
-    """Fetch `url` into the file `destination`, and return its path; a destination that is there is only verified.
+    """Downloads `url` to the file `destination` and returns its path; an existing destination is only verified.
 
-    What has arrived is kept in `destination` + ".part", from which a later call goes on if the server can. A cut or a
-    busy server is tried again a few times; a server that cannot be reached at all is not, so that a machine without
-    a network is told so within `timeout` seconds. Raises DataError for whatever keeps the file from being there.
-    Processes that may fetch the same file at the same time hold `locked(folder)` meanwhile.
+    A partial download is kept in `destination` + ".part", and a later call resumes it if the server supports that.
+    After an interruption, or if the server is busy, the download is retried a few times. A server that cannot be
+    reached at all is not retried, so that a machine without a network fails within `timeout` seconds. Raises DataError
+    for any failure. Processes that may download the same file at the same time must hold `locked(folder)` meanwhile.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise ValueError(f"download: expected an http or https address, met {url!r}")
@@ -65,14 +65,14 @@ def download(
             part.unlink()
             if not resumed:
                 raise
-            # What an earlier call left was perhaps of another file: once more, from the start.
+            # The partial file of an earlier call may be of another file: download again from the start.
             return download(url, destination, md5=md5, sha256=sha256, progress=progress, timeout=timeout)
         os.replace(part, destination)
     return destination
 
 
 def verify(path: Path, *, md5: str | None = None, sha256: str | None = None) -> None:
-    """Raise DataError if the file's checksum is not the one given."""
+    """Raises DataError if the file's checksum is not the given one."""
     for name, expected in (("md5", md5), ("sha256", sha256)):
         if expected is None:
             continue
@@ -86,12 +86,12 @@ def verify(path: Path, *, md5: str | None = None, sha256: str | None = None) -> 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make `folder` if need be, and hold its lock: of several processes that fetch the same data, one does."""
+    """Creates `folder` if needed, and holds its lock, so that only one of several processes fetches the data."""
     with disk_errors_of(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks
+        with contextlib.suppress(OSError):  # if the file system has no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -100,7 +100,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def disk_errors_of(path: Path) -> Iterator[None]:
-    """Turn an OSError into a DataError that names the file, or `path` where the OSError has none."""
+    """Turns an OSError into a DataError that names the file, or `path` if the OSError names none."""
     try:
         yield
     except OSError as error:
@@ -108,7 +108,7 @@ def disk_errors_of(path: Path) -> Iterator[None]:
 
 
 class _Interrupted(Exception):
-    """The network failed in a way that a further try may mend."""
+    """A network failure that a retry may resolve."""
 
 
 def _fetch_with_retries(url: str, part: Path, progress: bool, timeout: float) -> None:
@@ -126,14 +126,14 @@ def _fetch_with_retries(url: str, part: Path, progress: bool, timeout: float) ->
 
 
 def _fetch(url: str, part: Path, progress: bool, timeout: float, is_reachable: bool) -> None:
-    """One request for what `part` lacks. `is_reachable`: the server has answered before, so it may answer again."""
+    """One request for the rest of `part`. `is_reachable`: the server has answered before, so it may answer again."""
     have = _size(part)
     headers = {"User-Agent": "needle"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and have:  # nothing is left to send: all is there, or what is there is of another file
+        if error.code == 416 and have:  # nothing left to send: `part` is complete, or of another file
             if error.headers.get("Content-Range") == f"bytes */{have}":
                 return
             part.unlink()
@@ -148,7 +148,7 @@ def _fetch(url: str, part: Path, progress: bool, timeout: float, is_reachable: b
         raise DataError(f"{url}: {reason}") from error
     with response:
         if response.status != 206:
-            have = 0  # the server sends all of it
+            have = 0  # the server sends the whole file
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             part.unlink()
             raise _Interrupted("the server sent another range than the one asked for")
@@ -170,7 +170,7 @@ def _fetch(url: str, part: Path, progress: bool, timeout: float, is_reachable: b
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
-    """What has arrived, without waiting for more; b"" at the end."""
+    """The bytes that have arrived, without waiting for more; b"" at the end."""
     try:
         return response.read1(_CHUNK)
     except (OSError, http.client.HTTPException) as error:
@@ -182,7 +182,7 @@ def _size(path: Path) -> int:
 
 
 class _LimitedStream:
-    """A stream that ends in a DataError after `limit` bytes, so that a small archive cannot unpack without end."""
+    """A stream that raises DataError after `limit` bytes, so that a small archive cannot unpack endlessly."""
 
     def __init__(self, stream: IO[bytes], limit: int, name: str) -> None:
         self.stream, self.left, self.error = stream, limit, DataError(f"{name}: unpacks to more than {limit} bytes")
@@ -198,16 +198,16 @@ class _LimitedStream:
 def unpack_tar_gz(
     archive: str | os.PathLike, destination: str | os.PathLike, members: Collection[str], max_bytes: int = 1 << 29
 ) -> Path:
-    """Unpack an archive that holds one folder, named as `destination` is, with the files `members`; return the path.
+    """Unpacks an archive of one folder, named like `destination`, with the files `members`; returns the path.
 
-    Whatever else the archive holds (another name, a path, a link, a device, more than `max_bytes`) is a DataError, and
-    then nothing is left behind. Only names and contents are taken from it, never owners, modes or times.
+    Raises DataError, and leaves nothing behind, if the archive holds anything else: another name, a path, a link, a
+    device, or more than `max_bytes`. Only names and contents are taken from it, never owners, modes or times.
     """
     archive, destination = Path(archive), Path(destination)
     temporary = destination.with_name(f".{destination.name}.unpacking")
     missing = set(members)
     with disk_errors_of(destination):
-        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed here
+        shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed here
         try:
             temporary.mkdir()
             with gzip.open(archive) as file:
@@ -223,7 +223,7 @@ def unpack_tar_gz(
                     missing.remove(name)
                     with open(temporary / name, "wb") as unpacked:
                         shutil.copyfileobj(tar.extractfile(member), unpacked)
-                while stream.read(_CHUNK):  # to the end, where gzip's checksum is
+                while stream.read(_CHUNK):  # read to the end, where gzip's checksum is
                     pass
             if missing:
                 raise DataError(f"{archive}: lacks {', '.join(sorted(missing))}")

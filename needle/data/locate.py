@@ -1,6 +1,6 @@
-"""Where data sets are looked for on this machine.
+"""The folders in which data sets are searched for on this machine.
 
-Data that may be there but cannot be read, for whatever reason, are an error: only what is not there may be replaced.
+Data that may exist but cannot be read, for whatever reason, are an error: only missing data may be replaced.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from needle.errors import DataError
 
 
 def data_dirs(data_dir: str | os.PathLike | None = None) -> list[Path]:
-    """The folders to look in, best first: `data_dir`, $NEEDLE_DATA_DIR, ~/.cache/needle/data.
+    """The folders to search, in order: `data_dir`, $NEEDLE_DATA_DIR, ~/.cache/needle/data.
 
-    A download goes to the first of them. A `data_dir` that is given has to exist: a mistyped one is a DataError. So is
-    a `~` of an account without a home folder; ~/.cache/needle/data is then left out, if there is another folder.
+    A download goes to the first of them. Raises DataError if a given `data_dir` does not exist, and for a `~` of an
+    account without a home folder; but ~/.cache/needle/data is then just left out if there is another folder.
     """
     folders = []
     if data_dir is not None:
@@ -42,12 +42,12 @@ def data_dirs(data_dir: str | os.PathLike | None = None) -> list[Path]:
 
 
 def exists(path: Path) -> bool:
-    """Whether anything is there. Raises DataError where that cannot be told, and for a symbolic link to nothing."""
+    """Whether the path exists. Raises DataError if this cannot be determined, and for a broken symbolic link."""
     return _status(path) is not None
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there. Raises DataError as `exists` does, for a closed folder, and for what is no folder."""
+    """Whether the folder exists. Raises DataError like `exists`, and for a folder without access or a non-folder."""
     status = _status(path)
     if status is None:
         return False
@@ -59,21 +59,21 @@ def is_folder(path: Path) -> bool:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """What os.stat says; None where nothing is there. (os.path.exists is False as well where that cannot be told.)"""
+    """The result of os.stat, or None if nothing exists. (os.path.exists is also False if that cannot be determined.)"""
     try:
         return os.stat(path)
     except FileNotFoundError:
         if os.path.lexists(path):
             raise DataError(f"{path}: a symbolic link to {os.readlink(path)}, where nothing is") from None
         if path != path.parent:
-            _status(path.parent)  # which may be such a link
+            _status(path.parent)  # which may be a broken link
         return None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
 
 
 def _expanded(folder: str | os.PathLike) -> str:
-    """The folder, a home folder in place of its `~`. Raises DataError where the system knows of none."""
+    """The folder with its `~` expanded. Raises DataError if the system knows no home folder for it."""
     expanded = os.path.expanduser(folder)
     if expanded.startswith("~"):
         raise DataError(f"{folder}: met no home folder for this ~: expected $HOME, or an account that has one")

@@ -1,7 +1,7 @@
-"""MNIST (LeCun, Cortes, Burges): 70,000 images of handwritten digits, 28 x 28, and sets published in the same format.
+"""MNIST (LeCun, Cortes, Burges): 70,000 images of handwritten digits, 28 x 28, and other sets in the same format.
 
-The format, idx: big-endian, a magic number 0x000008NN with NN the number of axes (08 says: bytes), the length of each
-axis as uint32, then the bytes in row-major order.
+The format is idx, big-endian: a magic number 0x000008NN, where 08 stands for bytes and NN is the number of axes, then
+the length of each axis as uint32, then the bytes in row-major order.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class MNISTDataset(ImageDataset):
         label_filename: str | os.PathLike,
         transforms: Transforms = None,
     ) -> None:
-        """The names of the idx files of images (N, H, W) and labels (N,), as published in .gz or unpacked.
+        """The names of the idx files of images (N, H, W) and labels (N,), either .gz, as published, or unpacked.
 
         Raises DataError for files that are missing, truncated, altered or malformed, or not of the same length.
         """

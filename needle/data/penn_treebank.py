@@ -1,8 +1,8 @@
 """The Penn Treebank (Marcus, Santorini, Marcinkiewicz 1993) as prepared by Mikolov et al. (2010) for language models.
 
-Articles of the Wall Street Journal of 1989, a sentence to a line, in lower case, without punctuation, with `N` for
-numbers and `<unk>` for rare words. Counting `<eos>` at each line's end, they are 929,589 words to train on, 73,760 to
-validate and 82,430 to test, of 10,000 different ones.
+Articles of the Wall Street Journal of 1989, one sentence per line, in lower case, without punctuation, with `N` for
+numbers and `<unk>` for rare words. Counting `<eos>` at the end of each line, there are 929,589 words for training,
+73,760 for validation and 82,430 for testing, with a vocabulary of 10,000.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SHA256 = {
 def load_ptb(
     data_dir: str | os.PathLike | None = None, *, notice: Callable[[str], None] = print
 ) -> tuple[Corpus | SyntheticCorpus, str]:
-    """The Penn Treebank from where `locate.data_dirs` says it may be, else downloaded, else made-up text in its place.
+    """Loads the Penn Treebank from the folders of `locate.data_dirs`, else downloads it, else uses synthetic text.
 
-    Returns the corpus, and what it is: "Penn Treebank in FOLDER", "other text in FOLDER" for a text of the user's own in
-    files of the same names, or "synthetic". That the made-up text is used is said through `notice`. A `data_dir` that
-    does not exist, and files that are found but damaged, or may be there but cannot be read, are a DataError and never
-    replaced by something else.
+    Returns the corpus and a description: "Penn Treebank in FOLDER", "other text in FOLDER" for the user's own text in
+    files of the same names, or "synthetic". A fallback to synthetic text is reported through `notice`. Raises DataError
+    for a `data_dir` that does not exist, and for files that are found but damaged, or that may exist but cannot be
+    read; such files are never replaced.
     """
     folders = data_dirs(data_dir)
     folder = next((found for found in map(find_corpus, folders) if found is not None), None)
@@ -50,14 +50,14 @@ def load_ptb(
 
 
 def download_ptb(folder: str | os.PathLike) -> Path:
-    """Fetch the three files (6 MB) into `folder`, and verify them; returns the path of the folder `ptb` they are in.
+    """Downloads the three files (6 MB) into `folder` and verifies them; returns the path of their folder `ptb`.
 
-    `ptb` is there only when all of them are. Until then they are in `ptb.part`, where a later call goes on.
+    `ptb` exists only when all of them do. Until then they are in `ptb.part`, where a later call resumes.
     """
     folder = Path(folder)
     with locked(folder), disk_errors_of(folder):
         if (found := find_corpus(folder)) is not None:
-            return found  # another process was fetching it
+            return found  # another process has fetched it
         part = folder / f"{FOLDER}.part"
         part.mkdir(exist_ok=True)
         for name, sha256 in SHA256.items():

@@ -1,12 +1,12 @@
-"""Reading pickles of NumPy arrays and plain values, such as CIFAR-10's, with nothing executed whatever the file holds.
+"""Reads pickles of NumPy arrays and plain values, such as CIFAR-10's, without executing anything from the file.
 
-A pickle is a program for a stack machine that has instructions to import and call anything: `pickle.load` runs what a
-file says. This module is a machine of its own for the part of that language that data needs. It imports nothing and
-calls nothing that a file names: the seven names in `_NAMES`, by which pickles spell arrays, are recognized, and what
-they stand for is done here, after checking. Everything else is a DataError.
+A pickle is a program for a stack machine with instructions to import and call anything: `pickle.load` runs whatever the
+file says. This module is a separate stack machine for the part of that language that data needs. It never imports or
+calls anything that a file names. It recognizes the seven names in `_NAMES`, with which pickles describe arrays, and
+does what they stand for itself, after checks. Everything else is a DataError.
 
-Understood are the binary protocols 2 to 5 of Python 2 and 3. A Python 2 `str` is given as bytes. Memory stays
-within a small multiple of the file's size. The instruction set is documented in Python's `pickletools`.
+It supports the binary protocols 2 to 5 of Python 2 and 3. A Python 2 `str` becomes bytes. Memory use stays within a
+small multiple of the file's size. Python's `pickletools` documents the instruction set.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from needle.errors import DataError
 
 _MAX_FILE_BYTES = 1 << 28
 _MAX_INSTRUCTIONS = 4_000_000
-_MAX_EXPANSION = 4  # bytes of arrays and re-encoded strings made, per byte of the file
+_MAX_EXPANSION = 4  # bytes of arrays and re-encoded strings created, per byte of the file
 _DTYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 _NAMES = {
     "numpy.ndarray",
@@ -32,7 +32,7 @@ _NAMES = {
     "numpy._core.multiarray._reconstruct",  # NumPy 2
     "numpy.core.numeric._frombuffer",  # protocol 5
     "numpy._core.numeric._frombuffer",
-    "_codecs.encode",  # how Python 3 spells bytes in protocol 2
+    "_codecs.encode",  # how Python 3 writes bytes in protocol 2
 }
 
 
@@ -49,7 +49,7 @@ def load(path: str | os.PathLike) -> Any:
 
 
 def loads(data: bytes, name: str = "pickle") -> Any:
-    """The value pickled in `data`. `name` stands for it in errors."""
+    """The value pickled in `data`; errors call it `name`."""
     machine = _Machine(data)
     try:
         return machine.run()
@@ -60,19 +60,19 @@ def loads(data: bytes, name: str = "pickle") -> Any:
 
 
 class _Refused(Exception):
-    """What is wrong with the pickle."""
+    """An error in the pickle; the message says what is wrong."""
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A name that the pickle refers to, instead of the thing it names."""
+    """A name that the pickle refers to, in place of the object it names."""
 
     text: str
 
 
 @dataclass
 class _DType:
-    """A dtype: its code, such as "u1", and its byte order, which follows in a BUILD instruction."""
+    """A dtype: its code, such as "u1", and its byte order, which a later BUILD instruction sets."""
 
     code: str
     order: str = "|"
@@ -82,7 +82,7 @@ class _DType:
 
 
 class _Machine:
-    """The stack machine. A MARK puts the stack aside and begins a new one; what takes a marked list takes it all."""
+    """The stack machine. MARK sets the stack aside and begins a new one, which a list instruction consumes whole."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -111,7 +111,7 @@ class _Machine:
             raise _Refused(f"{len(self.data) - self.position} bytes follow the end of the pickle")
         return value
 
-    # Reading the instructions' own bytes.
+    # Reading the bytes of instructions.
 
     def take(self, size: int) -> bytes:
         start, self.position = self.position, self.position + size
@@ -129,7 +129,7 @@ class _Machine:
         return self.take(end + 1 - self.position)[:-1].decode()
 
     def spend(self, size: int) -> None:
-        """Account for `size` bytes made: a file of a few bytes must not ask for gigabytes."""
+        """Accounts for `size` created bytes: a file of a few bytes must not allocate gigabytes."""
         self.allowance -= size
         if self.allowance < 0:
             raise _Refused(f"asks for more than {_MAX_EXPANSION} times its own size in memory")
@@ -161,7 +161,7 @@ class _Machine:
         if type(self.stack[-1]) is not dict:
             raise _Refused("sets items of what is no dict")
         keys, values = keys_and_values[::2], keys_and_values[1::2]
-        # Strings only: to hash a tuple of tuples a million deep would overflow the interpreter's own stack.
+        # Only strings: hashing tuples nested a million deep would overflow the interpreter's stack.
         if len(keys) != len(values) or not all(type(key) in (str, bytes) for key in keys):
             raise _Refused("a dict key is no string")
         self.stack[-1].update(zip(keys, values))
@@ -173,7 +173,7 @@ class _Machine:
         self.push(_Name(text))
 
     def call(self, function: Any, arguments: Any) -> None:
-        """REDUCE: what `function(*arguments)` stands for in pickles of arrays."""
+        """REDUCE: does what `function(*arguments)` means in pickles of arrays."""
         name = function.text.rpartition(".")[2] if type(function) is _Name else None
         match name, arguments:
             case "_reconstruct", (_Name(text="numpy.ndarray"), (0,), b"b" | "b"):
@@ -190,7 +190,7 @@ class _Machine:
                 raise _Refused("makes something other than a NumPy array")
 
     def build(self, state: Any) -> None:
-        """BUILD: complete the array or dtype on top of the stack."""
+        """BUILD: completes the array or dtype on top of the stack."""
         match self.stack[-1], state:
             case np.ndarray(size=0) as array, (1, tuple() as shape, _DType() as dtype, bool(), bytes() as data):
                 self.check_array(shape, dtype.numpy(), data)
@@ -217,7 +217,7 @@ class _Machine:
 
 
 _INSTRUCTIONS = {
-    # The frame of the program.
+    # Program frame.
     b"\x80": lambda m: m.number("B"),  # PROTO
     b"\x95": lambda m: m.number("<Q"),  # FRAME
     # Plain values.
@@ -251,7 +251,7 @@ _INSTRUCTIONS = {
     b"}": lambda m: m.push({}),  # EMPTY_DICT
     b"s": lambda m: m.update([m.stack.pop(-2), m.stack.pop()]),  # SETITEM
     b"u": lambda m: m.update(m.pop_marked()),  # SETITEMS
-    # The memo: values met before.
+    # The memo of earlier values.
     b"q": lambda m: m.memo.__setitem__(m.number("B"), m.stack[-1]),  # BINPUT
     b"r": lambda m: m.memo.__setitem__(m.number("<I"), m.stack[-1]),  # LONG_BINPUT
     b"\x94": lambda m: m.memo.__setitem__(len(m.memo), m.stack[-1]),  # MEMOIZE

@@ -1,7 +1,7 @@
-"""A made-up data set of CIFAR-10's shape, for machines where the real one is not to be had.
+"""A synthetic data set of CIFAR-10's shape, for machines where the real one is not available.
 
-Each class has an orientation and a spatial frequency of stripes, and a colour of blob; phase, place, contrast, exact
-angle and colours vary from image to image, and noise lies over everything. No pixel by itself tells the class.
+Each class has stripes of one orientation and spatial frequency, and a blob of one colour. Phase, position, contrast,
+exact angle and colours vary from image to image, and noise is added. No single pixel reveals the class.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from needle.errors import OutOfMemoryError
 
 _CLASSES = 10
 _SIZE = 32
-_CHUNK = 1000  # images made at a time, so that the temporaries stay small
+_CHUNK = 1000  # images made at a time, to keep temporaries small
 
 
 class SyntheticCIFAR10(ImageDataset):
-    """Ten classes of stripes and blobs: float32 (3, 32, 32) in 0..1, and an int in 0..9, as many of each class.
+    """Ten classes of stripes and blobs: float32 (3, 32, 32) in 0..1, and an int in 0..9, evenly distributed.
 
-    `X` is uint8 (N, 3, 32, 32) and `y` int64 (N,), with N = 10,000 for training and 2,000 for testing if not given. The
-    same arguments give the same images; `train` tells apart two sets of the same kind.
+    `X` is uint8 (N, 3, 32, 32) and `y` int64 (N,); N defaults to 10,000 for training and 2,000 for testing. The same
+    arguments give the same images; `train` selects one of two different sets of the same kind.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ def _images(labels: np.ndarray, random: np.random.RandomState) -> np.ndarray:
         return random.uniform(low, high, (number, *shape)).astype(np.float32)
 
     # Stripes sin(u x + v y + phase). The class modulo 5 gives their angle, 0 to 90 degrees to either side, so that a
-    # mirrored image is of the same class; classes 0 to 4 are of 3 cycles an image, 5 to 9 of 5.
+    # mirrored image has the same class. Classes 0 to 4 have 3 cycles per image, classes 5 to 9 have 5.
     angle = np.pi / 8 * (labels % 5) + uniform(-0.15, 0.15)
     frequency = 2 * np.pi * (np.where(labels < 5, 3.0, 5.0) + uniform(-0.7, 0.7))
     sign = np.where(uniform(-1, 1) < 0, -1, 1)
@@ -63,7 +63,7 @@ def _images(labels: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     y = (frequency * np.sin(angle))[:, None] * grid
     stripes = _outer(np.cos(y), np.sin(x)) + _outer(np.sin(y), np.cos(x))
 
-    # A blob exp(-((x - a)^2 + (y - b)^2) / 2 s^2), of one of five hues, that two classes share.
+    # A blob exp(-((x - a)^2 + (y - b)^2) / 2 s^2) of one of five hues, each shared by two classes.
     spread = 2 * uniform(0.1, 0.2, 1) ** 2
     rows, columns = (np.exp(-((grid - uniform(0.2, 0.8, 1)) ** 2) / spread) for _ in range(2))
     blob = _outer(rows, columns)

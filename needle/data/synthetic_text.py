@@ -1,14 +1,15 @@
-"""Made-up text of the Penn Treebank's shape, for machines where the real one is not to be had.
+"""Synthetic text of the Penn Treebank's shape, for machines where the real one is not available.
 
-A sentence follows a small grammar, in words that are pronounceable and mean nothing:
+A sentence follows a small grammar, with pronounceable words that mean nothing:
 
     sentence = clause (conjunction clause)*
     clause = phrases verb phrases
     phrases = determiner adjective* noun (preposition determiner adjective* noun)*
 
-and it keeps to one topic: adjectives, nouns and verbs all come from the topic's own words. Determiners, prepositions
-and conjunctions, which stand between them, do not tell the topic: it has to be remembered. So has whether the clause
-has had its verb. Words of a kind, and topics, follow Zipf's law: the k-th is k times as rare as the first.
+A sentence keeps to one topic: its adjectives, nouns and verbs all come from the topic's own words. The determiners,
+prepositions and conjunctions between them do not reveal the topic, so a model must remember it. It must also remember
+whether the clause has had its verb. Words of a kind, and topics, follow Zipf's law: the k-th is k times as rare as the
+first.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from needle.data.corpus import EOS, Dictionary
 from needle.errors import OutOfMemoryError
 
 TOPICS = 10
-# How many words there are of each kind, for each topic in those that have one; 10,000 in all with the topics' own.
+# The number of words of each kind, per topic for the kinds in _WITH_TOPIC; 10,000 words in all.
 KINDS = {EOS: 1, "determiner": 9, "preposition": 20, "conjunction": 10, "adjective": 200, "noun": 496, "verb": 300}
 _WITH_TOPIC = ("adjective", "noun", "verb")
 
-# The grammar as a Markov chain: from each state (a kind of word, and whether it is before or after the verb), the
-# states that may follow and with what probability. A sentence goes from one "<eos>" to the next.
+# The grammar as a Markov chain: for each state (a kind of word, and whether it is before or after the verb), the states
+# that may follow and their probabilities. A sentence goes from one "<eos>" to the next.
 GRAMMAR = {
     EOS: {"determiner before": 1.0},
     "determiner before": {"adjective before": 0.4, "noun before": 0.6},
@@ -44,13 +45,13 @@ GRAMMAR = {
 
 
 class SyntheticCorpus:
-    """Text of that grammar, with `Corpus`'s attributes: `dictionary`, of 10,000 words, `train`, `valid` and `test`.
+    """Text of this grammar, with `Corpus`'s attributes: `dictionary`, of 10,000 words, `train`, `valid` and `test`.
 
-    The texts are int32 (N,), with N = num_words for `train` and a tenth of it for `valid` and `test`, cut off in the
-    middle of a sentence. The same arguments give the same texts.
+    The texts are int32 (N,), with N = num_words for `train` and a tenth of that for `valid` and `test`; they may end in
+    the middle of a sentence. The same arguments give the same texts.
 
-    A model that knew the grammar and all probabilities would have a perplexity of 47.4, the least that can be had: the
-    exponential of the source's entropy. One that knows only how frequent each word is has some 430.
+    A model that knew the grammar and all probabilities would have a perplexity of 47.4, the lowest possible: the
+    exponential of the source's entropy. A model that knows only the word frequencies has about 430.
     """
 
     def __init__(self, num_words: int = 200_000, seed: int = 0) -> None:
@@ -67,13 +68,13 @@ class SyntheticCorpus:
 
 
 def zipf(count: int) -> np.ndarray:
-    """The probabilities (count,) of things that follow Zipf's law, 1 / k for the k-th, divided by their sum."""
+    """The probabilities (count,) by Zipf's law: 1 / k for the k-th item, divided by their sum."""
     weights = 1 / np.arange(1, count + 1)
     return weights / weights.sum()
 
 
 def _words() -> list[str]:
-    """<eos> and made-up words, the function words shortest."""
+    """<eos> and made-up words; the function words are the shortest."""
     syllables = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
     made_up = itertools.chain.from_iterable(itertools.product(syllables, repeat=length) for length in (1, 2, 3))
     number = sum(size * (TOPICS if kind in _WITH_TOPIC else 1) for kind, size in KINDS.items())
@@ -81,7 +82,7 @@ def _words() -> list[str]:
 
 
 def _text(num_words: int, random: np.random.RandomState) -> np.ndarray:
-    """Sentences, one after the other, up to `num_words` words: int32 (num_words,)."""
+    """Consecutive sentences, cut off after `num_words` words: int32 (num_words,)."""
     states = _walks(num_words // 6 + 1, random)  # the shortest sentence has 6 words: the dog sees the cat <eos>
     topics = random.choice(TOPICS, len(states), p=zipf(TOPICS))
     topics = np.broadcast_to(topics[:, None], states.shape)[states >= 0][:num_words]
@@ -99,7 +100,7 @@ def _text(num_words: int, random: np.random.RandomState) -> np.ndarray:
 
 
 def _walks(count: int, random: np.random.RandomState) -> np.ndarray:
-    """The states of `count` sentences, (count, longest): numbers of GRAMMAR's keys, and -1 after a sentence's <eos>."""
+    """The states of `count` sentences, (count, longest): indices of GRAMMAR's keys, -1 after a sentence's <eos>."""
     names = list(GRAMMAR)
     up_to = np.cumsum([[GRAMMAR[name].get(next_name, 0) for next_name in names] for name in names], axis=1)
     going = np.arange(count)

@@ -1,14 +1,14 @@
 """Transforms of images: random augmentation and normalization, of one image or of a whole batch at once.
 
-A transform is any callable that takes an image and returns one. A transform that also has `batch(images)`, for images
-with a leading axis of examples, is given a whole batch by the loader; one that has not is called once per image.
+A transform is any callable that takes an image and returns one. If it also has a method `batch(images)`, for images
+with a leading axis of examples, the loader passes it a whole batch; otherwise it is called once per image.
 
-Layout. The transforms here take an image as (H, W, C), as the course's MNIST images are, or as (C, H, W), as CIFAR-10
-and `nn.Conv` have it. `layout="HWC"` or `"CHW"` says which; without it, an image whose first axis is at most 4 long and
-whose last is longer than 4 is (C, H, W), and every other image is (H, W, C).
+Layout. The transforms here take images as (H, W, C), like the course's MNIST images, or as (C, H, W), like CIFAR-10 and
+`nn.Conv`. `layout="HWC"` or `"CHW"` selects one. Without it, an image whose first axis is at most 4 long and whose last
+axis is longer than 4 is (C, H, W), and every other image is (H, W, C).
 
-Randomness. Random numbers are drawn from `generator()`: NumPy's global generator, or within a DataLoader a generator
-of the batch's own, so that a batch does not depend on which thread made it, nor when.
+Randomness. Random numbers are drawn from `generator()`: NumPy's global generator or, within a DataLoader, the batch's
+own generator, so that a batch does not depend on when and in which thread it is made.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _generator: contextvars.ContextVar = contextvars.ContextVar("needle.data generat
 
 
 def generator() -> Any:
-    """What transforms draw from: the module `np.random` or an `np.random.RandomState`, alike in their methods."""
+    """The random source of transforms: the module `np.random` or an `np.random.RandomState`, with the same methods."""
     return _generator.get()()
 
 
 @contextlib.contextmanager
 def use_generator(make: Callable[[], np.random.RandomState]) -> Iterator[None]:
-    """Within this context, and in this thread only, `generator()` is what `make` returns when first asked for.
+    """Within this context, and in this thread only, `generator()` is the result of `make`, called on first use.
 
-    Only then, because seeding takes as long as augmenting some images.
+    It is called only then because seeding takes as long as augmenting some images.
     """
     token = _generator.set(functools.cache(make))
     try:
@@ -48,10 +48,10 @@ def use_generator(make: Callable[[], np.random.RandomState]) -> Iterator[None]:
 
 
 def batch_method(owner: Any, name: str, item_methods: Sequence[str]) -> Callable | None:
-    """`owner`'s method `name` for whole batches, or None where there is none to be trusted.
+    """`owner`'s method `name` for whole batches, or None if there is none that can be trusted.
 
-    A subclass that redefines one of `item_methods` and inherits `name` has changed what an item is, and the inherited
-    batch method does not know: None.
+    If a subclass redefines one of `item_methods` but inherits `name`, the inherited batch method does not reflect the
+    changed items, so the result is None.
     """
     for cls in type(owner).__mro__:
         if name in vars(cls):
@@ -62,13 +62,13 @@ def batch_method(owner: Any, name: str, item_methods: Sequence[str]) -> Callable
 
 
 def apply_to_batch(transform: Callable, images: np.ndarray) -> np.ndarray:
-    """Apply `transform` to each of `images` (N, ...): at once if it can, else image by image."""
+    """Applies `transform` to `images` (N, ...): to the whole batch if it can, else image by image."""
     batch = batch_method(transform, "batch", ("__call__",))
     return batch(images) if batch is not None else np.stack([transform(image) for image in images])
 
 
 def as_transforms(owner: str, transforms: Callable | Sequence[Callable] | None) -> list[Callable]:
-    """One transform, several or none as a list. Raises TypeError for what cannot be called."""
+    """One transform, several or none, as a list. Raises TypeError if one is not callable."""
     if transforms is None:
         return []
     several = [transforms] if callable(transforms) else transforms
@@ -78,25 +78,25 @@ def as_transforms(owner: str, transforms: Callable | Sequence[Callable] | None) 
 
 
 class Transform:
-    """Base of the transforms of images. A subclass defines `apply(images)`, from (N, C, H, W) to (N, C, H, W)."""
+    """Base class of image transforms. A subclass defines `apply(images)`, from (N, C, H, W) to (N, C, H, W)."""
 
     def __init__(self, layout: str | None = None) -> None:
         choice(type(self).__name__, "layout", layout, (None, "HWC", "CHW"))
         self.layout = layout
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Transform one image, (H, W, C) or (C, H, W)."""
+        """Transforms one image, (H, W, C) or (C, H, W)."""
         return self.batch(as_host_values(type(self).__name__, image)[None])[0]
 
     def batch(self, images: np.ndarray) -> np.ndarray:
-        """Transform images (N, H, W, C) or (N, C, H, W); each draws what it would draw alone, in order."""
+        """Transforms images (N, H, W, C) or (N, C, H, W), with the random numbers of transforming them one by one."""
         images = as_host_values(type(self).__name__, images)
         if self.is_channels_first(images.shape[1:]):
             return self.apply(images)
         return np.moveaxis(self.apply(np.moveaxis(images, -1, 1)), 1, -1)
 
     def is_channels_first(self, image_shape: tuple[int, ...]) -> bool:
-        """Whether an image of that shape is taken as (C, H, W)."""
+        """Whether an image of that shape is treated as (C, H, W)."""
         if len(image_shape) != 3:
             raise ShapeError(
                 f"{type(self).__name__}: expected an image of shape (H, W, C) or (C, H, W), met {image_shape}"
@@ -107,7 +107,7 @@ class Transform:
 
 
 class RandomFlipHorizontal(Transform):
-    """Mirror an image left to right with probability `p`. Draws `rand()` per image."""
+    """Mirrors an image left to right with probability `p`. Draws `rand()` once per image."""
 
     def __init__(self, p: float = 0.5, layout: str | None = None) -> None:
         super().__init__(layout)
@@ -120,7 +120,7 @@ class RandomFlipHorizontal(Transform):
         return flipped
 
     def move(self, windows: np.ndarray) -> None:
-        """Does to windows of images, as `crop_images` takes them, what `apply` does to images."""
+        """Applies the transform to windows of `crop_images`, as `apply` does to images."""
         windows[:, 3] ^= self._draw(len(windows))
 
     def _draw(self, number: int) -> np.ndarray:
@@ -128,10 +128,10 @@ class RandomFlipHorizontal(Transform):
 
 
 class RandomCrop(Transform):
-    """Pad an image with `padding` zeros on every side, then cut a window of the image's own size out of it.
+    """Pads an image with `padding` zeros on every side, then crops it to its original size.
 
-    Draws `shift_x, shift_y = randint(-padding, padding + 1, size=2)` per image; shift_x moves the window down and
-    shift_y to the right (the course's names): out[:, i, j] = image[:, i + shift_x, j + shift_y], zero outside.
+    Draws `shift_x, shift_y = randint(-padding, padding + 1, size=2)` once per image; shift_x moves the window
+    down and shift_y to the right (the course's names): out[:, i, j] = image[:, i + shift_x, j + shift_y], zero outside.
     """
 
     def __init__(self, padding: int = 3, layout: str | None = None) -> None:
@@ -144,12 +144,12 @@ class RandomCrop(Transform):
         shifts = self._draw(number)
         padded = np.zeros((number, channels, height + 2 * padding, width + 2 * padding), images.dtype)
         padded[:, :, padding : padding + height, padding : padding + width] = images
-        # A view of every window, (N, C, 2 padding + 1, 2 padding + 1, H, W), of which each image takes one.
+        # A view of all windows, (N, C, 2 padding + 1, 2 padding + 1, H, W); each image takes one of them.
         windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
         return windows[np.arange(number), :, shifts[:, 0] + padding, shifts[:, 1] + padding]
 
     def move(self, windows: np.ndarray) -> None:
-        """Does to windows of images, as `crop_images` takes them, what `apply` does to images not cropped before."""
+        """Applies the transform to windows of `crop_images`, as `apply` does to images that are not yet cropped."""
         shift_x, shift_y = self._draw(len(windows)).T
         windows[:, 1] += shift_x
         windows[:, 2] += np.where(windows[:, 3], -shift_y, shift_y)
@@ -182,7 +182,7 @@ class Normalize(Transform):
 
 
 class Compose:
-    """Transforms one after another."""
+    """Applies transforms one after another."""
 
     def __init__(self, transforms: Sequence[Callable]) -> None:
         self.transforms = as_transforms("Compose", transforms)
@@ -193,7 +193,7 @@ class Compose:
         return image
 
     def batch(self, images: np.ndarray) -> np.ndarray:
-        """The same of images (N, ...)."""
+        """Applies the transforms to images (N, ...)."""
         for transform in self.transforms:
             images = apply_to_batch(transform, images)
         return images

@@ -1,6 +1,6 @@
-"""Tensors to start from: constants, random numbers and the initial weights of layers.
+"""New Tensors: constants, random numbers and initial weights of layers.
 
-Random numbers come from NumPy's global generator, so that `np.random.seed(n)` repeats them, in the same order and with
+Random numbers come from NumPy's global generator, so `np.random.seed(n)` reproduces them, in the same order and with
 the same values on every device.
 """
 

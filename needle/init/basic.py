@@ -1,4 +1,4 @@
-"""Constants and random numbers. Every function takes the `device`, the `dtype` and whether a gradient is wanted."""
+"""Constants and random numbers. Every function takes `device`, `dtype` and `requires_grad`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def randn(
     dtype: str | DType = "float32",
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal with that mean and standard deviation."""
+    """Normal with the given mean and standard deviation."""
     mean, std = real("randn", "mean", mean), real("randn", "std", std)
     values = drawn("randn", np.random.randn, shape) * std + mean
     return Tensor(values, device=device, dtype=dtype, requires_grad=requires_grad)
@@ -58,7 +58,7 @@ def constant(
     dtype: str | DType = "float32",
     requires_grad: bool = False,
 ) -> Tensor:
-    """c everywhere."""
+    """All elements are c."""
     return _constant("constant", shape, c, dtype, device, requires_grad)
 
 
@@ -68,7 +68,7 @@ def ones(
     dtype: str | DType = "float32",
     requires_grad: bool = False,
 ) -> Tensor:
-    """1 everywhere."""
+    """All elements are 1."""
     return _constant("ones", shape, 1.0, dtype, device, requires_grad)
 
 
@@ -78,7 +78,7 @@ def zeros(
     dtype: str | DType = "float32",
     requires_grad: bool = False,
 ) -> Tensor:
-    """0 everywhere."""
+    """All elements are 0."""
     return _constant("zeros", shape, 0.0, dtype, device, requires_grad)
 
 
@@ -89,7 +89,7 @@ def ones_like(
     dtype: str | DType | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Ones with the shape of `array` and, unless told otherwise, its device and dtype."""
+    """Ones with the shape of `array` and, by default, its device and dtype."""
     return _constant_like("ones_like", array, 1.0, dtype, device, requires_grad)
 
 
@@ -100,7 +100,7 @@ def zeros_like(
     dtype: str | DType | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Zeros with the shape of `array` and, unless told otherwise, its device and dtype."""
+    """Zeros with the shape of `array` and, by default, its device and dtype."""
     return _constant_like("zeros_like", array, 0.0, dtype, device, requires_grad)
 
 
@@ -122,7 +122,7 @@ def one_hot(
     dtype: str | DType = "float32",
     requires_grad: bool = False,
 ) -> Tensor:
-    """(*i.shape, n): zeros but for a one at column i[k] of row k; on the device of `i` if that is a Tensor.
+    """(*i.shape, n): zeros except for a one at column i[k] of row k; by default on the device of `i` if it is a Tensor.
 
     Raises ShapeError for an index outside 0..n-1, a fraction, NaN or infinity; DTypeError for bools.
     """

@@ -1,7 +1,8 @@
-"""Initial weights that keep the variance of activations and gradients the same from layer to layer.
+"""Initial weights that keep the variance of activations and gradients constant from layer to layer.
 
-A layer sums `fan_in` products forward and `fan_out` backward, so weights of variance gain^2 / fan keep a variance where
-`gain` makes up for what the nonlinearity takes away. A uniform distribution on +-bound has the variance bound^2 / 3.
+A layer sums `fan_in` products in the forward pass and `fan_out` in the backward pass. So weights of variance gain^2 /
+fan preserve the variance if `gain` compensates for the nonlinearity. A uniform distribution on +-bound has the variance
+bound^2 / 3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Layers: modules with parameters, to be put together into models."""
+"""Layers: modules with parameters, from which models are built."""
 
 from needle.autograd import Parameter
 from needle.nn.activation import GELU, ReLU, Sigmoid, Tanh

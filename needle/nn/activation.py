@@ -29,7 +29,7 @@ class Sigmoid(Module):
 
 
 class GELU(Module):
-    """x * P(X <= x) for a standard normal X (Hendrycks and Gimpel 2016), by the error function."""
+    """x * P(X <= x) for a standard normal X (Hendrycks and Gimpel 2016), computed with the error function."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.gelu(x)

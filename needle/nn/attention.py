@@ -1,4 +1,4 @@
-"""Attention (Vaswani et al. 2017): every position of a sequence takes a weighted mean of what all positions hold."""
+"""Attention (Vaswani et al. 2017): each position of a sequence takes a weighted mean of the values of all positions."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from needle.nn.norm import LayerNorm1d
 
 @functools.lru_cache(maxsize=8)
 def causal_mask(queries: int, keys: int, device: Device, dtype: DType) -> Tensor:
-    """What is added to scores (queries, keys): 0 where query i may see key j, -inf where j lies ahead of it.
+    """A mask to add to scores (queries, keys): 0 where query i may see key j, -inf where j lies ahead of it.
 
-    The last query stands at the last key: i sees j <= i + keys - queries. Minus infinity is the same in every dtype.
+    The last query is aligned with the last key: i sees j <= i + keys - queries. -inf is the same in every dtype.
     """
     ahead = np.triu(np.full((queries, keys), -np.inf), keys - queries + 1)
     return Tensor(ahead, device=device, dtype=dtype, requires_grad=False)
 
 
 class MultiHeadAttention(Module):
-    """Scaled dot-product attention, each head by itself; it has no parameters:
+    """Scaled dot-product attention, separately for each head, without parameters:
 
         probs = dropout(softmax(q k^T / sqrt(D) + mask)), result = probs v
 
-    causal: a query sees no key ahead of it. Where T_q and T_k differ, the last query stands at the last key.
-    The inputs decide device and dtype; the arguments are those of every layer.
+    causal: a query sees no key ahead of it. If T_q and T_k differ, the last query is aligned with the last key.
+    The inputs determine device and dtype; the arguments `device` and `dtype` exist because every layer has them.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class MultiHeadAttention(Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """(result, probs) of shapes (B, heads, T_q, D_v) and (B, heads, T_q, T_k).
 
-        q is (B, heads, T_q, D), k (B, heads, T_k, D) and v (B, heads, T_k, D_v). Raises ShapeError for others, and
-        where causal queries outnumber the keys: the first would see none.
+        q is (B, heads, T_q, D), k (B, heads, T_k, D) and v (B, heads, T_k, D_v). Raises ShapeError for other shapes,
+        and if there are more causal queries than keys, as the first query would see no key.
         """
         self._check(q, k, v)
         queries, keys = q.shape[2], k.shape[2]
@@ -78,13 +78,13 @@ class MultiHeadAttention(Module):
 
 
 class AttentionLayer(Module):
-    """Multi-head attention between projections, each input normalized first (pre-norm, Xiong et al. 2020):
+    """Multi-head attention between linear projections; each input is normalized first (pre-norm, Xiong et al. 2020):
 
         Q = prenorm_q(q) W_q, K = prenorm_k(k) W_k, V = prenorm_v(v) W_v, out = concatenated heads(Q, K, V) W_out
 
-    The weights have no bias: those of {q,k,v}_projection are ({q,k,v}_features, num_head * dim_head) and that of
-    out_projection is (num_head * dim_head, out_features). Features that are None are q_features. The residual
-    connection is the caller's.
+    The projections have no bias. The weights of {q,k,v}_projection are ({q,k,v}_features, num_head * dim_head), that of
+    out_projection is (num_head * dim_head, out_features). Features that are None default to q_features. The caller adds
+    the residual connection.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class AttentionLayer(Module):
     def forward(self, q: Tensor, k: Tensor | None = None, v: Tensor | None = None) -> Tensor:
         """(B, T_q, out_features) from q (B, T_q, q_features), k (B, T_k, k_features) and v (B, T_k, v_features).
 
-        k or v that is None is q: self-attention. Raises ShapeError for other shapes.
+        k and v default to q, which gives self-attention. Raises ShapeError for other shapes.
         """
         k, v = q if k is None else k, q if v is None else v
         self._check(q, k, v)

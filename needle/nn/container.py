@@ -1,4 +1,4 @@
-"""Modules that put others together or pass their input on."""
+"""Modules that combine other modules or pass their input on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Sequential(Module):
 
 
 class Residual(Module):
-    """fn(x) + x, or with the nonlinearity "relu" max(fn(x) + x, 0) (He et al. 2016)."""
+    """fn(x) + x or, with the nonlinearity "relu", max(fn(x) + x, 0) (He et al. 2016)."""
 
     def __init__(self, fn: Callable[[Tensor], Tensor], nonlinearity: str | None = None) -> None:
         check_nonlinearity("Residual", nonlinearity)

@@ -17,9 +17,9 @@ from needle.nn.module import Module
 class Conv(Module):
     """Convolves (N, in_channels, H, W) to (N, out_channels, H', W'), H' = (H + 2 (K // 2) - K) // stride + 1.
 
-    The padding of K // 2 zeros keeps H' = H for odd kernels at stride 1 (for even ones, H' = H + 1). The weight
-    (K, K, in_channels, out_channels) starts Kaiming uniform with a fan-in of in_channels * K^2, and the bias
-    (out_channels,), drawn after it, uniform on +-1 / sqrt(in_channels * K^2).
+    The padding of K // 2 zeros keeps H' = H for odd kernels at stride 1 (for even kernels, H' = H + 1). The weight (K,
+    K, in_channels, out_channels) is initialized Kaiming uniform with a fan-in of in_channels * K^2. The bias
+    (out_channels,), drawn after it, is initialized uniform on +-1 / sqrt(in_channels * K^2).
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Conv(Module):
 
 
 def _square(name: str, value: int | tuple[int, int]) -> int:
-    """One number for a pair of equal ones."""
+    """Returns one number for a number or a pair of equal numbers."""
     if not isinstance(value, (tuple, list)):
         return value
     if len(value) != 2 or whole("Conv", name, value[0], 1) != whole("Conv", name, value[1], 1):

@@ -9,9 +9,9 @@ from needle.nn.module import Module
 
 
 class Dropout(Module):
-    """In training mode each element is 0 with probability p, else scaled by 1 / (1 - p) (Srivastava et al. 2014).
+    """In training mode, zeroes each element with probability p, else scales by 1 / (1 - p) (Srivastava et al. 2014).
 
-    The mask comes from the device's own generator, which `needle.manual_seed` seeds. In evaluation mode x passes.
+    The mask comes from the device's own generator, which `needle.manual_seed` seeds. In evaluation mode x is unchanged.
     """
 
     def __init__(self, p: float = 0.5) -> None:

@@ -10,9 +10,9 @@ from needle.nn.module import Module
 
 
 class Embedding(Module):
-    """The row of weight (num_embeddings, embedding_dim) for each index: (*indices.shape, embedding_dim).
+    """Looks up a row of weight (num_embeddings, embedding_dim) per index: (*indices.shape, embedding_dim).
 
-    The weight starts standard normal.
+    The weight is initialized standard normal.
     """
 
     def __init__(
@@ -29,5 +29,5 @@ class Embedding(Module):
         self.weight = Parameter(init.randn(num_embeddings, embedding_dim, **options))
 
     def forward(self, indices: Tensor) -> Tensor:
-        """`indices`: whole numbers in 0..num_embeddings-1; those of a floating dtype are converted, see ops.gather."""
+        """`indices`: whole numbers in 0..num_embeddings-1; floating dtypes are converted, see ops.gather."""
         return ops.embedding(indices, self.weight)

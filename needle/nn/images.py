@@ -1,7 +1,7 @@
-"""Images on their way between the layers' public layout, (N, C, H, W), and the kernels', (N, H, W, C).
+"""Converts images between the layers' public layout, (N, C, H, W), and the kernels' layout, (N, H, W, C).
 
-The permutes are views and the kernels keep the order of axes in memory, so from layer to layer activations lie
-channels-last and nothing is copied.
+The permutes are views and the kernels keep the memory order of the axes, so activations stay channels-last in memory
+from layer to layer, and nothing is copied.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from needle.nn.module import Module
 
 
 def channels_last(layer: Module, x: Tensor, channels: int | None = None) -> Tensor:
-    """x (N, C, H, W) seen as (N, H, W, C). Raises ShapeError unless it has four axes and C is `channels`, if given."""
+    """x (N, C, H, W) viewed as (N, H, W, C). Raises ShapeError unless x has four axes and C is `channels`, if given."""
     check_tensor(layer, "x", x)
     if len(x.shape) != 4 or channels not in (None, x.shape[1]):
         raise ShapeError(f"{layer}: an input of shape {x.shape}: expected (N, {channels or 'C'}, H, W)")
@@ -22,5 +22,5 @@ def channels_last(layer: Module, x: Tensor, channels: int | None = None) -> Tens
 
 
 def channels_first(x: Tensor) -> Tensor:
-    """x (N, H, W, C) seen as (N, C, H, W)."""
+    """x (N, H, W, C) viewed as (N, C, H, W)."""
     return ops.permute(x, (0, 3, 1, 2))

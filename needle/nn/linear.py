@@ -14,9 +14,9 @@ from needle.nn.module import Module
 class Linear(Module):
     """x @ weight + bias: (..., N, in_features) to (..., N, out_features).
 
-    With the nonlinearity "relu" it is max(x @ weight + bias, 0), in the same pass.
-    weight (in_features, out_features) starts Kaiming uniform, on +-sqrt(6 / in_features), and bias (1, out_features),
-    drawn after it, on +-sqrt(6 / out_features).
+    With the nonlinearity "relu", it computes max(x @ weight + bias, 0) in the same pass.
+    weight (in_features, out_features) is initialized Kaiming uniform, on +-sqrt(6 / in_features); bias
+    (1, out_features), drawn after it, on +-sqrt(6 / out_features).
     """
 
     def __init__(

@@ -16,9 +16,9 @@ from needle.state_dict import array_like, check_names
 class Module:
     """A function with parameters. A subclass assigns its parts in `__init__` and defines `forward`.
 
-    What a module consists of is found in its attributes, in the order of definition, and in lists, tuples and dicts of
-    them: a Parameter is learned, any other Tensor that no operation made is a buffer (state that is not learned, such
-    as running statistics), and a Module is a submodule. Each has a name, the path to it: "blocks.0.weight". One that is
+    The parts of a module are found in its attributes, in the order of definition, also inside lists, tuples and dicts.
+    A Parameter is learned. Any other Tensor that is a leaf is a buffer (state that is not learned, such as running
+    statistics). A Module is a submodule. The name of a part is the path to it: "blocks.0.weight". A part that can be
     reached in several ways counts once, under its first name.
     """
 
@@ -50,14 +50,14 @@ class Module:
     # Modes
 
     def train(self, mode: bool = True) -> Module:
-        """Puts this module and its submodules into training mode, or into evaluation mode; returns the module."""
+        """Puts this module and its submodules into training or evaluation mode; returns the module."""
         check_flags("train", mode=mode)
         for module in (self, *(value for _, value in _walk(self) if isinstance(value, Module))):
             module.training = mode
         return self
 
     def eval(self) -> Module:
-        """Evaluation mode: dropout lets everything pass, batch norm uses its running statistics."""
+        """Evaluation mode: dropout does nothing, and batch norm uses its running statistics."""
         return self.train(False)
 
     # State
@@ -65,7 +65,7 @@ class Module:
     def to(self, device: Device | None = None, dtype: str | DType | None = None) -> Module:
         """Moves parameters and buffers, and their gradients, to a device, and converts floating ones to a dtype.
 
-        The Parameters stay the same objects, so an optimizer that holds them goes on. Returns the module.
+        The Parameters stay the same objects, so an optimizer that holds them keeps working. Returns the module.
         """
         if device is not None and not isinstance(device, Device):
             raise TypeError(f"to: device {short(device)}: expected a Device such as needle.cpu(); a dtype goes by dtype=")
@@ -86,7 +86,7 @@ class Module:
         return {name: tensor.numpy() for name, tensor in self._named_tensors()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray | Tensor]) -> None:
-        """Copies what `state_dict` gave into the parameters and buffers, which keep their devices and dtypes.
+        """Copies the result of `state_dict` into the parameters and buffers, which keep their devices and dtypes.
 
         Raises CheckpointError, and changes nothing, unless the names and the shapes are exactly those of this module.
         """
@@ -108,12 +108,12 @@ class Module:
         return type(self).__name__ + (f"({', '.join(settings)})" if settings else "")
 
     def __repr__(self) -> str:
-        """The tree of modules, one a line, with the number of parameters in each."""
+        """The tree of modules, one per line, with the number of parameters in each."""
         return "\n".join(_tree(self, set()))
 
 
 def _members(value, name: str = "") -> Iterator[tuple[str, Tensor | Module]]:
-    """The Tensors and Modules in a value, with their names; looks into lists, tuples and dicts, not into Modules."""
+    """The named Tensors and Modules in a value; searches lists, tuples and dicts, but not Modules."""
     if isinstance(value, (Tensor, Module)):
         yield name, value
         return
@@ -128,7 +128,7 @@ def _members(value, name: str = "") -> Iterator[tuple[str, Tensor | Module]]:
 
 
 def _walk(module: Module, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Tensor | Module]]:
-    """The Tensors and Modules that a module consists of, all the way down, each once, with their names."""
+    """All named Tensors and Modules in a module, recursively, each once."""
     seen = {id(module)} if seen is None else seen
     for name, value in _members(vars(module)):
         if id(value) not in seen:

@@ -15,16 +15,16 @@ from needle.nn.module import Module
 
 
 class BatchNorm1d(Module):
-    """Batch normalization (Ioffe and Szegedy 2015) of (N, dim): each column by its mean and variance over the batch.
+    """Batch normalization (Ioffe and Szegedy 2015) of (N, dim), per column, by mean and variance over the batch.
 
-    In training mode the statistics are the batch's own, and the buffers follow them:
+    In training mode, the statistics are the batch's own, and the buffers follow them:
 
         running_mean = (1 - momentum) * running_mean + momentum * mean
 
-    and running_var likewise with the biased variance, as in the course (PyTorch puts the unbiased one there). In
-    evaluation mode the buffers are the statistics. weight and bias (dim,) start as ones and zeros.
+    running_var is updated likewise with the biased variance, as in the course (PyTorch uses the unbiased one). In
+    evaluation mode, the buffers are the statistics. weight and bias (dim,) are initialized to ones and zeros.
 
-    With the nonlinearity "relu" it gives what a ReLU after it would give, for less time and memory.
+    With the nonlinearity "relu", a ReLU is fused into the layer, which saves time and memory.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class BatchNorm1d(Module):
 
 
 class BatchNorm2d(BatchNorm1d):
-    """Batch normalization of images (N, dim, H, W): each channel by its mean and variance over batch, H and W."""
+    """Batch normalization of images (N, dim, H, W), per channel, by mean and variance over batch, H and W."""
 
     def forward(self, x: Tensor) -> Tensor:
         return channels_first(self._normalize(channels_last(self, x, self.dim)))
 
 
 class LayerNorm1d(Module):
-    """Layer normalization (Ba, Kiros and Hinton 2016) of (..., dim): each row by its own mean and variance.
+    """Layer normalization (Ba, Kiros and Hinton 2016) of (..., dim), per row, by the row's mean and variance.
 
-    weight and bias (dim,) start as ones and zeros.
+    weight and bias (dim,) are initialized to ones and zeros.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from needle.nn.module import Module
 
 class _Pool2d(Module):
     def __init__(self, kernel_size: int, stride: int | None = None, padding: int = 0) -> None:
-        """`stride` is by default the kernel size; `padding` is at most half of it."""
+        """`stride` defaults to the kernel size; `padding` is at most half the kernel size."""
         stride = kernel_size if stride is None else stride
         check_counts(type(self).__name__, kernel_size=kernel_size, stride=stride)
         padding = whole(type(self).__name__, "padding", padding)
@@ -25,7 +25,7 @@ class _Pool2d(Module):
 
 
 class MaxPool2d(_Pool2d):
-    """The largest element of each kernel_size x kernel_size window; padding does not count."""
+    """The largest element of each kernel_size x kernel_size window; padding is ignored."""
 
     def forward(self, x: Tensor) -> Tensor:
         return channels_first(ops.max_pool2d(channels_last(self, x), self.kernel_size, self.stride, self.padding))

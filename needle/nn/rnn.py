@@ -1,4 +1,4 @@
-"""Recurrent layers over whole sequences: what rnn_cell.py does at every step, as one operation per layer."""
+"""Recurrent layers over whole sequences: the steps of rnn_cell.py as one operation per layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from needle.nn.rnn_cell import LSTMCell, RNNCell, as_pair, check_state
 
 
 class _Recurrent(Module):
-    """Layers on top of each other: the states of one, (T, B, hidden_size), are the input of the next."""
+    """Stacked layers: the states of one layer, (T, B, hidden_size), are the input of the next."""
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int, dropout: float) -> None:
         name = type(self).__name__
@@ -42,9 +42,9 @@ class _Recurrent(Module):
 
 
 class RNN(_Recurrent):
-    """Layers of RNNCell, which are in `rnn_cells`, over a sequence (T, B, input_size).
+    """Stacked RNNCell layers, stored in `rnn_cells`, over a sequence (T, B, input_size).
 
-    dropout: the probability with which, in training mode, an output of every layer but the last is 0.
+    dropout: the probability of zeroing an output of any layer but the last in training mode.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class RNN(_Recurrent):
         self.rnn_cells = [RNNCell(size, hidden_size, bias, nonlinearity, **options) for size in self._input_sizes()]
 
     def forward(self, X: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(outputs, h_n): the last layer's states (T, B, hidden_size), and every layer's last one.
+        """(outputs, h_n): the last layer's states (T, B, hidden_size), and every layer's last state.
 
-        h0 and h_n are (num_layers, B, hidden_size); h0 is zeros where it is None.
+        h0 and h_n are (num_layers, B, hidden_size); h0 defaults to zeros.
         """
         self._check_input(X)
         batch, last = X.shape[1], []
@@ -78,9 +78,9 @@ class RNN(_Recurrent):
 
 
 class LSTM(_Recurrent):
-    """Layers of LSTMCell, which are in `lstm_cells`, over a sequence (T, B, input_size).
+    """Stacked LSTMCell layers, stored in `lstm_cells`, over a sequence (T, B, input_size).
 
-    dropout: the probability with which, in training mode, an output of every layer but the last is 0.
+    dropout: the probability of zeroing an output of any layer but the last in training mode.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class LSTM(_Recurrent):
     def forward(self, X: Tensor, h: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(outputs, (h_n, c_n)): the last layer's h (T, B, hidden_size), and every layer's last h and c.
 
-        `h` is the pair (h0, c0); h0, c0, h_n and c_n are (num_layers, B, hidden_size); zeros where `h` is None.
+        `h` is the pair (h0, c0), by default zeros; h0, c0, h_n and c_n are (num_layers, B, hidden_size).
         """
         self._check_input(X)
         h0, c0 = as_pair(self, h)

@@ -36,7 +36,7 @@ class _Cell(Module):
     and bias_hh (gates * hidden_size,).
     """
 
-    gates: int  # how many blocks of hidden_size columns the weights have
+    gates: int  # the number of blocks of hidden_size columns in the weights
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class _Cell(Module):
         return self.bias_ih + self.bias_hh
 
     def state(self, name: str, given: Tensor | None, batch: int) -> Tensor:
-        """The given state (batch, hidden_size), or zeros. Raises ShapeError where it has another shape."""
+        """The given state (batch, hidden_size), or zeros. Raises ShapeError if it has another shape."""
         shape = (batch, self.hidden_size)
         if given is None:
             return init.zeros(*shape, device=self.W_hh.device, dtype=self.W_hh.dtype)
@@ -80,7 +80,7 @@ class _Cell(Module):
 
 
 class RNNCell(_Cell):
-    """A step of the recurrent layer of Elman 1990: h' = tanh(x W_ih + bias_ih + h W_hh + bias_hh), or relu of it."""
+    """One step of the recurrent layer of Elman 1990: h' = tanh(x W_ih + bias_ih + h W_hh + bias_hh), or relu of it."""
 
     gates = 1
 
@@ -98,14 +98,14 @@ class RNNCell(_Cell):
         self.nonlinearity = nonlinearity
 
     def forward(self, X: Tensor, h: Tensor | None = None) -> Tensor:
-        """h' (B, hidden_size) from X (B, input_size) and h (B, hidden_size), zeros where it is None."""
+        """h' (B, hidden_size) from X (B, input_size) and h (B, hidden_size), which defaults to zeros."""
         self.check_input(X)
         h = self.state("h", h, X.shape[0])
         return ops.rnn_cell(X, h, self.W_ih, self.W_hh, self.bias(), self.nonlinearity)
 
 
 class LSTMCell(_Cell):
-    """A step of long short-term memory (Hochreiter and Schmidhuber 1997; forget gate of Gers et al. 2000).
+    """One step of long short-term memory (Hochreiter and Schmidhuber 1997; forget gate of Gers et al. 2000).
 
     The gates i, f, g, o are, in this order, the blocks of hidden_size columns of x W_ih + bias_ih + h W_hh + bias_hh:
 
@@ -116,7 +116,7 @@ class LSTMCell(_Cell):
     gates = 4
 
     def forward(self, X: Tensor, h: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """(h', c') from X (B, input_size) and h, the pair (h, c); all states (B, hidden_size), zeros where None."""
+        """(h', c') from X (B, input_size) and the pair h = (h, c), by default zeros; states are (B, hidden_size)."""
         self.check_input(X)
         h0, c0 = as_pair(self, h)
         h0, c0 = self.state("h", h0, X.shape[0]), self.state("c", c0, X.shape[0])

@@ -16,12 +16,12 @@ from needle.nn.norm import LayerNorm1d
 
 
 class TransformerLayer(Module):
-    """Self-attention, then a network of its own for each position; each is added to what it got, (B, T, q_features):
+    """Self-attention, then a network applied to each position, both with a residual connection, (B, T, q_features):
 
         x = x + dropout(attention(x))
         x = x + dropout(linear2(dropout(relu(linear1(prenorm(x))))))
 
-    `attention` normalizes its own input. linear1 is q_features to hidden_size, linear2 back.
+    `attention` normalizes its own input. linear1 maps q_features to hidden_size, linear2 maps back.
     """
 
     def __init__(
@@ -47,20 +47,20 @@ class TransformerLayer(Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, q_features) to the same shape."""
+        """Maps (B, T, q_features) to the same shape."""
         check_tensor(self, "x", x)
         if x.ndim != 3 or x.shape[2] != self.q_features or 0 in x.shape:
             expected = f"expected (B, T, {self.q_features}), no extent 0"
             raise ShapeError(f"{self}: an input of shape {x.shape}: {expected}")
-        x = self.dropout(self.attention(x)) + x  # laid out like the first: contiguous, where x may be a transpose
+        x = self.dropout(self.attention(x)) + x  # x last: it may be a transpose, and the first decides the layout
         hidden = self.dropout(self.linear1(self.prenorm(x)))
         return self.dropout(self.linear2(hidden)) + x
 
 
 class Transformer(Module):
-    """Layers of TransformerLayer over x + the vector of each position, which `position_embedding` learns.
+    """Stacked TransformerLayers over x plus a vector for each position, which `position_embedding` learns.
 
-    Sequences are (T, B, embedding_size), or (B, T, embedding_size) with batch_first, T at most sequence_len.
+    Sequences are (T, B, embedding_size), or (B, T, embedding_size) with batch_first; T is at most sequence_len.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Transformer(Module):
         self.layers = [TransformerLayer(*sizes, dropout=dropout, causal=causal, **options) for _ in range(num_layers)]
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(outputs, h), outputs of the shape of x. h, the state that a recurrent layer has here, goes through as it is.
+        """(outputs, h), with outputs of the shape of x. h, the state in a recurrent layer, is returned unchanged.
 
         Raises ShapeError for a sequence of another shape, or longer than sequence_len.
         """

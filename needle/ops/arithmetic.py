@@ -1,4 +1,4 @@
-"""Arithmetic on two operands, one of which may be a number. Operands broadcast; gradients are summed back to their shape."""
+"""Arithmetic on two operands; one may be a number. Operands broadcast; gradients are summed back to their shapes."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class EWiseDiv(Op):
 
 
 class EWisePow(Op):
-    """a^b; d/da = b a^(b-1), but 0 where b is 0, d/db = a^b log(a), but 0 where a is 0 and b is 0 or more"""
+    """a^b; d/da = b a^(b-1), but 0 where b = 0; d/db = a^b log(a), but 0 where a = 0 and b >= 0"""
 
     def infer(self, a, b):
         return array_api.infer_binary("power", a, b)
@@ -111,7 +111,7 @@ class EWisePow(Op):
     def gradient(self, out_grad, node):
         a, b = node.inputs
         out_grad = widened(out_grad)
-        x, y = cast(a, out_grad.dtype), cast(b, out_grad.dtype)  # integers would wrap in b - 1
+        x, y = cast(a, out_grad.dtype), cast(b, out_grad.dtype)  # with integers, b - 1 could wrap around
         grad_a = grad_b = None
         if a.requires_grad:
             grad_a = unbroadcast(where(equal(y, 0), 0, out_grad * (y * x ** (y - 1))), a)
@@ -122,7 +122,7 @@ class EWisePow(Op):
 
 
 class _WithNumber(Op):
-    """A binary function of a Tensor and a Python number, `scalar`, which is its second operand."""
+    """A binary function of a Tensor and, as its second operand, the Python number `scalar`."""
 
     kernel: str
 
@@ -132,7 +132,7 @@ class _WithNumber(Op):
             raise TypeError(f"{self.kernel}: an operand of type {type(scalar).__name__}: expected a number")
 
     def operands(self, a):
-        """Both, in order."""
+        """Both operands, in order."""
         return a, self.scalar
 
     def infer(self, a):
@@ -179,7 +179,7 @@ class DivScalar(_WithNumber):
 
 
 class PowerScalar(_WithNumber):
-    """a^scalar; d/da = scalar a^(scalar-1), but 0 where scalar is 0"""
+    """a^scalar; d/da = scalar a^(scalar-1), but 0 if scalar = 0"""
 
     kernel = "power"
 
@@ -190,7 +190,7 @@ class PowerScalar(_WithNumber):
 
 
 class _OfNumber(_WithNumber):
-    """The same where the number is the first operand."""
+    """A binary function with the Python number `scalar` as its first operand and a Tensor as its second."""
 
     def operands(self, a):
         return self.scalar, a
@@ -215,7 +215,7 @@ class ScalarDiv(_OfNumber):
 
 
 class ScalarPower(_OfNumber):
-    """scalar^a; d/da = scalar^a log(scalar), but 0 where scalar is 0 and a is 0 or more"""
+    """scalar^a; d/da = scalar^a log(scalar), but 0 where scalar = 0 and a >= 0"""
 
     kernel = "power"
 
@@ -227,7 +227,7 @@ class ScalarPower(_OfNumber):
 
 
 def _binary(op: str, a, b, of_tensors: type[Op], with_number: type[Op], of_number: type[Op]) -> Tensor:
-    """The Op that fits the operands, called."""
+    """Calls the Op that fits the operands."""
     a, b = operands(op, a, b)
     if not isinstance(b, Tensor):
         return with_number(b)(a)
@@ -240,7 +240,7 @@ def add(a, b) -> Tensor:
 
 
 def add_relu(a, b) -> Tensor:
-    """max(a + b, 0) in one pass: a ReLU after a residual connection or a bias. Operands are those of `add`."""
+    """max(a + b, 0) in one pass: a ReLU after a residual connection or a bias. Takes the operands of `add`."""
     a, b = operands("add_relu", a, b)
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         return relu(add(a, b))
@@ -268,7 +268,7 @@ def mul_scalar(a: Tensor, scalar: float) -> Tensor:
 
 
 def divide(a, b) -> Tensor:
-    """a / b; float32 for integers"""
+    """a / b; the quotient of integers is float32"""
     return _binary("divide", a, b, EWiseDiv, DivScalar, ScalarDiv)
 
 
@@ -278,7 +278,7 @@ def divide_scalar(a: Tensor, scalar: float) -> Tensor:
 
 
 def power(a, b) -> Tensor:
-    """a^b; DTypeError for an integer to a negative power, see needle/backend_ndarray/elementwise.py."""
+    """a^b. Raises DTypeError for an integer to a negative power, see needle/backend_ndarray/elementwise.py."""
     return _binary("power", a, b, EWisePow, PowerScalar, ScalarPower)
 
 

@@ -1,4 +1,4 @@
-"""What comes after a broadcast, and constants of a shape."""
+"""The gradient of a broadcast, and constants shaped like a Tensor."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Two-dimensional convolution, channels-last. Formula and shapes: needle/backend_ndarray/conv.py.
 
-The convolution and its two derivatives are linear in each operand, and the derivatives of any of the three are the other
-two, so all orders of differentiation stay within this file.
+The convolution and its two derivatives are linear in each operand, and the derivatives of each of the three are the
+other two. So derivatives of every order need only this file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from needle.backend_ndarray.spec import Spec
 
 
 class Conv(Op):
-    """x (N, H, W, C_in), weight (K, K, C_in, C_out) and, if any, bias (C_out,) to (N, H', W', C_out)"""
+    """x (N, H, W, C_in), weight (K, K, C_in, C_out) and optionally bias (C_out,) to (N, H', W', C_out)"""
 
     def __init__(self, stride: int = 1, padding: int = 0) -> None:
         self.stride = whole("conv", "stride", stride, 1)

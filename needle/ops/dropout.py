@@ -9,7 +9,7 @@ from needle.ops.select import where
 
 
 def dropout(a: Tensor, p: float = 0.5) -> Tensor:
-    """Each element is 0 with probability p, else scaled by 1 / (1 - p), so that the mean stays. 0 <= p < 1.
+    """Zeroes each element with probability p, 0 <= p < 1, and scales the others by 1 / (1 - p) to keep the mean.
 
     The mask comes from the device's counter-based generator: see `needle.manual_seed`.
     """
@@ -18,6 +18,6 @@ def dropout(a: Tensor, p: float = 0.5) -> Tensor:
     if p == 0:
         return a
     mask = Tensor.make_const(random.dropout_mask(a.shape, p, a.dtype, a.device))
-    if a.dtype.itemsize == 2:  # which would round 1 / (1 - p), a bias
+    if a.dtype.itemsize == 2:  # rounding 1 / (1 - p) to a half type would bias the mean
         return where(mask != 0, a, 0) * (1 / (1 - p))
     return a * mask

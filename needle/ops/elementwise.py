@@ -11,7 +11,7 @@ from needle.backend_ndarray.spec import Spec
 
 
 class _Unary(Op):
-    """An operation whose array function has the name `kernel`."""
+    """An operation on one operand; `kernel` is the name of its array function."""
 
     kernel: str
 
@@ -116,7 +116,7 @@ class ReLU(_Unary):
 
 
 class ReLUBackward(Op):
-    """a <= 0 ? 0 : grad, where a is what ReLU gave"""
+    """a <= 0 ? 0 : grad, where a is the output of ReLU"""
 
     def infer(self, grad, a):
         return array_api.infer_binary("relu_backward", grad, a)
@@ -152,7 +152,7 @@ class GELUBackward(Op):
         grad, a = node.inputs
         square = widened(a) * a
         density = exp(square * -0.5) * (1 / math.sqrt(2 * math.pi))
-        slope = where(density == 0, 0, density * (2 - square))  # the square of an a so far from 0 may be infinite
+        slope = where(density == 0, 0, density * (2 - square))  # if a is that far from 0, its square may be infinite
         return GELUBackward()(out_grad, a), out_grad * grad * slope
 
 
@@ -162,7 +162,7 @@ class Sign(_Unary):
 
 
 class Cast(Op):
-    """a in another dtype. Gradients come back in a's own dtype; there are none to integers, nor through them."""
+    """a in another dtype. The gradient has a's dtype; a cast from or to integers or bools has none."""
 
     def __init__(self, dtype: DType) -> None:
         self.dtype = as_dtype(dtype, "cast")
@@ -180,9 +180,9 @@ class Cast(Op):
 
 
 def widened(a: Tensor) -> Tensor:
-    """a in float32 if it is of a half type: what several operations make of it is rounded once then, by who casts back.
+    """a in float32 if it is of a half type, so that several operations on it round only once, in the cast back.
 
-    A gradient need not: a backward pass casts every adjoint to its value's dtype.
+    A gradient need not be cast back: a backward pass casts every adjoint to its value's dtype.
     """
     return cast(a, float32) if a.dtype in (float16, bfloat16) else a
 
@@ -253,7 +253,7 @@ def gelu(a: Tensor) -> Tensor:
 
 
 def cast(a: Tensor, dtype: str | DType) -> Tensor:
-    """a in another dtype; a itself if it has that one."""
+    """a in another dtype; a itself if it already has that dtype."""
     require_tensors("cast", a)
     dtype = as_dtype(dtype, "cast")
     return a if dtype is a.dtype else Cast(dtype)(a)

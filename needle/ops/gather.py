@@ -1,4 +1,4 @@
-"""Rows by number."""
+"""Selecting rows by index."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Gather(Op):
 
 
 class ScatterAdd(Op):
-    """Zeros of `rows` rows, to whose row indices[i] a[i] is added: the transpose of Gather"""
+    """Adds a[i] to row indices[i] of a zero array with `rows` rows: the transpose of Gather"""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -42,14 +42,14 @@ class ScatterAdd(Op):
 def gather(a: Tensor, indices: Tensor) -> Tensor:
     """a[indices] by one kernel, of shape (*indices.shape, *a.shape[1:]).
 
-    Indices of a floating dtype (as the course's loaders give) are converted. Raises ShapeError for one outside
-    0..len(a)-1, a fraction, NaN or infinity, which a GPU reports where the host waits next; DTypeError for bools.
+    Indices of a floating dtype (as from the course's loaders) are converted. Raises ShapeError for an index outside
+    0..len(a)-1, a fraction, NaN or infinity, on a GPU when the host next waits for it; DTypeError for bools.
     """
     return _gather("gather", a, indices)
 
 
 def embedding(indices: Tensor, weight: Tensor) -> Tensor:
-    """gather(weight, indices): the rows of weight (num_embeddings, embedding_dim), (*indices.shape, embedding_dim)."""
+    """gather(weight, indices): rows of weight (num_embeddings, embedding_dim) as (*indices.shape, embedding_dim)."""
     return _gather("embedding", weight, indices)
 
 

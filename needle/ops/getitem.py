@@ -47,11 +47,11 @@ class SetItem(Op):
 
 
 def getitem(a: Tensor, index) -> Tensor:
-    """a[index] by NumPy's rules. Ints, slices, None and Ellipsis give a view, masks and arrays of integers a copy.
+    """a[index] by NumPy's rules. Ints, slices, None and Ellipsis give a view; masks and arrays of integers a copy.
 
-    Arrays may be Tensors or NDArrays of the device of `a`, NumPy arrays or lists, and get no gradient; where they pick
-    an element more than once, its gradient is the sum. A mask is read, which waits for a GPU; an integer out of range
-    in an array of a GPU is reported where the host waits next. Raises IndexError for what NumPy raises it for.
+    Arrays in the index may be Tensors or NDArrays on the device of `a`, NumPy arrays or lists, and get no gradient. If
+    they pick an element more than once, its gradient is the sum. A mask is read on the host, which waits for a GPU. An
+    out-of-range integer in a GPU array is reported when the host next waits. Raises IndexError where NumPy does.
     """
     if is_basic(index):
         return GetItem(index)(a)

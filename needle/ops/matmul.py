@@ -28,7 +28,7 @@ class MatMul(Op):
         a, b = node.inputs
         if a.ndim == 1 or b.ndim == 1:
             return self._vector_gradient(out_grad, a, b)
-        if b.ndim == 2:  # one matrix for all rows of a: one product sums over them
+        if b.ndim == 2:  # one matrix for all rows of a, so one product sums over them
             return (
                 matmul(out_grad, transpose(b)) if a.requires_grad else None,
                 matmul(transpose(_as_rows(a)), _as_rows(out_grad)) if b.requires_grad else None,
@@ -39,7 +39,7 @@ class MatMul(Op):
         )
 
     def _vector_gradient(self, out_grad, a, b):
-        """The same with the axis put back that a vector operand lacks."""
+        """The gradient if an operand is 1-d, computed with its missing axis restored."""
         row, column = (1, *a.shape), (*b.shape, 1)
         if a.ndim == 1 and b.ndim == 1:
             grad_a, grad_b = lambda: multiply(b, out_grad), lambda: multiply(a, out_grad)
@@ -85,13 +85,13 @@ class Linear(FusedOp):
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b: (..., m, k) @ (..., k, n) gives (..., m, n), the axes in front broadcast; 1-d operands as in NumPy."""
+    """a @ b: (..., m, k) @ (..., k, n) gives (..., m, n); the leading axes broadcast; 1-d operands as in NumPy."""
     return MatMul()(*as_tensors("matmul", a, b))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, nonlinearity: str | None = None) -> Tensor:
     """x @ weight + bias: x (..., k), weight (k, n), bias (n,). Operands of several dtypes are promoted.
 
-    With the nonlinearity "relu" it is max(., 0) of that.
+    With the nonlinearity "relu", the result is max(x @ weight + bias, 0).
     """
     return Linear(nonlinearity)(x, weight, bias)

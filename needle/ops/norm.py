@@ -1,8 +1,8 @@
 """Batch normalization (Ioffe and Szegedy 2015) and layer normalization (Ba, Kiros and Hinton 2016).
 
-x^ = (x - mean) / sqrt(variance + eps), out = x^ * weight + bias, the channels in the last axis of x. Variances are biased.
-A ReLU that follows a batch normalization can be part of it (nonlinearity="relu"): max(out, 0) costs no pass of its own
-over the activations then, neither forward nor backward, where its mask is computed again from x.
+x^ = (x - mean) / sqrt(variance + eps), out = x^ * weight + bias; the last axis of x holds the channels. Variances are
+biased. A ReLU after a batch normalization can be fused into it (nonlinearity="relu"): max(out, 0) then needs no pass of
+its own over the activations, neither forward nor backward. The backward pass recomputes the ReLU's mask from x.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from needle.ops.reduce import expand_reduced, mean
 
 
 class _Norm(FusedOp):
-    """Normalizes by statistics of x itself, its mean and variance, which are saved."""
+    """Normalizes by the mean and variance of x itself, which are saved for the gradient."""
 
     name: str
     saves = True
@@ -38,7 +38,7 @@ class _Norm(FusedOp):
 
 
 class BatchNorm(_Norm):
-    """Statistics per channel, over all other axes; with "relu", max(., 0) of what that gives"""
+    """Statistics per channel, over all other axes; with "relu", max(out, 0)"""
 
     name = "batch_norm"
 
@@ -80,7 +80,7 @@ class LayerNorm(_Norm):
 
 
 class BatchNormInference(Op):
-    """Normalizes by given statistics, which have no gradient; with "relu", max(., 0) of what that gives"""
+    """Normalizes by given statistics, which get no gradient; with "relu", max(out, 0)"""
 
     def __init__(self, eps: float, nonlinearity: str | None = None) -> None:
         self.eps = eps
@@ -119,7 +119,7 @@ def batch_norm_inference(
 ) -> Tensor:
     """Normalizes x (..., C) by given statistics per channel; weight, bias, mean, variance (C,).
 
-    With the nonlinearity "relu" it is max(., 0) of that.
+    With the nonlinearity "relu", the result is max(., 0) of that.
     """
     return BatchNormInference(eps, nonlinearity)(x, weight, bias, mean, variance)
 
@@ -129,7 +129,7 @@ def batch_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(out, mean, variance): x (..., C) normalized per channel, and the statistics (C,), which carry no gradient.
 
-    Those of float16 and bfloat16 are float32. With the nonlinearity "relu", out is max(out, 0).
+    The statistics of float16 and bfloat16 are float32. With the nonlinearity "relu", out is max(out, 0).
     """
     out = BatchNorm(eps, nonlinearity)(x, weight, bias)
     mean, variance = out.saved

@@ -1,4 +1,4 @@
-"""What stands beside a Tensor: numbers, arrays and lists, which take no part in differentiation."""
+"""Operands beside a Tensor: numbers, arrays and lists, which take no part in differentiation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def operands(op: str, a, b) -> tuple[Tensor | bool | int | float, Tensor | bool 
 
 
 def as_tensors(op: str, *values) -> list[Tensor]:
-    """The same for any count of operands, numbers as 0-d Tensors of a dtype that does not change the others'."""
+    """`operands` for any number of operands; numbers become 0-d Tensors of the dtype that all promote to."""
     tensors = [x for x in values if isinstance(x, Tensor)]
     if len(tensors) == len(values):
         return tensors
@@ -39,9 +39,9 @@ def as_tensors(op: str, *values) -> list[Tensor]:
 
 
 def as_ids(op: str, name: str, numbers, like: Tensor) -> Tensor:
-    """Row numbers, labels and the like as a Tensor of int32 or int64, `name` being what op calls one of them.
+    """Row numbers, labels and the like as a Tensor of int32 or int64; `name` is op's word for one of them in errors.
 
-    They do not take the dtype of `like`, beside which they stand, for it may have no such number. See `whole_numbers`.
+    They do not take the dtype of the operand `like`, which may be unable to represent them. See `whole_numbers`.
     """
     if isinstance(numbers, Tensor):
         given = numbers.cached_data

@@ -23,7 +23,7 @@ class _Pool2d(FusedOp):
         return self.kernel, self.stride, self.padding
 
     def shifted(self, x: Tensor, padding_value: float) -> list[Tensor]:
-        """One (N, H', W', C) slice of the images, bordered by that value, per position in the window, row by row."""
+        """One (N, H', W', C) slice of the padded images per position in the window, row by row."""
         _, rows, columns, _ = self.infer(x).shape
         if self.padding:
             border = (self.padding, self.padding)
@@ -45,7 +45,7 @@ class MaxPool2d(_Pool2d):
 
     def spelled(self, x):
         largest, *rest = self.shifted(x, -math.inf)
-        for candidate in rest:  # of equal ones, and of NaNs, the first is taken, and has the gradient
+        for candidate in rest:  # of equal elements, or of NaNs, the first is taken and gets the gradient
             is_larger = where(candidate == candidate, candidate > largest, largest == largest)
             largest = where(is_larger, candidate, largest)
         return largest
@@ -56,7 +56,7 @@ class MaxPool2d(_Pool2d):
 
 
 class AvgPool2d(_Pool2d):
-    """The mean of each window, the padding's zeros counted"""
+    """The mean of each window, counting the padding's zeros"""
 
     def infer(self, x):
         return array_api.infer_pool2d("avg_pool2d", x, *self.settings)
@@ -76,10 +76,10 @@ class AvgPool2d(_Pool2d):
 
 
 def max_pool2d(a: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
-    """The largest element of each window of images (N, H, W, C); the stride is by default the kernel."""
+    """The largest element of each window of images (N, H, W, C); `stride` defaults to `kernel`."""
     return MaxPool2d(kernel, stride, padding)(a)
 
 
 def avg_pool2d(a: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
-    """The mean of each window of images (N, H, W, C), padding counted; the stride is by default the kernel."""
+    """The mean of each window of images (N, H, W, C), counting the padding's zeros; `stride` defaults to `kernel`."""
     return AvgPool2d(kernel, stride, padding)(a)

@@ -1,4 +1,4 @@
-"""Reductions. `axes` is an int, a tuple, or None for all; the reduced axes are gone from the result."""
+"""Reductions. `axes` is an int, a tuple, or None for all; the result does not have the reduced axes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Summation(Op):
 
 
 class Mean(Op):
-    """The sum divided by the count; of half types the sum is float32, so that only the mean is rounded."""
+    """The sum divided by the count; for half types the sum is float32, so that only the mean is rounded."""
 
     def __init__(self, axes=None) -> None:
         self.axes = axes
@@ -38,7 +38,7 @@ class Mean(Op):
 
     def compute(self, a):
         dtype, axes = self.infer(a).dtype, normalize_axes("mean", self.axes, a.ndim)
-        a = a.astype(float64) if a.dtype is int64 else a  # whose sum might wrap around
+        a = a.astype(float64) if a.dtype is int64 else a  # an int64 sum might wrap around
         return (array_api.sum(a, axes, wide=True) / self._count(a)).astype(dtype)
 
     def _count(self, a) -> int:
@@ -50,7 +50,7 @@ class Mean(Op):
 
 
 class _ExtremeElement(Op):
-    """The largest or smallest element; where several are, the gradient is shared evenly among them, or the NaNs."""
+    """The largest or smallest element; ties, or several NaNs, share the gradient evenly."""
 
     kernel: str
 
@@ -93,15 +93,15 @@ def summation(a: Tensor, axes=None) -> Tensor:
 
 
 def mean(a: Tensor, axes=None) -> Tensor:
-    """The mean over axes, NaN of nothing; float32 for integers and bools."""
+    """The mean over axes, NaN if there are no elements; float32 for integers and bools."""
     return Mean(axes)(a)
 
 
 def max(a: Tensor, axes=None) -> Tensor:
-    """The largest element over axes; NaN if there is one."""
+    """The largest element over axes, or NaN if any is NaN."""
     return Max(axes)(a)
 
 
 def min(a: Tensor, axes=None) -> Tensor:
-    """The smallest element over axes; NaN if there is one."""
+    """The smallest element over axes, or NaN if any is NaN."""
     return Min(axes)(a)

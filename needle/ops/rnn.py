@@ -1,4 +1,4 @@
-"""Recurrent layers: one step in small operations, and a whole sequence as one.
+"""Recurrent layers: one step in small operations, and a whole sequence as one operation.
 
 A sequence is (T, B, C): T steps of a batch of B vectors. G = 1 gate for the layer of Elman 1990, G = 4 for long
 short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000), in the order i, f, g, o.
@@ -43,20 +43,20 @@ def lstm_cell(x: Tensor, h: Tensor, c: Tensor, W_ih: Tensor, W_hh: Tensor, bias:
 
 
 def _check_cell(op: str, gates: int, x: Tensor, *others: Tensor) -> None:
-    """Raises TypeError or ShapeError unless they are those of a step."""
+    """Raises TypeError or ShapeError unless the operands are those of one step."""
     require_tensors(op, x, *others)
     array_api.recurrent_shape(op, gates, (1, *x.shape), *others)
 
 
 class _Recurrent(FusedOp):
-    """A whole sequence; the states that the forward pass left are saved for the backward pass."""
+    """A whole sequence; the states from the forward pass are saved for the backward pass."""
 
     saves = True
 
     def _weight_gradients(self, grad_gates, hidden, node):
-        """The adjoints of x, W_ih, W_hh and bias from those of all steps' gates before their nonlinearities.
+        """The adjoints of x, W_ih, W_hh and bias from those of all gates before their nonlinearities.
 
-        Of x W_ih and h W_hh, all steps together: one product each.
+        One matrix product per adjoint covers all steps.
         """
         x, W_ih, W_hh = (value.cached_data for value in node.inputs[:3])
         grad_x, grad_W_ih, grad_bias = linear_backward(grad_gates, x, W_ih, node.inputs[0].requires_grad)
@@ -92,7 +92,7 @@ class RNN(_Recurrent):
 
 
 class LSTM(_Recurrent):
-    """`lstm_cell` at every step: h of all steps (T, B, H), and the last c (B, H)"""
+    """`lstm_cell` at every step: h after every step (T, B, H), and the last c (B, H)"""
 
     def infer(self, x, W_ih, W_hh, bias, h0, c0):
         hidden = array_api.infer_recurrent("lstm", 4, x, W_ih, W_hh, bias, h0, c0)

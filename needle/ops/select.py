@@ -9,7 +9,7 @@ from needle.ops.operands import as_tensors, operands
 
 
 class _Extremum(Op):
-    """maximum or minimum. Where both are equal the gradient is shared evenly, where either is NaN both have all of it."""
+    """maximum or minimum. Equal operands share the gradient evenly; if either is NaN, both get all of it."""
 
     kernel: str
 
@@ -85,17 +85,17 @@ def _compare(kernel: str, a, b) -> Tensor:
 
 
 def maximum(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """The larger one, element by element; NaN if either is."""
+    """The larger element of a and b; NaN if either is NaN."""
     return Maximum()(*as_tensors("maximum", a, b))
 
 
 def minimum(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """The smaller one, element by element; NaN if either is."""
+    """The smaller element of a and b; NaN if either is NaN."""
     return Minimum()(*as_tensors("minimum", a, b))
 
 
 def where(condition: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
-    """a where the condition (bool) is true, else b. Of two numbers it is bool, int64 or float32, as they are."""
+    """a where the condition (bool) is true, else b. Two numbers give bool, int64 or float32, by their types."""
     return Where()(*as_tensors("where", condition, a, b))
 
 

@@ -1,4 +1,4 @@
-"""Operations that move elements and change none: most are views of their operand's memory."""
+"""Operations that move elements without changing them; most return views of their operand."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def transpose(a: Tensor, axes: tuple[int, int] | None = None) -> Tensor:
 
 
 def reshape(a: Tensor, shape: Sequence[int] | int) -> Tensor:
-    """The same elements in row-major order under another shape; a view where strides allow. One extent may be -1."""
+    """The same elements in row-major order in another shape; a view if the strides allow. One extent may be -1."""
     return Reshape(shape)(a)
 
 

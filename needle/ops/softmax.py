@@ -1,4 +1,4 @@
-"""Softmax and its relatives, and the loss that ends most networks."""
+"""Softmax and related functions, and the softmax cross-entropy loss."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from needle.ops.shape import broadcast_to, reshape
 class LogSumExp(Op):
     """log(sum(e^x)) over axes; d/dx = softmax(x)
 
-    e^(x - out) is divided by its sum, which is 1 but for the rounding of `out`: that is all of it where x is large. (Of
-    an infinite x it is NaN, and no divisor for the others.)
+    The gradient divides e^(x - out) by its sum. The sum is 1 except for the rounding of `out`, whose effect is large if
+    x is large. (If an infinite x makes the sum NaN, there is no division.)
     """
 
     def __init__(self, axes=None) -> None:
@@ -106,8 +106,8 @@ def logsoftmax(a: Tensor, axis: int = -1) -> Tensor:
 def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The cross-entropy loss of each row, (N,); logits (N, classes), labels (N,) whole numbers in 0..classes-1.
 
-    Labels of a floating dtype (as the course's loaders give) are converted. Raises ShapeError for one out of range, a
-    fraction, NaN or infinity, which a GPU reports where the host waits next; DTypeError for bools.
+    Labels of a floating dtype (as from the course's loaders) are converted. Raises ShapeError for a label out of range,
+    a fraction, NaN or infinity, on a GPU when the host next waits for it; DTypeError for bools.
     """
     if not isinstance(logits, Tensor):
         logits = as_tensors("softmax_cross_entropy", logits, labels)[0]

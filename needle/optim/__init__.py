@@ -1,4 +1,4 @@
-"""Optimizers, which change parameters by their gradients, and schedules, which change an optimizer's learning rate."""
+"""Optimizers, which update parameters by their gradients, and schedules of an optimizer's learning rate."""
 
 from needle.optim.adam import Adam, AdamW
 from needle.optim.optimizer import Optimizer

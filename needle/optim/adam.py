@@ -21,7 +21,7 @@ class Adam(Optimizer):
     """
 
     moments = ("first_moment", "second_moment")
-    decoupled = False  # whether weight decay goes around the moments
+    decoupled = False  # whether weight decay bypasses the moments
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019).
 
-    g is grad, and a step begins with parameter = parameter * (1 - lr * weight_decay).
+    Here g = grad, and a step begins with parameter = parameter * (1 - lr * weight_decay).
     """
 
     decoupled = True

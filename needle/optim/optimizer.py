@@ -1,4 +1,4 @@
-"""What all optimizers share: the parameters, the arrays kept for each of them, gradient clipping, and saving."""
+"""The base class of optimizers: parameters, the arrays kept for each of them, gradient clipping, and saving."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from needle.state_dict import array_like, check_names
 
 
 class Optimizer:
-    """Changes parameters, in place, by their gradients. A subclass defines `update` and names its `moments`.
+    """Updates parameters in place by their gradients. A subclass defines `update` and names its `moments`.
 
-    Attributes: `params`, each once; `lr`, the learning rate.
+    Attributes: `params`, the parameters, each once; `lr`, the learning rate.
     """
 
-    moments: tuple[str, ...] = ()  # what is kept for each parameter: arrays of its shape, zeros at first
+    moments: tuple[str, ...] = ()  # names of the arrays kept for each parameter, of its shape and initially zero
 
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
         self.params = _checked_params(type(self).__name__, params)
         self.lr = self._checked("lr", lr)
         self._steps = [0] * len(self.params)
-        self._undecided: list[tuple[Reading, list[int]]] = []  # what makes a step one, and the parameters it is of
+        self._undecided: list[tuple[Reading, list[int]]] = []  # steps' `only_if_finite` and their parameters' indices
         self._kept: list[dict[str, NDArray]] = [{} for _ in self.params]
 
     def update(
         self, parameters: list[NDArray], grads: list[NDArray], moments: list[list[NDArray]], step: int
     ) -> None:
-        """Changes parameters of one device and dtype in place by their gradients.
+        """Updates parameters of one device and dtype in place by their gradients.
 
-        `moments` has a list for each of the optimizer's, with an array for each parameter, which is changed in place as
-        well. `step` counts the updates of these parameters from 1.
+        `moments` has one list for each of the optimizer's moments, with one array per parameter; these are changed in
+        place as well. `step` counts the updates of these parameters from 1.
 
-        An `update` may have one more parameter, `only_if_finite`, an empty list or one number on the device: where that
-        is infinite or NaN, nothing must change. Then GradScaler need not read the number before it.
+        `update` may have another parameter, `only_if_finite`, a list that is empty or holds one number on the device.
+        If that number is infinite or NaN, nothing must change. GradScaler then need not read the number first.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
     @property
     def steps(self) -> list[int]:
-        """How often each parameter has been updated. Waits for steps of which that is not known yet."""
+        """How often each parameter has been updated. Waits for steps whose outcome is not known yet."""
         for reading, indices in self._undecided:
             if not math.isfinite(reading.item()):
                 for index in indices:
@@ -64,11 +64,11 @@ class Optimizer:
     def step(self, only_if_finite: NDArray | None = None) -> Reading | None:
         """Updates every parameter that has a gradient, as many as possible in one call of `update`.
 
-        only_if_finite: a number, float32 or float64 on the parameters' device, where nothing changes unless it is
-        finite. `update` must know that, as `knows_only_if_finite` says. Nothing waits for it. Returns it on its way to
-        the host.
+        only_if_finite: a float32 or float64 number on the parameters' device; nothing changes unless it is finite.
+        `update` must support this, see `knows_only_if_finite`. The host does not wait for the number; its Reading is
+        returned.
         """
-        if type(self.lr) is not float:  # which anyone may assign
+        if type(self.lr) is not float:  # users may assign anything
             self.lr = real(f"{type(self).__name__}.step", "lr", self.lr)
         steps, updated = self.steps, []
         reading, condition = None, {}
@@ -76,7 +76,7 @@ class Optimizer:
             reading, condition = only_if_finite.begin_read(), {"only_if_finite": [only_if_finite]}
             self._undecided.append((reading, updated))
         groups: dict[tuple, list[tuple]] = defaultdict(list)
-        seen = Counter()  # arrays of one buffer may overlap, and no call is to change two of them
+        seen = Counter()  # arrays of one buffer may overlap, so no call may change two of them
         for index, parameter in enumerate(self.params):
             if parameter.grad is None:
                 continue
@@ -98,11 +98,11 @@ class Optimizer:
         return reading
 
     def knows_only_if_finite(self) -> bool:
-        """Whether `step` and `update` have that parameter; those of subclasses, or put in their place, may not."""
+        """Whether `step` and `update` take `only_if_finite`; those of subclasses, or replacements, may not."""
         return _has_parameter(self.step, "only_if_finite") and _has_parameter(self.update, "only_if_finite")
 
     def reset_grad(self) -> None:
-        """Forgets all gradients."""
+        """Sets all gradients to None."""
         for parameter in self.params:
             parameter.grad = None
 
@@ -113,8 +113,8 @@ class Optimizer:
 
             grad = grad * min(1, max_norm / (norm + 1e-6)), norm = sqrt(sum of the squares of all gradients' elements)
 
-        Returns the norm that they had, as a Tensor of one element: `float(norm)` waits for it, nothing else does. An
-        infinite norm makes finite gradients 0 and infinite ones NaN; one that is NaN makes all of them NaN.
+        Returns the norm before clipping, as a Tensor of one element; only reading it, as by `float(norm)`, waits for
+        it. An infinite norm makes finite gradients 0 and infinite ones NaN; a NaN norm makes all of them NaN.
         """
         max_norm = self._checked("max_norm", max_norm)
         grads = self.grads_in_own_memory()
@@ -127,31 +127,31 @@ class Optimizer:
         return Tensor.make_const(norm)
 
     def grads_in_own_memory(self) -> list[NDArray]:
-        """The arrays of all gradients there are, to be changed in place."""
+        """The arrays of all existing gradients, safe to change in place."""
         owners = [parameter for parameter in self.params if parameter.grad is not None]
         taken: set[int] = set()
         for parameter in owners:
-            if not parameter.grad.is_leaf():  # whoever differentiates it needs it as it is
+            if not parameter.grad.is_leaf():  # its graph may still need the original array
                 parameter.grad = Tensor.make_const(parameter.grad.cached_data.copy())
             parameter.grad = in_own_memory(parameter.grad, taken)
         return [parameter.grad.cached_data for parameter in owners]
 
     def __getstate__(self) -> dict:
-        """For `copy` and `pickle`: numbers on their way to the host stay with this optimizer."""
+        """For `copy` and `pickle`: the state after waiting for pending readings, which cannot be copied."""
         _ = self.steps  # waits for them
         return vars(self)
 
     def state_dict(self) -> dict[str, float | list[int] | np.ndarray]:
-        """`lr`, `steps` and copies of the moments as NumPy arrays, "velocity.0" being that of params[0]."""
+        """`lr`, `steps` and copies of the moments as NumPy arrays, e.g. "velocity.0" for params[0]."""
         state = {"lr": self.lr, "steps": list(self.steps)}
         for name, index in self._moment_keys(self.steps):
             state[f"{name}.{index}"] = self._kept[index][name].numpy()
         return state
 
     def load_state_dict(self, state: Mapping[str, float | list[int] | np.ndarray]) -> None:
-        """Goes on from what `state_dict` gave; moments go to the device and dtype of their parameter.
+        """Restores the result of `state_dict`; moments take the device and dtype of their parameter.
 
-        Raises CheckpointError, and changes nothing, where it is of another kind of optimizer or of other parameters.
+        Raises CheckpointError, and changes nothing, if it is from another kind of optimizer or from other parameters.
         """
         where = f"{type(self).__name__}.load_state_dict"
         steps = state.get("steps", ()) if isinstance(state, Mapping) else [0] * len(self.params)
@@ -169,11 +169,11 @@ class Optimizer:
         self.lr, self.steps, self._kept = float(lr), steps, kept
 
     def _moment_keys(self, steps: list[int]) -> list[tuple[str, int]]:
-        """(name, index) of every array kept by an optimizer that has made these steps."""
+        """(name, index) of every array that an optimizer keeps after these steps."""
         return [(name, index) for index, count in enumerate(steps) if count for name in self.moments]
 
     def _moments_of(self, index: int, data: NDArray) -> list[NDArray]:
-        """The arrays kept for a parameter; they follow it to another device or dtype."""
+        """The arrays kept for a parameter, moved to its current device and dtype."""
         kept = self._kept[index]
         for name in self.moments:
             if name not in kept:
@@ -200,13 +200,13 @@ def total_of_squares(arrays: list[NDArray]) -> NDArray:
 
 
 def _has_parameter(method: Callable, name: str) -> bool:
-    """Whether the function behind it names that parameter. (inspect.signature says more, in 12 microseconds.)"""
-    code = getattr(method, "__code__", None)  # a method has its function's
+    """Whether the method's function has that parameter. (inspect.signature would take 12 microseconds.)"""
+    code = getattr(method, "__code__", None)  # a method forwards to its function
     return code is not None and name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _checked_params(optimizer: str, params: Iterable[Tensor]) -> list[Tensor]:
-    """The parameters, each once. Raises an error unless they are leaves that can have gradients."""
+    """The parameters, each once. Raises an error unless they are floating leaves that can have gradients."""
     expected = "expected an iterable of Parameters, such as model.parameters()"
     if isinstance(params, (Tensor, Mapping)) or not isinstance(params, Iterable):
         raise TypeError(f"{optimizer}: params of type {type(params).__name__}: {expected}")

@@ -1,12 +1,12 @@
-"""Schedules: the learning rate as a function of the number of steps made.
+"""Schedules: the learning rate as a function of the number of steps.
 
     schedule = CosineAnnealingLR(optimizer, T_max=epochs)
     for epoch in range(epochs):
         train_epoch(...)
         schedule.step()
 
-A step is whatever lies between two calls of `step`: an epoch or a batch. lr stands for the optimizer's learning rate
-when the schedule was made, t for the number of steps made since.
+A step is whatever lies between two calls of `step`: an epoch or a batch. Below, lr is the optimizer's learning rate
+when the schedule was created, and t the number of steps since.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from needle.state_dict import check_names
 
 
 class Schedule:
-    """Sets `optimizer.lr` to `lr_at(t)`: at once for t = 0, then with every step. A subclass defines `lr_at`."""
+    """Sets `optimizer.lr` to `lr_at(t)`: immediately for t = 0, then at every step. A subclass defines `lr_at`."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
@@ -45,7 +45,7 @@ class Schedule:
         self.optimizer.lr = self.lr_at(self.last_step)
 
     def get_last_lr(self) -> list[float]:
-        """The learning rate that was set last, in a list as in PyTorch, where there may be several."""
+        """The learning rate that was set last, in a list as in PyTorch, which may have several."""
         return [self.lr_at(self.last_step)]
 
     def state_dict(self) -> dict[str, float | int]:
@@ -53,7 +53,7 @@ class Schedule:
         return {"base_lr": self.base_lr, "last_step": self.last_step}
 
     def load_state_dict(self, state: Mapping[str, float | int]) -> None:
-        """Goes on from what `state_dict` gave, and sets the optimizer's learning rate. Raises CheckpointError."""
+        """Restores the result of `state_dict` and sets the optimizer's learning rate. Raises CheckpointError."""
         where = f"{type(self).__name__}.load_state_dict"
         check_names(where, state, self.state_dict())
         base_lr = real(where, "base_lr", state["base_lr"], 0, error=CheckpointError)
@@ -83,7 +83,7 @@ class StepLR(Schedule):
 
 
 class MultiStepLR(Schedule):
-    """lr * gamma^(number of milestones that are t or less)"""
+    """lr * gamma^(number of milestones <= t)"""
 
     def __init__(self, optimizer: Optimizer, milestones: Collection[int], gamma: float = 0.1) -> None:
         self.milestones = sorted(as_ints("MultiStepLR", "milestones", milestones))
@@ -97,7 +97,7 @@ class MultiStepLR(Schedule):
 class CosineAnnealingLR(Schedule):
     """eta_min + (lr - eta_min) * (1 + cos(pi * t / T_max)) / 2 (Loshchilov and Hutter 2017); eta_min after T_max steps.
 
-    (PyTorch's goes up again there.)
+    (PyTorch's rises again after that.)
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
@@ -114,8 +114,8 @@ class OneCycleLR(Schedule):
     """From max_lr / div_factor up to max_lr, then down to max_lr / div_factor / final_div_factor.
 
     (Smith and Topin 2019.) The first part has pct_start * total_steps - 1 steps, both together total_steps - 1, as in
-    PyTorch; after them the rate stays, where PyTorch's raises an error. Both follow half a cosine, or a line with
-    anneal_strategy="linear". The optimizer's own learning rate does not matter, and its momentum stays as it is.
+    PyTorch; after them the rate stays constant, whereas PyTorch raises an error. Both parts follow half a cosine, or a
+    line with anneal_strategy="linear". The optimizer's own learning rate is ignored, and its momentum does not change.
     """
 
     def __init__(
@@ -147,10 +147,10 @@ class OneCycleLR(Schedule):
 
 
 class LinearWarmup(Schedule):
-    """lr * (t + 1) / warmup_steps up to lr (Goyal et al. 2017), where it stays or the schedule `after` takes over.
+    """lr * (t + 1) / warmup_steps up to lr (Goyal et al. 2017); then constant, or the schedule `after` takes over.
 
-    In `LinearWarmup(optimizer, 500, after=CosineAnnealingLR(optimizer, 9500))` the cosine counts from the end of the
-    warmup. lr is where `after` begins, and only the LinearWarmup is to be stepped and saved.
+    In `LinearWarmup(optimizer, 500, after=CosineAnnealingLR(optimizer, 9500))`, the cosine counts from the end of the
+    warmup. lr is the rate at which `after` begins. Step and save only the LinearWarmup.
     """
 
     def __init__(self, optimizer: Optimizer, warmup_steps: int, after: Schedule | None = None) -> None:
@@ -169,11 +169,11 @@ class LinearWarmup(Schedule):
         return self.after.lr_at(t - self.warmup_steps)
 
     def state_dict(self) -> dict:
-        """That of any schedule, and that of `after`."""
+        """The state of this schedule and of `after`."""
         return super().state_dict() | ({} if self.after is None else {"after": self.after.state_dict()})
 
     def load_state_dict(self, state: Mapping) -> None:
-        """Goes on from what `state_dict` gave, and sets the optimizer's learning rate. Raises CheckpointError."""
+        """Restores the result of `state_dict` and sets the optimizer's learning rate. Raises CheckpointError."""
         check_names("LinearWarmup.load_state_dict", state, self.state_dict())
         if self.after is not None:
             self.after.load_state_dict(state["after"])
@@ -181,7 +181,7 @@ class LinearWarmup(Schedule):
 
 
 def _cosine(start: float, end: float, fraction: float) -> float:
-    """From start to end as `fraction` goes from 0 to 1, along half a period of a cosine."""
+    """Goes from start to end along half a cosine period as `fraction` goes from 0 to 1."""
     return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
 
 
@@ -193,6 +193,6 @@ _ANNEAL = {"cos": _cosine, "linear": _linear}
 
 
 def _power(base: float, exponent: int) -> float:
-    """base^exponent, infinite where Python raises OverflowError."""
+    """base^exponent, or infinity where Python raises OverflowError."""
     with np.errstate(over="ignore"):
         return float(np.float64(base) ** exponent)

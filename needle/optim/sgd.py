@@ -14,16 +14,16 @@ from needle.optim.optimizer import Optimizer
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum.
 
-    With g = grad + weight_decay * parameter, and a velocity u that is 0 at first, a step is
+    With g = grad + weight_decay * parameter, and a velocity u that is initially 0, a step is
 
         u = momentum * u + (1 - dampening) * g
         parameter = parameter - lr * u
 
-    Without momentum g takes the place of u; with `nesterov` (Sutskever et al. 2013), g + momentum * u does.
+    Without momentum, g replaces u in the second line; with `nesterov` (Sutskever et al. 2013), g + momentum * u does.
 
-    Needle's own momentum is an average of gradients: the dampening is `momentum`, which None stands for. dampening=0
-    gives PyTorch's, a sum of gradients, and the same steps as there. (With any other dampening PyTorch's first u is g;
-    here it is (1 - dampening) * g.)
+    By default, Needle's velocity is an average of gradients: dampening=None means a dampening equal to `momentum`.
+    dampening=0 gives PyTorch's velocity, a sum of gradients, and the same steps as PyTorch. (With any other dampening
+    PyTorch's first u is g; here it is (1 - dampening) * g.)
     """
 
     def __init__(
