@@ -5,9 +5,9 @@ offset)`, `allocate(dtype_code, shape, strides)`, which makes both, and `scalar(
 number an operand beside arrays of that dtype. backend_numpy.py is the reference implementation: every other backend is
 tested against it, over all dtypes and strides (tests/backend_ndarray/test_conformance.py).
 
-This file is the only place that lists kernels. At build time kernels/common/generate.py generates the C++ header
-kernel_list.h from it, on which the kernels' declarations, their tables and the Python bindings are based, and the stubs
-backend_cpu.pyi and backend_cuda.pyi. This file imports nothing from Needle.
+This file is the only place that lists kernels. At build time kernels/common/generate_kernel_list.py generates the C++
+header kernel_list.h from it, on which the kernels' declarations, their tables and the Python bindings are based. This
+file imports nothing from Needle.
 
 The operands of a line have the form
 

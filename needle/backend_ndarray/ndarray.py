@@ -55,7 +55,7 @@ def _operator(function: Callable, reflected: bool = False, of_anything: bool = F
 class NDArray:
     """A strided n-d array. `NDArray(data, device=None, dtype=None)` copies, see `array`."""
 
-    __slots__ = ("buffer", "shape", "strides", "offset", "dtype", "device", "_operand")
+    __slots__ = ("buffer", "shape", "strides", "offset", "dtype", "device", "operand")
     __array_priority__ = 1000
 
     buffer: object
@@ -64,6 +64,7 @@ class NDArray:
     offset: int
     dtype: DType
     device: Device
+    operand: object  # the kernels.Array for this array; a view makes it on first use
 
     def __new__(cls, data, device: Device | None = None, dtype: str | DType | None = None) -> NDArray:
         return array(data, device=device, dtype=dtype)
@@ -78,7 +79,6 @@ class NDArray:
         view.offset = offset
         view.dtype = dtype
         view.device = device
-        view._operand = None
         return view
 
     @staticmethod
@@ -86,7 +86,7 @@ class NDArray:
         """An uninitialized array; its strides must leave no gaps."""
         out = object.__new__(NDArray)
         try:
-            out.buffer, out._operand = device.kernels.allocate(dtype.code, shape, strides)
+            out.buffer, out.operand = device.kernels.allocate(dtype.code, shape, strides)
         except OutOfMemoryError as error:
             raise OutOfMemoryError(f"{device}: an array of shape {shape} and dtype {dtype}: {error}") from None
         out.shape = shape
@@ -96,13 +96,12 @@ class NDArray:
         out.device = device
         return out
 
-    @property
-    def operand(self):
-        """This array in the form that the device's kernels take."""
-        if self._operand is None:
-            kernels = self.device.kernels
-            self._operand = kernels.Array(self.buffer, self.dtype.code, self.shape, self.strides, self.offset)
-        return self._operand
+    def __getattr__(self, name: str):
+        if name != "operand":  # the slot is still empty; Python calls this for no other attribute that exists
+            raise AttributeError(f"'NDArray' object has no attribute {name!r}")
+        kernels = self.device.kernels
+        self.operand = kernels.Array(self.buffer, self.dtype.code, self.shape, self.strides, self.offset)
+        return self.operand
 
     # Facts
 
