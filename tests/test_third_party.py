@@ -31,7 +31,7 @@ def test_each_in_file_has_a_lock_file_that_the_workspace_uses():
     assert [f"{name}_lock.txt" for name in sorted(update_locks.NAMES)] == LOCKS
     assert sorted(re.findall(r'"//third_party:(\w+_lock\.txt)"', (ROOT / "WORKSPACE").read_text())) == LOCKS
     fetched = re.findall(r"\w+_lock\.txt", (ROOT / "docker/fetch_wheels.sh").read_text())
-    assert sorted([*fetched, "benchmarks_lock.txt"]) == LOCKS
+    assert sorted([*fetched, "benchmarks_lock.txt", "format_lock.txt"]) == LOCKS
 
 
 @pytest.mark.parametrize("name", LOCKS)

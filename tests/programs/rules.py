@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
-from tests.programs.values import BFLOAT16, BOOL, DTYPES, INTEGERS, Foreign
+from tests.programs.values import BFLOAT16, BOOL, DTYPES, Foreign
 
 FLOAT16, FLOAT32, FLOAT64 = map(np.dtype, ("float16", "float32", "float64"))
 INT32, INT64 = map(np.dtype, ("int32", "int64"))

@@ -77,6 +77,14 @@ def test_changes_in_documents_apply():
         assert before != after
 
 
+def test_an_element_wise_operation_touches_seven_files():
+    text = (CHECKOUT / "docs" / "for-students.md").read_text()
+    files = {file for file, _, _ in hunks(text)}
+    assert len(files) == 7
+    for file in files:  # the table above names them
+        assert f"`{file}`" in text
+
+
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_containers_name_what_is_there(container):
     lines = [line for line in container.read_text().splitlines() if not line.lstrip().startswith("//")]
