@@ -1,7 +1,7 @@
 // Turns Python calls into calls of the kernel table: METH_FASTCALL functions that read and check their arguments.
 //
 // A backend is a struct with
-//   static const Kernels& kernels(PyObject* self): the table to call, where `self` is the object the methods are bound to;
+//   static const Kernels& kernels(PyObject* self): the table to call, where `self` is what the methods are bound to;
 //   kKeepsLock: a call whose arrays have at most this many elements does not release the GIL.
 #pragma once
 
