@@ -117,7 +117,7 @@ ConvolutionKey key_of(Direction direction, const Array& images, const Array& wei
     key[count++] = number;
   for (const Array* a : {&images, &outs}) {
     for (int d = 0; d < 4; ++d) key[count++] = a->strides[d];
-    for (int d = a == &images ? 0 : 3; d < 4; ++d) key[count++] = a->shape[d];  // the other extents of outs follow from these
+    for (int d = a == &images ? 0 : 3; d < 4; ++d) key[count++] = a->shape[d];  // outs' other extents follow
   }
   return key;
 }
