@@ -70,7 +70,7 @@ def _cuda_toolkit_impl(rctx):
             for folder in part.readdir():
                 for entry in folder.readdir():
                     rctx.symlink(entry, "cuda/%s/%s" % (folder.basename, entry.basename))
-                    if ".so." in entry.basename:  # wheels lack the name that a linker looks for
+                    if ".so." in entry.basename:  # wheels lack the unversioned name that a linker looks for
                         name = entry.basename.partition(".so.")[0]
                         rctx.symlink(entry, "cuda/%s/%s.so" % (folder.basename, name))
     rctx.file("BUILD.bazel", _BUILD)

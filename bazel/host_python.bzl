@@ -2,7 +2,7 @@
 
 _OLDEST = [3, 10]
 
-# Asks for the interpreter beneath a virtual environment, so that packages installed there cannot leak into a build.
+# Asks for the base interpreter of a virtual environment, so that packages installed there cannot leak into a build.
 _PROBE = """
 import json, sys
 print(json.dumps({

@@ -1,13 +1,13 @@
-"""CPU kernels for many processors: the same sources, compiled once for each instruction level."""
+"""CPU kernels for many processors: the same sources, compiled once per instruction level."""
 
 load("@rules_cc//cc:defs.bzl", "cc_library")
 
 # Level to compiler flags, from the oldest processor to the newest. Kernels see the level as the macro NEEDLE_LEVEL.
-# There is no -march=native: a binary must run on every x86-64, and chooses its level when it starts.
+# There is no -march=native: a binary must run on every x86-64 processor and chooses its level at startup.
 _LEVELS = {
     "baseline": ["-march=x86-64"],
     "avx2": ["-march=x86-64-v3"],
-    # gcc would use half of each register on its own.
+    # By default gcc would use only half of each register.
     "avx512": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
 }
 
@@ -27,14 +27,14 @@ _COPTS = [
 def cpu_kernel_library(name, srcs, hdrs = [], textual_hdrs = [], deps = [], copts = [], **kwargs):
     """Compiles kernels for every instruction level into one cc_library.
 
-    Sources put all they define into `namespace needle::cpu::NEEDLE_LEVEL`, so that the levels stand side by side in
-    one binary.
+    Sources put all their definitions into `namespace needle::cpu::NEEDLE_LEVEL`, so that the levels can coexist in one
+    binary.
 
     Args:
       name: target name.
       srcs: kernel files, compiled once for each level.
       hdrs: headers for the users of the kernels.
-      textual_hdrs: headers that mean something else at each level.
+      textual_hdrs: headers whose meaning depends on the level.
       deps: cc_library targets; they are compiled once, for the baseline.
       copts: further compiler flags, for all levels.
       **kwargs: passed on to cc_library.
@@ -65,16 +65,17 @@ def cpu_kernel_library(name, srcs, hdrs = [], textual_hdrs = [], deps = [], copt
     )
 
 def _localize_shared_functions(library, level):
-    """Makes private to each object file what it has in common with code of other levels.
+    """Makes the functions that object files share with code of other levels local to each object file.
 
     Two files that use, say, std::vector<int>::resize each hold a copy, and the linker keeps one for the whole program.
-    If that were the copy made with AVX, code that runs before a level is chosen would crash on an older processor.
-    So the functions that the linker would merge (weak ones) become local, but for those of the level's own namespace,
-    whose names differ anyway. The groups by which the linker merges must go with them; data shared by levels, such as a
-    static variable of an inline function, is still one, being weak (and not gnu_unique, hence the flag above).
+    If that were the copy compiled with AVX, code that runs before a level is chosen would crash on an older processor.
+    So the functions that the linker would merge (weak ones) become local, except those in the level's own namespace,
+    whose names differ anyway. The section groups by which the linker merges must be removed, too. Data shared by
+    levels, such as a static variable of an inline function, is still merged, because it is weak (and not gnu_unique,
+    hence the flag above).
 
     Args:
-      library: name of the cc_library to take the object files of; `library`_localized is the archive made of them.
+      library: name of the cc_library whose object files are used; `library`_localized is the resulting archive.
       level: name of the level.
     """
     native.genrule(

@@ -12,7 +12,7 @@ def pytest_test(name, srcs, args = [], deps = [], **kwargs):
       name: target name.
       srcs: the files with tests. Helpers and conftest.py are py_library targets in `deps`.
       args: options for pytest.
-      deps: what the tests import; pytest and hypothesis need not be named.
+      deps: the libraries that the tests import; pytest and hypothesis are added.
       **kwargs: passed on to py_test: size, tags, data, shard_count and so on.
     """
     py_test(

@@ -37,7 +37,7 @@ void delete_object(PyObject* self) {
   Py_DECREF(type);
 }
 
-// `count` is that of a vectorcall, which may hold a flag, too.
+// `count` is a vectorcall's argument count, which may also contain a flag.
 void check_call(const char* what, size_t count, PyObject* keywords, Py_ssize_t expected) {
   if (keywords && PyTuple_GET_SIZE(keywords) > 0)
     throw_python_error(PyExc_TypeError, message(what, ": keyword arguments, expected none"));
@@ -52,14 +52,14 @@ PyObject* make_buffer(PyObject*, PyObject* const* arguments, size_t count, PyObj
   });
 }
 
-// Buffer.wrap(object): views the memory of an object that offers a writable, contiguous buffer, and keeps it alive.
+// Buffer.wrap(object): wraps the memory of an object with a writable, contiguous buffer, and keeps the object alive.
 PyObject* wrap_buffer(PyObject*, PyObject* object) {
   return guarded([&] {
     auto view = std::make_unique<Py_buffer>();
     if (PyObject_GetBuffer(object, view.get(), PyBUF_WRITABLE) != 0) throw py::error_already_set();
     Py_buffer* held = view.release();
     const auto release = [held] {
-      if (!Py_IsInitialized()) return;  // nobody is left to give it back to
+      if (!Py_IsInitialized()) return;  // the interpreter is gone, so the view cannot be released
       const Locked locked;
       PyBuffer_Release(held);
       delete held;
@@ -78,11 +78,11 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   return PyBuffer_FillInfo(view, self, buffer.data(), buffer.nbytes(), /*readonly=*/0, flags);
 }
 
-// What an Array is besides its buffer and offset.
+// The dtype, shape and strides of an Array.
 struct Layout {
   DType dtype;
   Dims shape{}, strides{};
-  int ndim;  // after the shape, which it is read with
+  int ndim;  // declared after `shape`, because reading the shape sets it
 
   Layout(PyObject* dtype_code, PyObject* shape_tuple, PyObject* strides_tuple)
       : dtype(dtype_from(dtype_code)), ndim(dims_from(shape_tuple, "shape", shape)) {
@@ -90,7 +90,7 @@ struct Layout {
     if (ndim != num_strides) throw ShapeError(message("array: ", ndim, " extents and ", num_strides, " strides"));
   }
 
-  // What a buffer for the elements needs.
+  // The size of a buffer for the elements.
   int64_t nbytes() const {
     int64_t nbytes = itemsize(dtype);
     for (int d = 0; d < ndim; ++d) nbytes = shape[d] == 0 ? 0 : saturated_product(nbytes, shape[d]);
@@ -129,7 +129,7 @@ Array scalar_from(PyObject* value, DType dtype) {
   return Array::scalar(number, dtype);
 }
 
-// Python keeps the name.
+// The name is leaked, because Python keeps a pointer to it.
 PyTypeObject* make_type(const std::string& name, size_t size, PyType_Slot* slots, vectorcallfunc make) {
   const char* kept = (new std::string(name))->c_str();
   PyType_Spec spec{kept, static_cast<int>(size), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};

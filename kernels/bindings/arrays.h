@@ -1,9 +1,9 @@
-// Python's types Buffer and Array: memory of a device, and strided views of it. They can be neither subclassed nor made
-// in any way but by a call of the module.
+// The Python types Buffer and Array: device memory and strided views of it. They cannot be subclassed, and only calls
+// of the module can create them.
 //
-// A training step makes thousands of small calls, so these types and the kernels (calls.h), which every one of them
-// needs, are written against CPython's own interface (vectorcall, no argument tuples): making an array and adding to it
-// takes about 0.3 microseconds, a fifth of what pybind11's classes and dispatcher take. pybind11 does everything else.
+// A training step makes thousands of small calls, and each needs these types and the kernels (calls.h). So they use
+// CPython's C API directly (vectorcall, no argument tuples): making an array and adding to it takes about 0.3
+// microseconds, a fifth of what pybind11's classes and dispatcher take. pybind11 does everything else.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -17,7 +17,7 @@ extern PyTypeObject *buffer_type, *array_type;
 struct PyBuffer {
   PyObject_HEAD
   BufferPtr buffer;
-  long long changed_at;  // for needle/backend_ndarray/changes.py, which alone reads and writes it
+  long long changed_at;  // read and written only by needle/backend_ndarray/changes.py
 };
 
 struct PyArray {
@@ -25,17 +25,18 @@ struct PyArray {
   Array array;
 };
 
-// Adds the types to a module. Only memory of the host can be shared with other Python objects: Buffer(nbytes) is of the
-// host's pool, Buffer.wrap(object) views that of an object, and a memoryview of a Buffer views its.
+// Adds the types to a module. Only host memory can be shared with other Python objects: Buffer(nbytes) allocates from
+// the host's pool, Buffer.wrap(object) wraps an object's memory, and memoryview(buffer) exposes a Buffer's memory.
 void add_array_types(pybind11::module_& module, bool host);
 
-// allocate(dtype_code, shape, strides): (Buffer, Array), in one call as every result of an operation needs both.
+// allocate(dtype_code, shape, strides): (Buffer, Array), in one call because every result of an operation needs both.
 PyObject* allocate(MemoryPool& pool, PyObject* const* arguments, Py_ssize_t count);
 
-// A Python Buffer, a new reference.
+// A new reference to a Python Buffer.
 PyObject* python_buffer(const BufferPtr& buffer);
 
-// scalar(value, dtype_code): a 0-d operand, Array::scalar. An integer that its dtype does not hold is an OverflowError.
+// scalar(value, dtype_code): a 0-d operand, Array::scalar. Raises OverflowError if an integer does not fit in its
+// dtype.
 PyObject* make_scalar(PyObject*, PyObject* const* arguments, Py_ssize_t count);
 
 }  // namespace needle::bindings

@@ -1,8 +1,8 @@
-// From a call in Python to a kernel of the table: METH_FASTCALL functions that read their arguments and check them.
+// Turns Python calls into calls of the kernel table: METH_FASTCALL functions that read and check their arguments.
 //
 // A backend is a struct with
-//   static const Kernels& kernels(PyObject* self): the table to call, `self` being what its methods are bound to;
-//   kKeepsLock: a call whose arrays have no more elements than this keeps the interpreter lock.
+//   static const Kernels& kernels(PyObject* self): the table to call, where `self` is what the methods are bound to;
+//   kKeepsLock: a call whose arrays have at most this many elements does not release the GIL.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -20,13 +20,13 @@
 
 namespace needle::bindings {
 
-// One argument of the kernel `op` as the kernel takes it; `wanted` is only for its type.
+// Converts an argument of the kernel `op` to the kernel's parameter type; `wanted` only selects that type.
 inline const Array& value_from(const char* op, PyObject* object, const Array* /*wanted*/) {
   if (Py_TYPE(object) != array_type)
     throw_python_error(PyExc_TypeError, message(op, ": an operand is ", Py_TYPE(object)->tp_name, ", expected Array"));
   return reinterpret_cast<PyArray*>(object)->array;
 }
-// Copies, for the list may lose its arrays while the kernel works on them.
+// Copies the arrays, because the list may drop them while the kernel works on them.
 inline std::vector<Array> value_from(const char* op, PyObject* object, const ArrayList* /*wanted*/) {
   if (!PyList_CheckExact(object))
     throw_python_error(PyExc_TypeError,
@@ -41,7 +41,7 @@ inline int64_t value_from(const char*, PyObject* object, const int64_t* /*wanted
 inline double value_from(const char*, PyObject* object, const double* /*wanted*/) { return float_from(object); }
 inline bool value_from(const char*, PyObject* object, const bool* /*wanted*/) { return bool_from(object); }
 
-// The elements of an argument, as a number that holds the sum of a list's.
+// The number of elements of an argument; a double, so that the sum over a list does not overflow.
 inline double num_elements(const Array& a) { return static_cast<double>(a.size()); }
 inline double num_elements(double) { return 0; }
 inline double num_elements(const std::vector<Array>& arrays) {
@@ -67,7 +67,7 @@ void call_kernel(PyObject* self, const char* op, PyObject* const* arguments, voi
 template <class... Parameters>
 constexpr size_t count_parameters(void (*Kernels::*)(Parameters...)) { return sizeof...(Parameters); }
 
-// What the Python function of a field of the kernel table does.
+// The body of the Python function of one field of the kernel table.
 template <class Backend, auto field>
 PyObject* run_kernel(PyObject* self, const char* op, PyObject* const* arguments, Py_ssize_t count) {
   return guarded([&] {
@@ -83,7 +83,7 @@ inline PyCFunction as_method(FastFunction function) {  // CPython calls it with 
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
-// A PyMethodDef of the kernel for a backend.
+// The PyMethodDef of a kernel for a backend.
 #define NEEDLE_METHOD(Backend, kernel, documentation)                                     \
   {#kernel, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {  \
      return run_kernel<Backend, &Kernels::kernel>(self, #kernel, arguments, count);       \

@@ -1,6 +1,6 @@
-// The Python module needle.backend_ndarray.backend_cpu: memory, arrays that view it, and one function per kernel.
+// The Python module needle.backend_ndarray.backend_cpu: buffers, arrays over them, and one function per kernel.
 //
-// What a Python caller passes is checked here or in the kernel; nothing passed may crash the interpreter.
+// Every argument of a Python caller is checked here or in the kernel; no argument may crash the interpreter.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -34,8 +34,8 @@ std::atomic<const Kernels*> active_kernels;
 struct Cpu {
   static const Kernels& kernels(PyObject*) { return *active_kernels.load(std::memory_order_relaxed); }
 
-  // Such a call is over in a few microseconds, and whoever gives up the lock may wait 5 milliseconds for it while another
-  // thread computes in Python.
+  // Such a call takes a few microseconds, but a thread that releases the GIL may wait 5 milliseconds to get it back
+  // while another thread runs Python code.
   static constexpr int64_t kKeepsLock = 4096;
 };
 
@@ -57,7 +57,7 @@ void set_level(const std::string& wanted) {
   std::string names;
   for (Level level : kLevels) {
     if (wanted == name(level)) {
-      active_kernels = &dnnl::kernels(level);  // throws where the processor lacks it
+      active_kernels = &dnnl::kernels(level);  // throws if the processor lacks this level
       active_level = level;
       dnnl::set_library_level(level);
       return;
@@ -77,7 +77,7 @@ void set_first_level() {
   }
 }
 
-// Who provides the kernels that oneDNN has, too
+// The provider of the kernels that oneDNN has, too
 
 constexpr const char* kProviders[] = {"native", "onednn", "auto"};  // in the order of dnnl::Provider
 
@@ -100,7 +100,7 @@ void set_first_provider() {
   }
 }
 
-// The files that needle.backend_ndarray.onednn knows of.
+// The library files that needle.backend_ndarray.onednn finds.
 std::vector<std::string> library_paths() {
   const Locked locked;
   return py::module_::import("needle.backend_ndarray.onednn")
@@ -146,7 +146,7 @@ PYBIND11_MODULE(backend_cpu, m) {
   set_error_classes();
   set_first_level();
   set_first_provider();
-  host_pool();  // refuses a wrong NEEDLE_MEMORY_POOL here, where it is told
+  host_pool();  // reports a wrong NEEDLE_MEMORY_POOL here, at import
   add_array_types(m, /*host=*/true);
   add_kernels(m);
 
@@ -166,7 +166,7 @@ PYBIND11_MODULE(backend_cpu, m) {
   m.def(
       "set_num_threads",
       [](const py::object& count) {
-        const Py_ssize_t value = PyNumber_AsSsize_t(count.ptr(), nullptr);  // a larger number becomes the largest
+        const Py_ssize_t value = PyNumber_AsSsize_t(count.ptr(), nullptr);  // clamps on overflow
         if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
         set_num_threads(value);
       },

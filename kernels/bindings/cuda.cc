@@ -1,5 +1,5 @@
-// The Python module needle.backend_ndarray.backend_cuda: which GPUs there are, and for each a module of its own with the
-// kernels, which work on that GPU and its memory.
+// The Python module needle.backend_ndarray.backend_cuda: lists the GPUs and makes one module per GPU, whose kernels
+// work on that GPU and its memory.
 #include <pybind11/pybind11.h>
 
 #include <cstdlib>
@@ -29,11 +29,11 @@ struct Cuda {
     return cuda::libraries::kernels();
   }
 
-  // A call only gives work to the GPU.
+  // A call only enqueues work on the GPU, so it never releases the GIL.
   static constexpr double kKeepsLock = std::numeric_limits<double>::infinity();
 };
 
-// The memory of a Python object for as long as this lives.
+// Holds the memory of a Python object for its own lifetime.
 class HostMemory {
  public:
   HostMemory(PyObject* object, int flags) {
@@ -49,7 +49,7 @@ class HostMemory {
   Py_buffer view_;
 };
 
-// `nbytes` of the buffer from `offset` on.
+// The address of `nbytes` bytes of the buffer from `offset` on, after a bounds check.
 std::byte* part_of(const char* op, PyObject* buffer, int64_t offset, int64_t nbytes) {
   if (Py_TYPE(buffer) != buffer_type)
     throw_python_error(PyExc_TypeError, message(op, ": ", Py_TYPE(buffer)->tp_name, ", expected Buffer"));
@@ -159,7 +159,7 @@ PyMethodDef* methods() {
   return all;
 }
 
-// The module of one device. Throws where there is none of that index.
+// The module of one device. Throws if no device has that index.
 py::object make_device(int index) {
   cuda::use_device(index);
   const auto backend = py::module_::import("needle.backend_ndarray.backend_cuda");
@@ -176,7 +176,7 @@ py::object make_device(int index) {
   return module;
 }
 
-// Who provides the kernels that NVIDIA's libraries have, too
+// The provider of the kernels that NVIDIA's libraries have, too
 
 constexpr const char* kProviders[] = {"native", "library", "auto"};  // in the order of cuda::libraries::Provider
 

@@ -7,7 +7,7 @@ namespace py = pybind11;
 namespace needle::bindings {
 namespace {
 
-// The classes of needle.errors, of the same names; never released.
+// The classes of needle.errors with the same names; the references are never released.
 struct ErrorClasses {
   PyObject *shape, *dtype, *out_of_memory, *device;
 } error_classes;

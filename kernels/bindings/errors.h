@@ -1,4 +1,4 @@
-// C++ exceptions as Python errors.
+// Translates C++ exceptions to Python exceptions.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -10,15 +10,15 @@
 
 namespace needle::bindings {
 
-// Finds the classes of needle.errors, and has pybind11 raise them, too; called once, when the module is imported.
+// Looks up the classes of needle.errors and makes pybind11 raise them, too. Called once, when the module is imported.
 void set_error_classes();
 
-// Sets the Python error that a C++ exception stands for.
+// Sets the Python exception that corresponds to a C++ exception.
 void set_python_error(const std::exception_ptr& pointer);
 
 [[noreturn]] void throw_python_error(PyObject* type, const std::string& text);
 
-// The value of `function`, a new reference, or null with the Python error set.
+// Returns function(), a new reference, or null with the Python exception set if it throws.
 template <class Function>
 PyObject* guarded(const Function& function) {
   try {

@@ -1,8 +1,9 @@
-// The interpreter lock. Nothing else in these modules takes it or gives it up.
+// The GIL. Nothing else in these modules acquires or releases it.
 //
-// Once the interpreter is shutting down, CPython before 3.14 ends a thread that asks for the lock by unwinding its stack.
-// That ends the process where it meets a destructor or a function that is noexcept, and destroys, without the lock, what
-// the thread had of Python's. So such a thread sleeps where it asked, until the process ends, as from 3.14 on.
+// Once the interpreter is shutting down, CPython before 3.14 ends a thread that requests the GIL by unwinding its
+// stack. That aborts the process if the unwinding reaches a destructor or a noexcept function, and it destroys the
+// thread's Python objects without holding the GIL. So such a thread sleeps here until the process ends, as CPython does
+// from 3.14 on.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -10,7 +11,7 @@
 
 namespace needle::bindings {
 
-// Calls `take`, which waits for the lock. A function of its own, so that unwinding comes here before it comes to a caller.
+// Calls `take`, which waits for the GIL. It is not inlined, so that unwinding reaches it before it reaches a caller.
 template <class Take>
 [[gnu::noinline]] auto take_lock(const Take& take) {
   struct SleepIfUnwound {
@@ -24,7 +25,7 @@ template <class Take>
   return result;
 }
 
-// Gives the lock up while it lives.
+// Releases the GIL for its lifetime.
 class Unlocked {
  public:
   Unlocked() : state_(PyEval_SaveThread()) {}
@@ -40,7 +41,7 @@ class Unlocked {
   PyThreadState* const state_;
 };
 
-// Has the lock while it lives, in any thread, whether that had it or not.
+// Holds the GIL for its lifetime, in any thread, whether or not the thread held it before.
 class Locked {
  public:
   Locked() : state_(take_lock([] { return PyGILState_Ensure(); })) {}

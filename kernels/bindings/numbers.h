@@ -1,4 +1,4 @@
-// The arguments of a Python caller, as C++ numbers. A wrong type or value throws.
+// Converts Python arguments to C++ numbers. A wrong type or value throws.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -10,17 +10,17 @@
 namespace needle::bindings {
 
 int64_t integer_from(PyObject* object);
-// The same for an extent, a stride or an offset. One that 64 bits do not hold becomes the nearest that they do: an Array
-// says what is wrong with that, if anything is.
+// The same for an extent, a stride or an offset, but clamped to 64 bits instead of throwing: the Array constructor
+// reports an invalid value.
 int64_t nearest_integer_from(PyObject* object);
 double float_from(PyObject* object);
 bool bool_from(PyObject* object);
 DType dtype_from(PyObject* object);
 
-// The numbers of a tuple into `dims`, and how many there are; `what` is what an error calls the tuple.
+// Reads the numbers of a tuple into `dims` and returns their count; error messages call the tuple `what`.
 int dims_from(PyObject* tuple, const char* what, Dims& dims);
 
-// TypeError unless `what` was called with as many arguments as it expects.
+// Raises TypeError unless `what` was called with the expected number of arguments.
 void check_count(const char* what, Py_ssize_t count, Py_ssize_t expected);
 
 }  // namespace needle::bindings

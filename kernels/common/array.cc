@@ -14,7 +14,7 @@ Array::Array(BufferPtr buffer_, DType dtype, int ndim, const Dims& shape, const 
     : buffer(std::move(buffer_)), dtype(dtype), ndim(ndim), shape(shape), strides(strides), offset(offset) {
   if (ndim < 0 || ndim > kMaxDims)
     throw ShapeError(message("array: ", ndim, " dimensions, expected at most ", kMaxDims));
-  int64_t size = 1;  // of the axes that are not empty, whose extents kernels multiply in any order
+  int64_t size = 1;  // product of the nonzero extents, because kernels multiply extents in any order
   bool empty = false;
   for (int d = 0; d < ndim; ++d) {
     if (shape[d] < 0) throw ShapeError(message("array: negative extent in shape ", shape_string(*this)));

@@ -1,11 +1,12 @@
-// A strided n-d array: what every kernel takes and writes.
+// A strided n-d array, the operand type of every kernel.
 //
-// Element (i0, i1, ...) lies at data[offset + i0 * strides[0] + i1 * strides[1] + ...]. Strides count elements and may be
-// zero (a broadcast) or negative (a flip). A transpose, slice, flip or broadcast is another Array over the same buffer.
+// Element (i0, i1, ...) lies at data[offset + i0 * strides[0] + i1 * strides[1] + ...]. Strides are in elements and may
+// be zero (a broadcast) or negative (a flip). A transpose, slice, flip or broadcast is another Array over the same
+// buffer.
 //
-// What no element depends on becomes harmless when an Array is made: the offset and the strides of an empty array are 0,
-// and the stride of an axis of extent 1 is that of its neighbour, times the latter's extent. So no stride times its
-// extent is more than twice the buffer's size, and kernels need not think of overflow there.
+// The constructor normalizes offsets and strides that no element depends on: an empty array gets offset and strides 0,
+// and an axis of extent 1 gets its right neighbour's stride times that neighbour's extent. So no stride times its
+// extent exceeds twice the buffer's size, and kernels need not guard that product against overflow.
 #pragma once
 
 #include <array>
@@ -30,25 +31,25 @@ struct Array {
   Dims shape{};
   Dims strides{};
   int64_t offset = 0;
-  // The value of a scalar, which has no buffer: an element or, beside arrays of a half type, a float64, so that arithmetic
-  // has the number itself, as a float32, and what stores it rounds it once.
+  // The value of a scalar, which has no buffer. It is stored as an element of `dtype`, except that a half-type scalar
+  // is stored as a float64: arithmetic then uses the unrounded number as a float32, and storing it rounds it only once.
   alignas(8) std::byte immediate[8] = {};
 
-  // Throws ShapeError where any element would lie outside the buffer, or there are more than kMaxDims dimensions or
-  // kMaxElements elements or more.
+  // Throws ShapeError if any element would lie outside the buffer, or if there are more than kMaxDims dimensions or at
+  // least kMaxElements elements.
   Array(BufferPtr buffer, DType dtype, int ndim, const Dims& shape, const Dims& strides, int64_t offset);
 
-  // A row-major array in a buffer of its own, whose elements are whatever was there.
+  // A row-major array in a new, uninitialized buffer.
   static Array compact(DType dtype, int ndim, const Dims& shape, MemoryPool& pool = host_pool());
 
-  // A 0-d operand that carries its value along; element-wise kernels broadcast it.
+  // A 0-d operand that stores its value inline; element-wise kernels broadcast it.
   static Array scalar(double value, DType dtype);
   static Array scalar(int64_t value, DType dtype);
 
   bool is_half_scalar() const { return !buffer && is_half_dtype(dtype); }
-  // A half type's scalar as the number that its dtype has for it; any other array as it is.
+  // A half-type scalar rounded to its dtype; any other array unchanged.
   Array rounded_scalar() const;
-  // The only element of a 0-d array of Ts, as arithmetic takes it.
+  // The only element of a 0-d array of Ts, converted to Compute<T>.
   template <class T>
   Compute<T> number() const {
     return is_half_scalar() ? static_cast<Compute<T>>(*data<double>()) : static_cast<Compute<T>>(*data<T>());
@@ -68,7 +69,7 @@ struct Array {
   Array(DType dtype) : dtype(dtype), ndim(0) {}
 };
 
-// Arrays that a kernel takes as one piece of work. Does not own them.
+// A non-owning list of arrays that a kernel processes in one call.
 struct ArrayList {
   const Array* first;
   int64_t count;

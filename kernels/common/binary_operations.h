@@ -1,4 +1,4 @@
-// What element-wise operations with two operands do to a pair of numbers, on all backends.
+// The scalar functions of the element-wise binary operations, shared by all backends.
 #pragma once
 
 #include <cmath>
@@ -13,7 +13,7 @@ template <class T, bool = std::is_integral_v<T> && !std::is_same_v<T, bool>>
 struct ArithmeticType { using type = T; };
 template <class T>
 struct ArithmeticType<T, true> { using type = std::make_unsigned_t<T>; };
-// Where T's arithmetic is done: integers wrap around, as unsigned ones do (and signed ones must not).
+// The type that T's arithmetic is done in. Integers use their unsigned type, because signed overflow is undefined.
 template <class T> using Arithmetic = typename ArithmeticType<T>::type;
 
 struct Add {
@@ -42,7 +42,7 @@ struct Divide {
   static NEEDLE_HOST_DEVICE T apply(T a, T b) { return a / b; }
 };
 
-// Both hand on NaN: a NaN in `a` by the second test, one in `b` because the first comparison fails.
+// Maximum and Minimum propagate NaN: a NaN in `a` by the second test, a NaN in `b` because both tests are then false.
 struct Maximum {
   template <class T>
   static NEEDLE_HOST_DEVICE T apply(T a, T b) { return (a > b) | (a != a) ? a : b; }
@@ -57,21 +57,21 @@ struct AddRelu {
   template <class T>
   static NEEDLE_HOST_DEVICE T apply(T a, T b) {
     const T sum = Add::apply(a, b);
-    return T{0} > sum ? T{0} : sum;  // NaN passes
+    return T{0} > sum ? T{0} : sum;  // propagates NaN
   }
 };
 
 struct ReluBackward {
   template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T grad, T a) { return a <= 0 ? T{0} : grad; }  // at NaN it passes, as in PyTorch
+  static NEEDLE_HOST_DEVICE T apply(T grad, T a) { return a <= 0 ? T{0} : grad; }  // grad where a is NaN, as in PyTorch
 };
 
-// a = q b + r with integers q and r of b's sign, |r| < |b|. Floating results are those of NumPy's divmod.
+// a = q b + r, where q is an integer, r has b's sign and |r| < |b|. Floating-point results match NumPy's divmod.
 struct Remainder {
   template <class T>
   static NEEDLE_HOST_DEVICE T apply(T a, T b) {
     if constexpr (std::is_integral_v<T>) {
-      if (b == 0 || (std::is_signed_v<T> && b == T(-1))) return 0;  // INT_MIN % -1 does not exist in C++
+      if (b == 0 || (std::is_signed_v<T> && b == T(-1))) return 0;  // INT_MIN % -1 is undefined in C++
       const T r = static_cast<T>(a % b);
       return r != 0 && (r < 0) != (b < 0) ? static_cast<T>(r + b) : r;
     } else {
@@ -97,7 +97,7 @@ struct FloorDivide {
       if (r != 0 && (r < 0) != (b < 0)) q -= 1;
       if (q == 0) return std::copysign(T{0}, a / b);
       const T whole = std::floor(q);
-      return q - whole > T(0.5) ? whole + 1 : whole;  // q is off an integer by rounding only
+      return q - whole > T(0.5) ? whole + 1 : whole;  // q differs from an integer only by rounding
     }
   }
 };
@@ -106,7 +106,7 @@ struct Power {
   template <class T>
   static NEEDLE_HOST_DEVICE T apply(T a, T b) {
     if constexpr (std::is_integral_v<T>) {
-      if (b < 0) {  // the exact result is a fraction, cut off; 0 has none
+      if (b < 0) {  // the exact result is a fraction and is truncated; for a = 0 it is undefined and we return 0
         if (a == 1) return 1;
         if (a == T(-1)) return b & 1 ? a : 1;
         return 0;
@@ -123,7 +123,7 @@ struct Power {
   }
 };
 
-// Math has gelu_derivative: kernels/cpu/vector_math.h, kernels/cuda/math.h.
+// Math provides gelu_derivative: kernels/cpu/vector_math.h, kernels/cuda/math.h.
 template <class Math>
 struct GeluBackwardOf {
   template <class T>
@@ -135,7 +135,7 @@ template <> inline constexpr int kCost<FloorDivide> = 16;
 template <> inline constexpr int kCost<Power> = 16;
 template <class Math> inline constexpr int kCost<GeluBackwardOf<Math>> = 8;
 
-// Results are bool
+// Operations whose result is bool
 // clang-format off
 struct LogicalAnd { static NEEDLE_HOST_DEVICE bool apply(bool a, bool b) { return a & b; } };
 struct LogicalOr { static NEEDLE_HOST_DEVICE bool apply(bool a, bool b) { return a | b; } };

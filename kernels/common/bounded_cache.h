@@ -1,5 +1,4 @@
-// What was made once for a form of call, kept for the next call of that form: the entry that was not used for longest
-// makes room for a new one. Not for two threads at once.
+// An LRU cache of bounded size: adding an entry to a full cache evicts the least recently used one. Not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +13,7 @@ class BoundedCache {
  public:
   explicit BoundedCache(size_t most) : most_(most) {}
 
-  // The value kept for `key`, or null. It lives until the next `keep`.
+  // The value cached for `key`, or null. The pointer is valid until the next call of `keep`.
   Value* find(const Key& key) {
     const auto found = positions_.find(key);
     if (found == positions_.end()) return nullptr;
@@ -22,7 +21,7 @@ class BoundedCache {
     return &entries_.front().second;
   }
 
-  // Keeps a value for a key that has none.
+  // Caches a value for a key that has none yet.
   Value& keep(const Key& key, Value value) {
     entries_.emplace_front(key, std::move(value));
     positions_[key] = entries_.begin();
@@ -38,7 +37,7 @@ class BoundedCache {
  private:
   using Entries = std::list<std::pair<Key, Value>>;
   const size_t most_;
-  Entries entries_;  // the one used last in front
+  Entries entries_;  // most recently used first
   std::map<Key, typename Entries::iterator> positions_;
 };
 

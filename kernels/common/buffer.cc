@@ -13,8 +13,8 @@
 namespace needle {
 namespace {
 
-constexpr int64_t kMapped = int64_t{1} << 20;  // from here on blocks are mapped: to give one back returns its pages
-constexpr int64_t kHuge = int64_t{4} << 20;    // from here on huge pages are asked for: one page fault in place of 512
+constexpr int64_t kMapped = int64_t{1} << 20;  // from this size blocks are mapped, so that release returns their pages
+constexpr int64_t kHuge = int64_t{4} << 20;    // from this size blocks ask for huge pages: 1 page fault instead of 512
 
 int64_t read_number(const char* path) {
   int64_t value = 0;
@@ -25,8 +25,8 @@ int64_t read_number(const char* path) {
   return value;
 }
 
-// What this process could have at all. The system promises more and then ends processes that use it; a refusal can be
-// handled.
+// The most memory that this process could ever get. Linux overcommits and then kills processes that use what it
+// promised; refusing a request instead raises an error that the caller can handle.
 int64_t machine_memory() {
   struct sysinfo info;
   int64_t limit = std::numeric_limits<int64_t>::max();

@@ -1,4 +1,4 @@
-// Memory of a device that many arrays may view; 64-byte aligned, out of a pool.
+// Device memory that several arrays may share: 64-byte aligned, and allocated from a pool or owned by somebody else.
 #pragma once
 
 #include <cstddef>
@@ -12,14 +12,14 @@ namespace needle {
 
 inline constexpr size_t kAlignment = 64;  // one cache line, one AVX-512 register
 
-// That of the host's memory.
+// The pool of host memory.
 MemoryPool& host_pool();
 
 class Buffer {
  public:
-  // Takes `nbytes`, not initialized. Throws OutOfMemoryError.
+  // Allocates `nbytes` uninitialized bytes. Throws OutOfMemoryError.
   explicit Buffer(int64_t nbytes, MemoryPool& pool = host_pool());
-  // Views memory that somebody else owns; `release` is called when the last array is gone.
+  // Wraps memory that somebody else owns; the destructor calls `release`.
   Buffer(void* data, int64_t nbytes, std::function<void()> release);
   ~Buffer();
   Buffer(const Buffer&) = delete;
@@ -31,8 +31,8 @@ class Buffer {
  private:
   std::byte* data_;
   int64_t nbytes_;
-  MemoryPool* pool_ = nullptr;           // whose the memory is
-  std::function<void()> release_;  // else what is called in the end
+  MemoryPool* pool_ = nullptr;     // the pool that the memory came from, or null
+  std::function<void()> release_;  // called by the destructor if pool_ is null
 };
 
 using BufferPtr = std::shared_ptr<Buffer>;

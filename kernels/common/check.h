@@ -1,24 +1,24 @@
-// Argument checks of the kernels, and the one place that makes their error messages.
+// Argument checks of the kernels, which also build all their error messages.
 //
-// A kernel file is compiled once per instruction level, so what its hot loops do not need, and templates of the
-// standard library in particular, is better compiled once: here.
+// A kernel file is compiled once per instruction level. Code that its hot loops do not need, standard library templates
+// in particular, is compiled only once if it lives here.
 #pragma once
 
 #include "kernels/common/array.h"
 
 namespace needle {
 
-// Formats as printf does: throw_shape_error("conv2d: stride %ld, expected 1 or more", stride).
+// These take a printf format: throw_shape_error("conv2d: stride %ld, expected 1 or more", stride).
 [[noreturn, gnu::format(printf, 1, 2)]] void throw_shape_error(const char* format, ...);
 [[noreturn, gnu::format(printf, 1, 2)]] void throw_dtype_error(const char* format, ...);
 
-// A shape as a C string, for the two above: "(2, 3)".
+// A shape as a C string, for the two functions above: "(2, 3)".
 struct ShapeText {
   char text[200];
   explicit ShapeText(const Array& a);
 };
 
-// A list of operands with the names that an error shows.
+// An operand and the name that error messages use for it.
 struct NamedArray {
   const char* name;
   const Array& array;

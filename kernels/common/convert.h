@@ -1,4 +1,4 @@
-// A number of one dtype as a number of another, on all backends.
+// Conversions of numbers between dtypes, shared by all backends.
 #pragma once
 
 #include <cmath>
@@ -11,8 +11,8 @@
 
 namespace needle {
 
-// To the next float32 towards zero, with the last bit set if that was not exact. Rounding the result to a half type then
-// gives what rounding the float64 itself would ("round to odd", Boldo and Melquiond 2008).
+// Rounds a float64 to float32 towards zero and sets the last bit if that was inexact ("round to odd", Boldo and
+// Melquiond 2008). Rounding the result to a half type then gives the same value as rounding the float64 directly.
 struct ToOddFloat {
   static NEEDLE_HOST_DEVICE float apply(double a) {
     const float nearest = static_cast<float>(a);
@@ -34,7 +34,8 @@ struct Convert {
     if constexpr (std::is_same_v<To, bool>) {
       return a != From{0};
     } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
-      // C++ leaves the conversion of what does not fit undefined; 2^k at either end of To's range is exact in From.
+      // Clamps to To's range, because converting an out-of-range value is undefined in C++; NaN becomes 0. The bounds
+      // are powers of two (or 0), so From represents them exactly.
       constexpr From low = static_cast<From>(std::numeric_limits<To>::min());
       constexpr From high =
           -low + (std::is_signed_v<To> ? From{0} : static_cast<From>(std::numeric_limits<To>::max()) + 1);

@@ -1,6 +1,6 @@
-// What a convolution and its gradients are on all backends: which taps of a kernel count, and the checks. A tap is one
-// of the places in a window. All of it is local to a file: one that is compiled for one instruction level must not lend
-// it to another.
+// Index arithmetic and checks of convolutions and their gradients, shared by all backends. A tap is one position in a
+// window. Everything here has internal linkage, so that the linker cannot substitute code compiled for another
+// instruction level.
 #pragma once
 
 #include "kernels/common/check.h"
@@ -8,7 +8,7 @@
 namespace needle {
 namespace {
 
-// The taps of a kernel, along one axis, that meet at least one pixel of the image for some window.
+// The taps of a kernel, along one axis, that fall on a pixel of the image in at least one window.
 struct Taps {
   int64_t begin, end;
 
@@ -23,7 +23,7 @@ struct Taps {
 // `image` is the operand or gradient with C_in channels, `out` the one with C_out.
 inline void check_convolution(const char* op, NamedArray image, NamedArray weight, NamedArray out, int64_t stride,
                               int64_t padding) {
-  constexpr int64_t kMost = int64_t{1} << 31;  // what is added to and multiplied with extents
+  constexpr int64_t kMost = int64_t{1} << 31;  // bounds the values that are added to and multiplied with extents
   check_floating(op, image);
   check_same_dtype(op, image, weight);
   check_same_dtype(op, image, out);
@@ -52,16 +52,18 @@ inline void check_convolution(const char* op, NamedArray image, NamedArray weigh
                       extents[0], extents[1], w[3]);
 }
 
-// The distance in memory of `count` pixels or taps that lie `stride` apart; one has none, and the product might overflow.
+// The memory stride of `count` pixels or taps that are `stride` positions apart. A single one needs no stride (0), and
+// computing the product for it might overflow.
 inline int64_t step_of(int64_t stride, int64_t distance, int64_t count) { return count > 1 ? stride * distance : 0; }
 
 // grad_x[n, y, x, c] is the sum over taps and f of grad_out[n, i, j, f] * weight[h, w, c, f] where i * stride + h = y +
-// padding, and so for columns. The rows y with one remainder modulo stride, y = first + stride * y', meet only the taps
-// h = h0 + stride * t with h0 = (first + padding) mod stride, and then i = y' + (first + padding - h0) / stride - t.
-// So each pair of remainders is a convolution of stride 1 of grad_out with a part of the weights, flipped because t
-// counts backwards, and no product with the zeros between dilated gradients is ever formed.
+// padding, and likewise for columns. Rows y with the same remainder modulo stride, y = first + stride * y', involve
+// only the taps h = h0 + stride * t with h0 = (first + padding) mod stride, and then
+// i = y' + (first + padding - h0) / stride - t. So each pair of remainders (of rows and columns) is a stride-1
+// convolution of grad_out with a subset of the weights, flipped because t counts backwards. This avoids all products
+// with the zeros between dilated gradients.
 struct BackwardPart {
-  int64_t first, pixels, tap, taps, lead;  // tap: of the window's first number; lead: windows begin at y' - lead
+  int64_t first, pixels, tap, taps, lead;  // tap: that of the window's first element; lead: windows begin at y' - lead
 
   BackwardPart(int64_t first, int64_t extent, int64_t windows, int64_t kernel, int64_t stride, int64_t padding)
       : first(first), pixels((extent - first + stride - 1) / stride) {

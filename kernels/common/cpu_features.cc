@@ -4,7 +4,7 @@ namespace needle {
 
 Level highest_level() {
   static const Level level = [] {
-    __builtin_cpu_init();  // these queries also ask whether the system saves the wide registers
+    __builtin_cpu_init();  // the queries below also check that the system saves the wide registers
     if (__builtin_cpu_supports("x86-64-v4")) return Level::avx512;
     if (__builtin_cpu_supports("x86-64-v3")) return Level::avx2;
     return Level::baseline;

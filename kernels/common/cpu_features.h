@@ -1,4 +1,4 @@
-// Which instruction sets this processor and operating system offer, as the x86-64 psABI's levels.
+// The instruction sets that this processor and operating system support, as x86-64 psABI levels.
 #pragma once
 
 namespace needle {
@@ -7,6 +7,6 @@ enum class Level { baseline, avx2, avx512 };  // x86-64, x86-64-v3, x86-64-v4
 
 Level highest_level();
 const char* name(Level level);
-bool has_bfloat16_products();  // AVX512_BF16, which no level has
+bool has_bfloat16_products();  // AVX512_BF16, which no level includes
 
 }  // namespace needle

@@ -1,4 +1,4 @@
-// From a dtype known at run time to a C++ type: dispatch(dtype, [&](auto zero) { using T = decltype(zero); ... }).
+// Maps a run-time dtype to a C++ type: dispatch(dtype, [&](auto zero) { using T = decltype(zero); ... }).
 #pragma once
 
 #include "kernels/common/check.h"

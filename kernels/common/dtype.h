@@ -1,4 +1,4 @@
-// The nine element types. float16 and bfloat16 are for storage: arithmetic on them is done in float32.
+// The nine element types. float16 and bfloat16 are storage types: arithmetic on them is done in float32.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace needle {
 
-// The order is shared with needle/backend_ndarray/dtype.py.
+// Must have the same order as in needle/backend_ndarray/dtype.py.
 enum class DType { float32, float64, float16, bfloat16, int8, uint8, int32, int64, boolean };
 
 #ifdef __CUDACC__  // the same bits, with conversions that run on a GPU

@@ -1,4 +1,4 @@
-// One exception type per kind of mistake. The bindings map each to the Python class of the same name once.
+// One exception type per kind of error. The bindings map each to the Python class of the same name.
 #pragma once
 
 #include <sstream>
@@ -19,7 +19,7 @@ struct OutOfMemoryError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Joins anything printable: message("conv2d: stride ", 0, ", expected 1 or more").
+// Concatenates printable values: message("conv2d: stride ", 0, ", expected 1 or more").
 template <class... Parts>
 std::string message(const Parts&... parts) {
   std::ostringstream text;

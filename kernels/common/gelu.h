@@ -1,8 +1,8 @@
-// gelu(a) = a P(X <= a) for a standard normal X, and its derivative, on all backends.
+// gelu(a) = a P(X <= a) for a standard normal X, and its derivative, shared by all backends.
 //
-// Both are made of the tail P(X > t) of t = |a|, a complementary error function, so that they keep their digits where a
-// is far below 0: gelu(a) is a - t P(X > t) above 0 and -t P(X > t) below; the derivative P(X <= a) + a p(a), p being
-// the density, is 1 - d above and d below with d = P(X > t) - t p(t).
+// Both are computed from the tail probability P(X > t) with t = |a|, a complementary error function, so that they stay
+// accurate for large negative a. gelu(a) is a - t P(X > t) for a > 0 and -t P(X > t) below 0. The derivative
+// P(X <= a) + a p(a), where p is the density, is 1 - d above 0 and d below it, with d = P(X > t) - t p(t).
 #pragma once
 
 #include <cmath>
@@ -13,7 +13,7 @@
 
 namespace needle {
 
-// The leading half of a number's digits: its square is exact.
+// The leading half of a number's mantissa bits, whose square is exact.
 inline NEEDLE_HOST_DEVICE float leading_half(float a) {
   uint32_t bits;
   std::memcpy(&bits, &a, sizeof bits);
@@ -29,7 +29,7 @@ inline NEEDLE_HOST_DEVICE double leading_half(double a) {
   return a;
 }
 
-// |a|, or a number whose tail and density are 0 if it is larger; NaN passes.
+// |a|, clamped to a bound at which tail and density are already 0; propagates NaN.
 inline NEEDLE_HOST_DEVICE float bounded_magnitude(float a) {
   const float t = std::fabs(a);
   return t > 15.0f ? 15.0f : t;
@@ -39,8 +39,8 @@ inline NEEDLE_HOST_DEVICE double bounded_magnitude(double a) {
   return t > 40.0 ? 40.0 : t;
 }
 
-// P(X > t) = erfc(t / sqrt(2)) / 2. What t / sqrt(2) loses by rounding to x is made good by erfc's derivative, which is
-// -erfc(x) (x + sqrt(x^2 + 4 / pi)) but for a few percent (Abramowitz and Stegun 7.1.13).
+// P(X > t) = erfc(t / sqrt(2)) / 2. The error of rounding t / sqrt(2) to x is corrected with erfc's derivative, which
+// is -erfc(x) (x + sqrt(x^2 + 4 / pi)) to within a few percent (Abramowitz and Stegun 7.1.13).
 template <class T>
 NEEDLE_HOST_DEVICE T normal_tail(T t) {
   constexpr double kRootHalf = 0.70710678118654752440;
@@ -51,7 +51,7 @@ NEEDLE_HOST_DEVICE T normal_tail(T t) {
   return T(0.5) * std::erfc(x) * (1 - lost * slope);
 }
 
-// p(t) = e^(-t^2 / 2) / sqrt(2 pi), the square in two parts.
+// p(t) = e^(-t^2 / 2) / sqrt(2 pi), with t^2 split into two parts for accuracy.
 template <class T>
 NEEDLE_HOST_DEVICE T normal_density(T t) {
   const T leading = leading_half(t), rest = (t - leading) * (t + leading);

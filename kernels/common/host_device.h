@@ -1,4 +1,4 @@
-// For functions that run on the host and, where nvcc compiles them, on a GPU as well.
+// Marks functions that run on the host and, if nvcc compiles them, also on a GPU.
 #pragma once
 
 #ifdef __CUDACC__

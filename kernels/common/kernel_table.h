@@ -1,5 +1,5 @@
-// The kernel table: every kernel that a backend has. needle/backend_ndarray/kernel_table.py lists them, with what each
-// computes and the rules for all; kernel_list.h is generated from it.
+// The kernel table: every kernel of a backend. needle/backend_ndarray/kernel_table.py lists the kernels, documents each
+// and states the rules that all follow; kernel_list.h is generated from it.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,12 @@
 #include "kernels/common/array.h"
 #include "kernels/common/kernel_list.h"
 
-// The parameters of a kernel behind others: void f(int level, NEEDLE_UNPACK parameters)
+// Appends a kernel's parameters to others: void f(int level, NEEDLE_UNPACK parameters)
 #define NEEDLE_UNPACK(...) __VA_ARGS__
 
 namespace needle {
 
-// One pointer per kernel. A backend has a table, that of the CPU one for each instruction level.
+// One function pointer per kernel. Each backend has one table; the CPU backend has one per instruction level.
 struct Kernels {
 #define NEEDLE_FIELD(name, parameters, documentation) void(*name) parameters;
   NEEDLE_KERNELS(NEEDLE_FIELD)

@@ -1,5 +1,5 @@
-// Checks of the operands of matmul and linear. They are static: a file that is compiled for one instruction level must
-// not lend them to another.
+// Checks of the operands of matmul and linear. They are static, so that the linker cannot substitute code compiled for
+// another instruction level.
 #pragma once
 
 #include "kernels/common/check.h"

@@ -12,11 +12,11 @@ namespace needle {
 namespace {
 
 constexpr int64_t kGranule = 64;
-constexpr int64_t kSmall = 1024;  // up to here a class for every granule
+constexpr int64_t kSmall = 1024;  // up to this size every multiple of kGranule is a class
 constexpr int64_t kLargest = int64_t{1} << 46;
 constexpr int64_t kSlack = int64_t{64} << 20;
 
-// Whether blocks are kept: NEEDLE_MEMORY_POOL is "on" or "off"; without it, not under AddressSanitizer.
+// Whether the pool keeps blocks: set by NEEDLE_MEMORY_POOL, "on" or "off"; by default on except under AddressSanitizer.
 bool keeps_blocks() {
   const char* wanted = std::getenv("NEEDLE_MEMORY_POOL");
   const std::string_view setting = wanted ? wanted : "";
@@ -81,7 +81,7 @@ void MemoryPool::give(std::byte* block, int64_t requested) noexcept {
     try {
       kept.blocks.push_back(block);
       return;
-    } catch (const std::bad_alloc&) {  // no room for the pointer: give the block back to the source instead
+    } catch (const std::bad_alloc&) {  // no room for the pointer: release the block to the source instead
     }
   }
   source_.release(block, nbytes);
@@ -117,7 +117,7 @@ std::byte* MemoryPool::new_block(int64_t requested, int64_t nbytes) {
   return block;
 }
 
-// Gives kept blocks back, largest first, until `reserved` is reached or none is left.
+// Releases kept blocks, largest first, until stats_.reserved <= `reserved` or none is left.
 void MemoryPool::release_kept(int64_t reserved) {
   for (auto kept = kept_.rbegin(); kept != kept_.rend(); ++kept)
     while (stats_.reserved > reserved && !kept->blocks.empty()) {

@@ -1,16 +1,16 @@
-// A pool of memory: blocks that arrays gave back are kept for the next array of about that size, because the system hands
-// out fresh memory slowly. That of the host comes page by page, zeroed, several times slower than a kernel writes it;
-// that of a GPU makes the processor wait for all work that the GPU has been given.
+// A memory pool: blocks that arrays release are kept for the next array of about that size, because fresh memory from
+// the system is slow. Host memory arrives page by page, zeroed, several times slower than a kernel writes it;
+// allocating GPU memory makes the CPU wait for all work queued on the GPU.
 //
 // A request is rounded up to a size class: multiples of 64 bytes up to 1 KiB, then eight classes per power of two, so
-// that less than an eighth is wasted. A block serves its class only.
+// that less than an eighth is wasted. A block is reused only within its class.
 //
-// What is kept is bounded: taking a new block from the source first gives kept ones back, largest first, until
+// The pool's size is bounded: before taking a new block from the source, it releases kept blocks, largest first, until
 //   reserved <= 1.25 * (highest number of bytes ever in arrays) + 64 MiB.
-// A training loop therefore runs without asking the source for anything, and needs little more than its own peak.
+// So after a while a training loop requests nothing from the source, and it needs little more memory than its own peak.
 //
-// With NEEDLE_MEMORY_POOL=off nothing is kept and nothing rounded up, so that tools which watch memory see each array's
-// bounds and end.
+// With NEEDLE_MEMORY_POOL=off no block is kept and no size rounded up, so that memory checkers see each array's exact
+// bounds and lifetime.
 #pragma once
 
 #include <array>
@@ -21,7 +21,7 @@
 
 namespace needle {
 
-// Bytes of a pool: in arrays now, the most there ever was, and held from the source (in arrays or kept for reuse).
+// Byte counts of a pool: in arrays now, the peak of that, and held from the source (in arrays or kept for reuse).
 struct MemoryStats {
   int64_t current, peak, reserved;
 };
@@ -30,26 +30,26 @@ struct MemoryStats {
 class MemorySource {
  public:
   virtual ~MemorySource() = default;
-  virtual std::byte* allocate(int64_t nbytes) = 0;  // null where there is no memory left
+  virtual std::byte* allocate(int64_t nbytes) = 0;  // null if no memory is left
   virtual void release(std::byte* block, int64_t nbytes) noexcept = 0;
-  virtual int64_t capacity() const = 0;             // bytes that it could ever give
+  virtual int64_t capacity() const = 0;             // the most bytes that it could ever provide
 };
 
 class MemoryPool {
  public:
   explicit MemoryPool(MemorySource& source);
 
-  // A block of at least `nbytes`, not initialized. Throws OutOfMemoryError.
+  // Allocates an uninitialized block of at least `nbytes`. Throws OutOfMemoryError.
   std::byte* take(int64_t nbytes);
-  // Takes back a block that `take(nbytes)` gave.
+  // Returns a block that `take(nbytes)` allocated.
   void give(std::byte* block, int64_t nbytes) noexcept;
-  // Gives every kept block back to the source.
+  // Releases every kept block to the source.
   void trim();
 
   MemoryStats stats();
   void reset_peak();
 
-  // For fork(): no other thread may be inside while a process is copied.
+  // For fork(): no other thread may be inside the pool while the process is copied.
   void lock() { mutex_.lock(); }
   void unlock() { mutex_.unlock(); }
 

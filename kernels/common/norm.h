@@ -1,5 +1,5 @@
-// Checks of the operands of batch and layer normalization. They are static: a file that is compiled for one instruction
-// level must not lend them to another.
+// Checks of the operands of batch and layer normalization. They are static, so that the linker cannot substitute code
+// compiled for another instruction level.
 #pragma once
 
 #include "kernels/common/check.h"
@@ -18,7 +18,7 @@ static inline void check_rows(const char* op, const Array& x) {
   if (x.ndim == 0) throw_shape_error("%s: x has shape (), expected at least one axis", op);
 }
 
-// For batch normalization: a mean of no rows does not exist.
+// For batch normalization: the mean over zero rows is undefined.
 static inline void check_any_rows(const char* op, const Array& x) {
   if (row_count(x) == 0) throw_shape_error("%s: x has shape %s, expected at least one row", op, ShapeText(x).text);
 }
@@ -34,18 +34,18 @@ static inline void check_like(const char* op, NamedArray a, const Array& x) {
   check_same_shape(op, a, {"x", x});
 }
 
-// Parameters and statistics are of x's dtype, or of float32 where x is of a half type.
+// Parameters and statistics have x's dtype; if x is a half type, they may also be float32.
 static inline void check_parameter_dtype(const char* op, NamedArray a, const Array& x) {
   if (a.array.dtype != DType::float32 || !is_half_dtype(x.dtype)) check_same_dtype(op, a, {"x", x});
 }
 
-// A vector (C,).
+// A vector of shape (C,).
 static inline void check_parameter(const char* op, NamedArray a, const Array& x) {
   check_parameter_dtype(op, a, x);
   check_vector(op, a, last_extent(x));
 }
 
-// One number for each row.
+// One number per row.
 static inline void check_row_statistics(const char* op, NamedArray a, const Array& x) {
   check_parameter_dtype(op, a, x);
   check_leading_shape(op, a, {"x", x});

@@ -40,7 +40,7 @@ static void check_parameters(const char* op, const ArrayList& parameters) {
   }
 }
 
-// What belongs to the parameters, array by array; `name` is of one of them.
+// Checks arrays that pair one to one with the parameters; `name` is the singular that error messages use.
 static void check_state(const char* op, const char* name, const ArrayList& arrays, const ArrayList& parameters) {
   if (arrays.count != parameters.count)
     throw_shape_error("%s: %ld arrays for %s, expected one for each of %ld parameters", op, arrays.count, name,
@@ -94,7 +94,7 @@ static void check_shape(const char* op, NamedArray a, int64_t first, int64_t sec
     throw_shape_error("%s: %s has shape %s, expected (%ld, %ld)", op, a.name, ShapeText(a.array).text, first, second);
 }
 
-// The sizes, from the gates (T, B, G*U), with which W_hh goes together.
+// The sizes of gates (T, B, G*U), after checking that W_hh matches them.
 static RecurrentSizes check_sizes(const char* op, NamedArray gates, const Array& W_hh, int num_gates) {
   check_floating(op, gates);
   check_ndim(op, gates, 3);

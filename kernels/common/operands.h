@@ -1,5 +1,5 @@
-// Checks of all operands of a call, for kernels with many of them: the same on every backend. They look at dtypes and
-// shapes alone, never at elements.
+// Operand checks of kernels that have many operands, shared by all backends. They look only at dtypes and shapes, never
+// at elements.
 #pragma once
 
 #include "kernels/common/check.h"
@@ -12,16 +12,16 @@ void check_indexed_rows(const char* op, NamedArray table, const Array& indices, 
 inline constexpr int64_t kByteValues = 256;
 void check_crop_images(const Array& images, const Array& windows, const Array& values, const Array& out);
 
-// Velocities are not looked at without momentum.
+// `velocities` are checked only if momentum != 0.
 void check_sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities, double momentum,
                     const ArrayList& only_if_finite);
 void check_adam_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& first_moments,
                      const ArrayList& second_moments, int64_t step, const ArrayList& only_if_finite);
 
-// Of a recurrent layer over a sequence.
+// The sizes of a recurrent layer over a sequence.
 struct RecurrentSizes {
   int64_t steps, rows, units;
-  int64_t states() const;  // numbers in the states of one step
+  int64_t states() const;  // number of state elements in one step
 };
 
 RecurrentSizes check_rnn(const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden);

@@ -1,9 +1,9 @@
-// How much an element-wise operation costs a processor, by which the work is divided among threads.
+// The CPU cost of an element-wise operation, used to divide work among threads.
 #pragma once
 
 namespace needle {
 
-// Of one element, in additions.
+// The cost per element, in additions.
 template <class Operation> inline constexpr int kCost = 1;
 
 }  // namespace needle

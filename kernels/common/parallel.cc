@@ -15,7 +15,7 @@ namespace {
 
 std::atomic<bool> forked{false};
 
-// `count`, or as many of them as there may be.
+// `count`, capped at OMP_THREAD_LIMIT and kMaxThreads.
 int most(int count) { return std::min({count, omp_get_thread_limit(), kMaxThreads}); }
 
 std::atomic<int>& setting() {
@@ -43,7 +43,7 @@ void set_num_threads(int64_t count) {
 }
 
 Caller this_caller() {
-  static const bool is_placed = omp_get_proc_bind() != omp_proc_bind_false;  // by OMP_PROC_BIND
+  static const bool is_placed = omp_get_proc_bind() != omp_proc_bind_false;  // OMP_PROC_BIND places the threads
   thread_local const int thread = gettid();
   return {thread, is_placed ? -1 : sched_getcpu()};
 }

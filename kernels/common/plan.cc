@@ -7,7 +7,7 @@
 namespace needle {
 
 std::byte* first_byte(const Array& a) {
-  return a.data<std::byte>() + a.offset * (itemsize(a.dtype) - 1);  // data<std::byte>() has gone `offset` bytes already
+  return a.data<std::byte>() + a.offset * (itemsize(a.dtype) - 1);  // data<std::byte>() already includes `offset` bytes
 }
 
 Plan::Plan(const Array* const* arrays, int num_operands, unsigned axes) : num_operands(num_operands) {

@@ -1,15 +1,15 @@
 // The order in which a kernel visits the elements of several arrays of one shape.
 //
-// Axes of extent 1 are dropped; the rest are sorted so that the first array's smallest stride is innermost; neighbours
-// that every array steps through as one are merged. Compact arrays of any shape thus become one dimension, a sum over
-// the rows of a matrix two. Dimension 0 of a plan is the innermost one.
+// Axes of extent 1 are dropped. The rest are sorted so that the first array's smallest stride is innermost, and
+// neighbouring axes are merged where every array can step through them as one. So compact arrays of any shape need one
+// dimension, and a sum over the rows of a matrix needs two. Dimension 0 of a plan is the innermost one.
 #pragma once
 
 #include "kernels/common/array.h"
 
 namespace needle {
 
-// Where the element (0, 0, ...) lies.
+// The address of element (0, 0, ...).
 std::byte* first_byte(const Array& a);
 
 inline constexpr int kMaxOperands = 5;
@@ -22,11 +22,11 @@ struct Plan {
   int64_t stride[kMaxOperands][kMaxDims] = {};  // in bytes
   std::byte* data[kMaxOperands];
 
-  // Over those axes of the arrays whose bit is set in `axes`; a 0-d array is broadcast. arrays[0] is not broadcast.
+  // Covers the axes whose bit is set in `axes`. 0-d arrays are broadcast, except arrays[0].
   Plan(const Array* const* arrays, int num_operands, unsigned axes);
 
   void swap_dimensions(int a, int b);
-  // The same positions without those of the `count` innermost dimensions but the first.
+  // The plan without its `count` innermost dimensions: it keeps the positions at their index 0.
   Plan without_innermost(int count) const;
 };
 
@@ -35,16 +35,16 @@ inline constexpr unsigned kAllAxes = ~0u;
 static inline unsigned leading_axes(const Array& a) { return (1u << (a.ndim - 1)) - 1; }
 static inline int64_t last_extent(const Array& a) { return a.shape[a.ndim - 1]; }
 
-// A position of a plan, with the address of each operand there.
+// A position in a plan, with the address of each operand there.
 class Cursor {
  public:
-  // `position` counts in the plan's order.
+  // `position` is an index in the plan's order.
   Cursor(const Plan& plan, int64_t position);
 
   std::byte* pointer(int operand) const { return pointer_[operand]; }
-  // Positions from here to the end of the innermost dimension.
+  // The number of positions from here to the end of the innermost dimension.
   int64_t remaining() const { return plan_.extent[0] - index_[0]; }
-  // Moves on by count <= remaining().
+  // Advances by count <= remaining() positions.
   void advance(int64_t count);
 
  private:

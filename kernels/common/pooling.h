@@ -1,4 +1,4 @@
-// What pooling of (N, H, W, C) images over kernel x kernel windows is on all backends: where windows lie, and checks.
+// Window positions and checks of pooling (N, H, W, C) images over kernel x kernel windows, shared by all backends.
 #pragma once
 
 #include "kernels/common/check.h"
@@ -7,7 +7,7 @@
 
 namespace needle {
 
-// Windows along one axis, of which number i covers the pixels i * stride - padding and on, as far as there are pixels.
+// Windows along one axis. Window i covers `kernel` pixels from i * stride - padding on, clipped to the image.
 struct PoolingAxis {
   int64_t extent, windows, kernel, stride, padding;
 
@@ -22,7 +22,7 @@ struct PoolingAxis {
   }
 };
 
-// x and out of a forward call, or grad_x and grad_out. Throws where they do not fit together.
+// Takes x and out of a forward call, or grad_x and grad_out. Throws if they do not fit together.
 struct PoolingGeometry {
   PoolingAxis rows, columns;
   int64_t images, channels;

@@ -1,9 +1,9 @@
-// Arithmetic on sizes that does not wrap: of numbers of 0 or more, products and sums that are no number of 64 bits are
-// kTooMany. No memory pool has as many bytes, and as work it is worth every thread.
+// Saturating arithmetic on nonnegative sizes: products and sums that overflow int64_t become kTooMany. No memory pool
+// has that many bytes, and as an amount of work it justifies every thread.
 //
-// One array's own sizes and strides need none of this: array.h bounds them. What is computed of several arrays, or of
-// an array and the number of threads, does. The functions are static: a file that is compiled for one instruction level
-// must not lend them to another.
+// The sizes and strides of a single array do not need this, because array.h bounds them. Sizes computed from several
+// arrays, or from an array and the number of threads, do. The functions are static, so that the linker cannot
+// substitute code compiled for another instruction level.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ static constexpr int64_t saturated_product(int64_t a, int64_t b) {
 
 template <class... Factors>
 static constexpr int64_t saturated_product(int64_t a, int64_t b, Factors... factors) {
-  if (a == 0 || b == 0 || ((factors == 0) || ...)) return 0;  // whatever the others are
+  if (a == 0 || b == 0 || ((factors == 0) || ...)) return 0;  // even if the other factors overflow
   return saturated_product(saturated_product(a, b), static_cast<int64_t>(factors)...);
 }
 
@@ -31,7 +31,7 @@ static constexpr int64_t saturated_sum(int64_t a, int64_t b) {
 // a / b, rounded up.
 static constexpr int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
-// The least multiple of b that is not less than a.
+// The smallest multiple of b that is at least a.
 static constexpr int64_t round_up(int64_t a, int64_t b) { return saturated_product(ceil_div(a, b), b); }
 
 }  // namespace needle

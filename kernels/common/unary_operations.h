@@ -1,6 +1,6 @@
-// What element-wise operations with one operand do to a number, on all backends.
+// The scalar functions of the element-wise unary operations, shared by all backends.
 //
-// Math has the elementary functions of a backend: kernels/cpu/vector_math.h, kernels/cuda/math.h.
+// Math provides a backend's elementary functions: kernels/cpu/vector_math.h, kernels/cuda/math.h.
 #pragma once
 
 #include <cmath>
@@ -11,7 +11,7 @@
 
 namespace needle {
 
-// Integers compute in the unsigned type, where overflow wraps.
+// Integers are negated in their unsigned type, where overflow wraps.
 template <class Math>
 struct Negate {
   template <class T>
@@ -48,7 +48,7 @@ struct Sign {
 template <class Math>
 struct Relu {
   template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T a) { return T{0} > a ? T{0} : a; }  // NaN passes
+  static NEEDLE_HOST_DEVICE T apply(T a) { return T{0} > a ? T{0} : a; }  // propagates NaN
 };
 
 template <class Math>
@@ -56,7 +56,7 @@ struct LogicalNot {
   static NEEDLE_HOST_DEVICE bool apply(bool a) { return !a; }
 };
 
-// Floating ones
+// Operations on floating-point numbers
 // clang-format off
 template <class Math> struct Floor { template <class T> static NEEDLE_HOST_DEVICE T apply(T a) { return std::floor(a); } };
 template <class Math> struct Ceil { template <class T> static NEEDLE_HOST_DEVICE T apply(T a) { return std::ceil(a); } };

@@ -1,17 +1,17 @@
 // Batch normalization over the rows of x (..., C): Ioffe and Szegedy 2015.
 //
-// Mean and variance of a channel over many rows come from blocks of kShortBlock rows. Within a block
+// The mean and variance of a channel are computed in blocks of kShortBlock rows. Within a block
 //     d = x - x_first,   mean = x_first + sum(d) / n,   M2 = sum(d^2) - sum(d)^2 / n
 // in x's compute type: since x_first is one of the n values, (x_first - mean)^2 <= M2, so the subtraction loses at most
-// a factor n of the type's precision, however large the mean is. Blocks are joined in float64 (Chan, Golub and LeVeque
+// a factor n of the type's precision, however large the mean is. Blocks are merged in float64 (Chan, Golub and LeVeque
 // 1979):
 //     delta = mean_b - mean_a,   mean = mean_a + delta n_b / n,   M2 = M2_a + M2_b + delta^2 n_a n_b / n
-// in an order that depends on the shape alone.
+// in an order that depends only on the shape.
 //
-// Where `relu` is set, what is normalized goes through max(., 0) before it is written. Backward, the mask of that comes
-// from x again: memory sets the pace here, and x is read anyway. The mean is the rounded one that the forward pass wrote,
-// and what it lost is in the forward result but not in the mask. Where a mean is some 10^4 standard deviations or more,
-// outputs that close to zero get the other mask.
+// If `relu` is set, the normalized values pass through max(., 0) before they are written. The backward pass recomputes
+// the relu mask from x: the kernel is memory-bound, and it reads x anyway. It uses the rounded mean that the forward
+// pass wrote. The forward result corrects for that rounding, but the mask does not. So if a mean is some 10^4 standard
+// deviations or more, outputs within that rounding error of zero may get the wrong mask.
 #include <cmath>
 
 #include "kernels/cpu/norm.h"
@@ -21,7 +21,7 @@ namespace {
 
 constexpr int64_t kShortBlock = 32;
 
-// Rows of up to three arrays of one shape (..., C): which columns and rows each task takes.
+// Divides the rows and channels of up to three arrays of one shape (..., C) into tasks.
 struct Tasks {
   int64_t channels, rows;
   int64_t tile, tiles;     // channels that a task takes, at most kChunk
@@ -46,7 +46,7 @@ struct Tasks {
   }
 };
 
-// Mean and M2 (the sum of squared distances from it) of channels.begin.. over the rows of one task.
+// Mean and M2 (the sum of squared distances from it) of each channel of one task over its rows.
 template <class T>
 void block_statistics(const Plan& plan, const RowAccess<T>& x, Range rows, Range channels, double* mean, double* m2) {
   alignas(64) T scratch[kChunk], first[kChunk], d1[kChunk], d2[kChunk];
@@ -56,7 +56,7 @@ void block_statistics(const Plan& plan, const RowAccess<T>& x, Range rows, Range
     const int64_t count = rows.end - row < kShortBlock ? rows.end - row : kShortBlock;
     std::memcpy(first, x.read(cursor.pointer(0), channels.begin, n, scratch), n * sizeof(T));
     cursor.advance(1);
-    for (int64_t j = 0; j < n; ++j) d1[j] = d2[j] = first[j] - first[j];  // NaN where that is infinite
+    for (int64_t j = 0; j < n; ++j) d1[j] = d2[j] = first[j] - first[j];  // NaN if first[j] is infinite
     for (int64_t i = 1; i < count; ++i, cursor.advance(1)) {
       const T* values = x.read(cursor.pointer(0), channels.begin, n, scratch);
       for (int64_t j = 0; j < n; ++j) {
@@ -78,7 +78,7 @@ void block_statistics(const Plan& plan, const RowAccess<T>& x, Range rows, Range
   }
 }
 
-// mean and variance (biased) of every channel over all rows of x.
+// The mean and (biased) variance of every channel over all rows of x.
 template <class T>
 void channel_statistics(const Plan& plan, const Array& x, double* mean, double* variance) {
   const Tasks tasks(last_extent(x), row_count(x));
@@ -110,13 +110,14 @@ void channel_statistics(const Plan& plan, const Array& x, double* mean, double* 
     variance[c] = variance[c] > 0 || variance[c] != variance[c] ? variance[c] / static_cast<double>(tasks.rows) : 0;
 }
 
-// weight / sqrt(variance + eps), by which a channel is multiplied
+// A channel's scale, weight / sqrt(variance + eps)
 template <class T>
 T scale_of(T weight, T variance, double eps) {
   return static_cast<T>(weight / std::sqrt(static_cast<double>(variance) + eps));
 }
 
-// out = (x - mean) * scale + bias, all (C,), or relu of it. The plan's operands are x and out.
+// out = (x - mean) * scale + bias, optionally followed by relu; mean, scale and bias are (C,). The plan's operands are
+// x and out.
 template <bool relu, class T>
 void normalize_channels(const Plan& plan, const Array& x, const Array& out, const T* mean, const T* scale,
                         const T* bias) {
@@ -133,7 +134,7 @@ void normalize_channels(const Plan& plan, const Array& x, const Array& out, cons
 #pragma GCC ivdep
         for (int64_t j = 0; j < n; ++j) {
           const T normalized = (values[j] - mean[c + j]) * scale[c + j] + bias[c + j];
-          to[j] = relu ? (T{0} > normalized ? T{0} : normalized) : normalized;  // NaN passes
+          to[j] = relu ? (T{0} > normalized ? T{0} : normalized) : normalized;  // propagates NaN
         }
         write.finish(cursor.pointer(1), c, n, to);
       }
@@ -156,7 +157,7 @@ void batch_norm_typed(const Array& x, const Array& weight, const Array& bias, co
     means[c] = static_cast<T>(exact_mean[c]);
     variances[c] = static_cast<T>(exact_variance[c]);
     scale[c] = scale_of(scale[c], variances[c], eps);
-    shift[c] -= static_cast<T>((exact_mean[c] - means[c]) * scale[c]);  // what rounding the mean would add
+    shift[c] -= static_cast<T>((exact_mean[c] - means[c]) * scale[c]);  // corrects for rounding the mean
   }
   (relu ? normalize_channels<true, T> : normalize_channels<false, T>)(plan, x, out, means.data(), scale.data(),
                                                                       shift.data());
@@ -180,9 +181,10 @@ void batch_norm_inference_typed(const Array& x, const Array& weight, const Array
                                                                       shift.data());
 }
 
-// The gradient of what relu was applied to, normalized <= 0 ? 0 : grad, from that of its result; without relu the same.
-// The mask is made of bits: those of -normalized, read as an integer, are from 0 to infinity's, or negative, or above,
-// as NaN's. A choice becomes a masked load, with which the whole kernel took 2.4 times as long on a Zen 5.
+// The gradient of relu's input, normalized <= 0 ? 0 : grad, given that of its output; without relu just grad. The mask
+// is computed from bits. As a signed integer, -normalized is between 0 and infinity's bits exactly if normalized <= 0;
+// it is negative if normalized > 0, and above infinity or negative for NaN. A conditional expression would compile to a
+// masked load, with which the whole kernel took 2.4 times as long on a Zen 5.
 template <bool relu, class T>
 T masked(T grad, T normalized) {
   if constexpr (relu) {
@@ -200,7 +202,7 @@ T masked(T grad, T normalized) {
   return grad;
 }
 
-// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out, or, with relu, x_hat weight + bias <= 0 ? 0 : grad_out,
+// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out (with relu: x_hat weight + bias <= 0 ? 0 : grad_out),
 // and sums over the n rows:
 //     grad_bias = sum(g),   grad_weight = sum(g x_hat)
 //     grad_x = weight / sqrt(variance + eps) (g - grad_bias / n - x_hat grad_weight / n)

@@ -1,18 +1,18 @@
-// Two-dimensional convolution and its two gradients, each as the product of gemm.h with a matrix that is never stored.
+// Two-dimensional convolution and its two gradients, each a product by gemm.h with a matrix that is never stored.
 //
-// A window is the kernel_height x kernel_width x C piece of the (zero-padded) image that one output pixel sees. Laid
-// out as rows of numbers, the windows of all output pixels are a matrix, "im2col" (Chellapilla, Puri and Simard, 2006),
+// A window is the kernel_height x kernel_width x C piece of the (zero-padded) image that one output pixel sees. With
+// one window per row, the windows of all output pixels form a matrix, "im2col" (Chellapilla, Puri and Simard, 2006),
 //
 //   forward           out (pixels, C_out)                 = windows of x (pixels, taps * C_in) . weight (+ bias)
 //   backward, data    grad_x (pixels, C_in)               = windows of grad_out (pixels, taps * C_out) . weight flipped
 //   backward, weight  grad_weight^T (C_out, taps * C_in)  = grad_out^T (C_out, pixels) . windows of x
 //
-// where a tap is one of the kernel_height * kernel_width places in a window. The matrix would be about that many times
-// as large as the image. Packing reads the image instead (Windows::copy_block), so that only the blocks being
+// where a tap is one of the kernel_height * kernel_width positions in a window. The matrix would be about that many
+// times as large as the image. Instead, packing reads the image (Windows::copy_block), so that only the blocks being
 // multiplied exist, in cache.
 //
-// Padding counts as zeros of x: an infinite or NaN weight times one of them is NaN, as if x had been padded. Only
-// kernel rows and columns that meet nothing but padding are left out (all but the centre of 3 x 3 on a single pixel).
+// Padding counts as zeros of x: an infinite or NaN weight times such a zero is NaN, as if x had been padded. Only
+// kernel rows and columns that fall entirely on padding are left out (all but the centre of 3 x 3 on a single pixel).
 #include "kernels/common/convolution.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/cpu/gemm.h"
@@ -22,8 +22,8 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// The windows of (N, H, W, C) images as a matrix: a row per window, in the order (n, i, j), and a column per number in
-// it, in the order (h, w, c). Window (i, j) begins at pixel (i * stride - top, j * stride - left).
+// The windows of (N, H, W, C) images as a matrix: one row per window, in the order (n, i, j), and one column per number
+// in a window, in the order (h, w, c). Window (i, j) begins at pixel (i * stride - top, j * stride - left).
 template <class E>
 struct Windows {
   const E* data;
@@ -40,8 +40,8 @@ struct Windows {
         channels(images.shape[3]), rows_per_image(rows_per_image), columns_per_image(columns_per_image),
         kernel_height(kernel_height), kernel_width(kernel_width), stride(stride), top(top), left(left) {}
 
-  // Column by column of runs: numbers that lie side by side both in a window and in memory, which is a whole row of the
-  // kernel where the images' pixels are packed, else one pixel.
+  // Copies run by run of columns. A run is a range of numbers that is contiguous both in a window and in memory: a
+  // whole row of the kernel if the images' pixels are packed, else one pixel.
   template <class T>
   void copy_block(T* block, int64_t block_stride, int64_t row, int64_t rows, int64_t column, int64_t columns) const {
     const int64_t run_pixels = strides[3] == 1 && strides[2] == channels ? kernel_width : 1;
@@ -54,7 +54,7 @@ struct Windows {
   }
 
  private:
-  // Of `rows` windows, the `count` numbers from `offset` on in a run that begins at pixel (h, w) of the window.
+  // For `rows` windows, copies `count` numbers from `offset` on in the run that begins at pixel (h, w) of the window.
   template <class T>
   void copy_run(T* block, int64_t block_stride, int64_t row, int64_t rows, int64_t h, int64_t w, int64_t run_pixels,
                 int64_t offset, int64_t count) const {
@@ -87,7 +87,7 @@ struct Windows {
   }
 };
 
-// Weights as a matrix with a row for each (tap row, tap column, inner channel) and a column for each outer channel.
+// Weights as a matrix with one row per (tap row, tap column, inner channel) and one column per outer channel.
 template <class E>
 struct Weights {
   const E* data;
@@ -106,7 +106,7 @@ struct Weights {
   }
 };
 
-// Pixels of (N, H, W, C) images as the rows of a result.
+// The pixels of (N, H, W, C) images as the rows of a result.
 template <class E>
 struct PixelResult {
   using Element = E;
@@ -126,7 +126,7 @@ struct PixelResult {
   }
 };
 
-// The sums begin with `bias`, or, where that is null, with zeros.
+// `bias` is added to the result unless it is null.
 void convolve(const char* op, const Array& x, const Array& weight, const Array* bias, const Array& out, int64_t stride,
               int64_t padding) {
   check_convolution(op, {"x", x}, {"weight", weight}, {"out", out}, stride, padding);
@@ -165,7 +165,7 @@ void conv2d_bias(const Array& x, const Array& weight, const Array& bias, const A
   convolve("conv2d_bias", x, weight, &bias, out, stride, padding);
 }
 
-// Part by part of the pixels, as BackwardPart says.
+// Computes the pixels of grad_x part by part, as described at BackwardPart.
 void conv2d_backward_data(const Array& grad_out, const Array& weight, const Array& grad_x, int64_t stride,
                           int64_t padding) {
   check_convolution("conv2d_backward_data", {"grad_x", grad_x}, {"weight", weight}, {"grad_out", grad_out}, stride,
@@ -193,8 +193,8 @@ void conv2d_backward_data(const Array& grad_out, const Array& weight, const Arra
   });
 }
 
-// The result is small and the sum over all pixels long, so the pixels are cut into slices, by a rule that knows only
-// the shapes; each slice gives a gradient of its own (a batch of products), and these are added in order.
+// The result is small but sums over all pixels. So the pixels are cut into slices, by a rule that depends only on the
+// shapes. Each slice yields a partial gradient (together a batch of products), and these are added in order.
 void conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& grad_weight, int64_t stride,
                             int64_t padding) {
   check_convolution("conv2d_backward_weight", {"x", x}, {"grad_weight", grad_weight}, {"grad_out", grad_out}, stride,

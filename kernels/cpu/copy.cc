@@ -1,4 +1,4 @@
-// out = a: makes strided arrays compact, fills, broadcasts, and converts dtypes.
+// out = a: makes strided arrays compact, fills, broadcasts and converts dtypes.
 #include "kernels/common/convert.h"
 #include "kernels/cpu/elementwise.h"
 

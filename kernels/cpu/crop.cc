@@ -1,4 +1,4 @@
-// A batch of images as numbers, out of windows of some of a data set's images, which are bytes.
+// Crops windows from selected images of a data set of bytes into a batch, mapping each byte to a number by table.
 #include "kernels/common/operands.h"
 #include "kernels/cpu/indices.h"
 #include "kernels/cpu/loops.h"
@@ -6,12 +6,12 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// Where the pixels of an image's rows come from, along one axis: output position p takes input position
-// first + step * p where begin <= p < end, and a zero elsewhere.
+// The source of an image's pixels along one axis: output position p takes input position first + step * p if
+// begin <= p < end, and otherwise the value of byte 0.
 struct Span {
   int64_t first, step, begin, end;
 
-  // p + shift, or (extent - 1 - p) + shift where flipped, of an axis of `extent` pixels.
+  // Maps p to p + shift, or to (extent - 1 - p) + shift if flipped, on an axis of `extent` pixels.
   Span(int64_t extent, int64_t shift, bool flipped)
       : first(flipped ? extent - 1 + shift : shift), step(flipped ? -1 : 1) {
     const int64_t low = flipped ? shift : -shift, high = low + extent;
@@ -20,7 +20,7 @@ struct Span {
   }
 };
 
-// Word is an unsigned integer of the size of out's dtype, whose values are only copied.
+// Word is an unsigned integer of the size of out's dtype, because values are only copied.
 template <class Word>
 void crop_typed(const Array& images, const Array& windows, const Array& values, const Array& out) {
   const int64_t number = windows.shape[0], height = images.shape[1], width = images.shape[2],
@@ -49,7 +49,7 @@ void crop_typed(const Array& images, const Array& windows, const Array& values, 
         const bool inside = rows.begin <= i && i < rows.end && columns.begin < columns.end;
         const int64_t begin = inside ? columns.begin : width, end = inside ? columns.end : width;
         const uint8_t* from = channel;
-        if (inside)  // a place outside need not be one that can be computed
+        if (inside)  // outside, the address computation could overflow
           from += (rows.first + i) * images.strides[1] + (columns.first + columns.step * begin) * images.strides[2];
         Word* const to = out_data + n * out.strides[0] + i * out.strides[1] + c * out.strides[3];
         for (int64_t j = 0; j < begin; ++j) to[j * out_step] = value[0];

@@ -1,4 +1,4 @@
-// Shared by the element-wise kernels: from an operation on one number to a loop, and from a dtype to its loop.
+// Shared by the element-wise kernels: turns scalar operations into loops and runs them over arrays.
 #pragma once
 
 #include "kernels/cpu/loops.h"
@@ -6,9 +6,9 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// An operation is a struct with a function template `apply` for one element. In and Out are C++ types as in dtype.h;
-// loops may write where they read (`ivdep`: an element is read before it is written, and no element depends on
-// another).
+// An operation is a struct with a function template `apply` for one element. In and Out are C++ types as in dtype.h.
+// Loops may work in-place, and `ivdep` is still correct: each element is read before it is written, and no element
+// depends on another.
 template <class Operation, class In, class Out>
 void unary_loop(int64_t n, void* const* operands, const void*) {
   auto* out = static_cast<Stored<Out>*>(operands[0]);

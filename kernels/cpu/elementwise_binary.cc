@@ -9,7 +9,7 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// Powers that need no logarithm. `power` uses them where the exponent is a scalar.
+// Powers that need no logarithm. `power` uses them if the exponent is a scalar.
 // clang-format off
 struct PowerOne { template <class T> static T apply(T a) { return a; } };
 struct PowerTwo { template <class T> static T apply(T a) { return a * a; } };
@@ -18,7 +18,7 @@ struct PowerMinusOne { template <class T> static T apply(T a) { return 1 / a; } 
 struct PowerMinusTwo { template <class T> static T apply(T a) { return (1 / a) * (1 / a); } };  // a * a may overflow
 // clang-format on
 
-// As std::pow has it, -0 and -infinity give 0 and infinity, where the root gives -0 and NaN.
+// As with std::pow, -0 and -infinity give 0 and infinity; std::sqrt alone would give -0 and NaN.
 struct PowerHalf {
   template <class T>
   static T apply(T a) { return a == -INFINITY ? T(INFINITY) : std::sqrt(a + T{0}); }
@@ -92,7 +92,7 @@ void boolean(const char* op, const Array& a, const Array& b, const Array& out) {
   run_binary(op, binary_loop<Operation, bool, bool>, kCost<Operation>, a, b, out);
 }
 
-// The loop for an exponent that is one number of a floating dtype, where there is a quicker one.
+// The faster loop for a scalar exponent of a floating dtype, or null if there is none.
 Loop loop_for_exponent(const Array& a, const Array& b, const Array& out) {
   Loop loop = nullptr;
   if (b.ndim == 0 && is_floating_dtype(a.dtype) && a.dtype == b.dtype && a.dtype == out.dtype) {

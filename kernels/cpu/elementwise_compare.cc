@@ -21,7 +21,7 @@ void where_loop(int64_t n, void* const* operands, const void*) {
   auto* b = static_cast<const T*>(operands[3]);
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
-    const T yes = a[i], no = b[i];  // both are read, so that the choice is no branch
+    const T yes = a[i], no = b[i];  // reading both makes the choice branch-free
     out[i] = condition[i] ? yes : no;
   }
 }

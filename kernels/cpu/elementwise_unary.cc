@@ -9,11 +9,11 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// The loop over float32 numbers.
+// The loop for float32.
 template <class Operation>
 constexpr Loop float_loop = unary_loop<Operation, float, float>;
 
-// Angles too large for math::sin and math::cos, infinity and NaN send a chunk to the C library.
+// Falls back to the C library for chunks with infinity, NaN, or angles too large for math::sin and math::cos.
 template <class Operation, float (*exact)(float)>
 void angle_loop(int64_t n, void* const* operands, const void* context) {
   auto* out = static_cast<float*>(operands[0]);

@@ -1,4 +1,4 @@
-// Folds consecutive values into one with whole registers: sum, maximum and minimum.
+// Vectorized reductions of consecutive values to one: sum, maximum and minimum.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// One register of this level.
+// One vector register of this instruction level.
 #if defined(__AVX512F__)
 inline constexpr int kVectorBytes = 64;
 #elif defined(__AVX__)
@@ -21,15 +21,15 @@ template <class T, int bytes> struct VectorOf { typedef T type __attribute__((ve
 template <class T> using Vector = typename VectorOf<T, kVectorBytes>::type;
 template <class T> inline constexpr int64_t kLanes = kVectorBytes / sizeof(T);
 
-// float32 additions in a row that keep the error of a sum small beside that of one addition's rounding. Longer sums
-// grow from such short ones in float64: as exact as a pairwise sum, at the speed of a plain one.
+// The number of consecutive float32 additions whose accumulated error stays small. Longer sums add such short sums in
+// float64, which is as accurate as pairwise summation and as fast as a plain loop.
 constexpr int64_t kShortSum = 64;
 constexpr int64_t kRun = 4 * kShortSum * kLanes<float>;  // kShortSum in each lane of the four vectors of `fold`
 
-// What a sum of T grows in.
+// The accumulation type for sums of T.
 template <class T> using Longer = std::conditional_t<std::is_same_v<T, float>, double, T>;
 
-// The operations; `step` folds `right`, a number or a vector of them, into `left`.
+// The operations. `step` folds `right`, a number or a vector of numbers, into `left`.
 template <class T>
 struct Add {
   using Value = T;
@@ -38,7 +38,7 @@ struct Add {
   static void step(V& left, const V& right) { left += right; }
 };
 
-// Takes the later value where it is larger or NaN, and stays with NaN.
+// Takes the later value if it is larger or NaN, and keeps a NaN.
 template <class T>
 struct Max {
   using Value = T;
@@ -67,7 +67,7 @@ struct Min {
   static bool is_better(T later, T earlier) { return later < earlier; }
 };
 
-// The fold of a register of `bytes` bytes, by halves.
+// Folds a register of `bytes` bytes by repeated halving.
 template <class Operation, int bytes>
 inline typename Operation::Value fold_lanes(const typename VectorOf<typename Operation::Value, bytes>::type& all) {
   using T = typename Operation::Value;
@@ -85,14 +85,14 @@ inline typename Operation::Value fold_lanes(const typename VectorOf<typename Ope
   }
 }
 
-// The fold of value(0), ..., value(n - 1), where value(i) is a number and vector(i) the vector of them from i on.
+// Folds value(0), ..., value(n - 1). value(i) returns one number; vector(i, to) sets `to` to the numbers from i on.
 template <class Operation, class Value, class MakeVector>
 inline typename Operation::Value fold(int64_t n, const Value& value, const MakeVector& vector) {
   using T = typename Operation::Value;
   constexpr int64_t lanes = kLanes<T>;
   T result = Operation::identity();
   int64_t i = 0;
-  if (n >= 4 * lanes) {  // four chains, so that one addition need not wait for the last
+  if (n >= 4 * lanes) {  // four independent chains hide the latency of an addition
     Vector<T> chain[4], next;
     for (int k = 0; k < 4; ++k) vector(k * lanes, chain[k]);
     for (i = 4 * lanes; i + 4 * lanes <= n; i += 4 * lanes)
@@ -109,7 +109,7 @@ inline typename Operation::Value fold(int64_t n, const Value& value, const MakeV
   return result;
 }
 
-// The fold of a[0], ..., a[n - 1]; float32 sums take at most kRun values here.
+// Folds a[0], ..., a[n - 1]. For float32 sums n must be at most kRun.
 template <class Operation>
 inline typename Operation::Value fold(int64_t n, const typename Operation::Value* a) {
   using T = typename Operation::Value;

@@ -1,4 +1,4 @@
-// Rows of a matrix by number, and their sums by number.
+// Gathers rows of a matrix by index, and adds rows into a matrix by index.
 #include <type_traits>
 
 #include "kernels/common/operands.h"
@@ -8,7 +8,7 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// The byte address of row i, row-major, of the leading axes of `a`.
+// The byte address of row i of `a`, counted in row-major order over the leading axes.
 class RowAddress {
  public:
   explicit RowAddress(const Array& a) : a_(a), first_(first_byte(a)), size_(itemsize(a.dtype)) {}
@@ -35,8 +35,8 @@ void copy_row(const std::byte* from, int64_t from_stride, std::byte* to, int64_t
     for (int64_t c = 0; c < width; ++c) std::memcpy(to + c * to_stride, from + c * from_stride, sizeof(Word));
 }
 
-// T is the type that sums grow in. Where out holds another, or its rows are strided, they grow in a copy that is stored
-// at the end, so that a half type's sum is rounded once.
+// T is the accumulation type. If out has another dtype or strided rows, the sums accumulate in a copy that is stored at
+// the end, so that a half-type sum is rounded only once.
 template <class T>
 void scatter_add_typed(const Array& a, const int64_t* indices, int64_t count, const Array& out) {
   const int64_t rows = out.shape[0], width = out.shape[1];
@@ -47,8 +47,8 @@ void scatter_add_typed(const Array& a, const int64_t* indices, int64_t count, co
   if (!in_place)
     for (int64_t r = 0; r < rows; ++r) update.read(out_row(r), 0, width, &sums[r * width]);
 
-  // Threads share out the columns, so that each sum grows in the order of the indices.
-  constexpr int64_t kUnit = 64;  // columns; threads share no cache line of a compact row
+  // The columns are divided among the threads, so that each sum is accumulated in the order of the indices.
+  constexpr int64_t kUnit = 64;  // columns; keeps threads from sharing a cache line of a compact row
   const int64_t units = (width + kUnit - 1) / kUnit;
   parallel_for(units, parallel_parts(units, count * width), [&](int, int64_t begin, int64_t end) {
     alignas(64) T scratch[kChunk];

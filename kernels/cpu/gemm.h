@@ -1,21 +1,21 @@
-// C = A B: the one loop nest under matmul and the convolutions.
+// C = A B: the loop nest that matmul and the convolutions share.
 //
 // A core multiplies faster than memory delivers, so a product runs at full speed only if each number is used many times
-// after each fetch. The product is therefore cut into blocks, each as large as the memory that it should live in, after
-// Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008, and Van Zee and van de Geijn,
-// "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015:
+// per fetch. The product is therefore cut into blocks sized to fit the caches, after Goto and van de Geijn, "Anatomy of
+// High-Performance Matrix Multiplication", 2008, and Van Zee and van de Geijn, "BLIS: A Framework for Rapidly
+// Instantiating BLAS Functionality", 2015:
 //
 //                                   N_C
-//                           . . .+-------+. . .      B (k x n): a piece of N_C columns, packed, in L3; of that a panel
-//                           .    |   ||  |    .      of K_C x N_R, between the bars, is in L1 while it is in use
+//                           . . .+-------+. . .      B (k x n): a piece of N_C columns, packed, in L3; its panel of
+//                           .    |   ||  |    .      K_C x N_R, between the bars, is in L1 while it is in use
 //                           .    |   ||  |    .
 //                           . . .+-------+. . .
 //               K_C
 //        . . .+-----+. .    . . . . . . . . . .
 //        .    |     |  .    .    .       .    .      A (m x k): a block of M_C x K_C, packed, in L2
 //        . . .+-----+. .    . . .+-------+. . .
-//   M_C  .    |_____|  .    .    |___[]__|    .      C (m x n): a block of M_C x N_C, the work of one thread; of that a
-//        .    |_____|M_R    .    |       |    .      tile of M_R x N_R, the [], is in registers
+//   M_C  .    |_____|  .    .    |___[]__|    .      C (m x n): a block of M_C x N_C, the work of one thread; its tile
+//        .    |_____|M_R    .    |       |    .      of M_R x N_R, the [], is in registers
 //        . . .+-----+. .    . . .+-------+. . .
 //
 //   for each N_C columns of B and C:             pack them in panels of N_R columns            all threads together
@@ -24,7 +24,7 @@
 //         for each panel of B:
 //           for each panel of A:                 the micro-kernel adds their product to one tile
 //
-// A step of the micro-kernel takes one column of A's panel and one row of B's, which are M_R + N_R numbers, and does
+// A step of the micro-kernel takes one column of A's panel and one row of B's, M_R + N_R numbers in total, and does
 // M_R * N_R multiply-adds with them, all in registers:
 //
 //             b, 2 vectors
@@ -36,15 +36,15 @@
 //           +------+------+                                               MKL 2024.2, there:      96
 //
 // Packing copies a block so that the micro-kernel reads memory in order, without TLB misses and without rows that
-// compete for the same cache lines. It is also the only place where operands differ: a transposed, broadcast or float16
-// matrix, or the windows of an image that a convolution multiplies with, can all copy a block of themselves,
+// compete for the same cache lines. It is also the only code that depends on the kind of operand: a transposed,
+// broadcast or float16 matrix, or the windows of an image in a convolution, each provide
 //
 //   copy_block(block, block_stride, row, rows, column, columns):  block[r * block_stride + c] = (row + r, column + c)
 //
-// and a result knows where its rows begin (StridedResult).
+// and a result provides the offsets of its rows (StridedResult).
 //
-// T is the type of the sums: float32 for float16, bfloat16 and bool, unsigned for integers. An element of C is a sum
-// over blocks of K_C of sums in the order of k, whichever tile, block or thread it falls to. So a result does not
+// T is the accumulation type: float32 for float16, bfloat16 and bool, unsigned for integers. An element of C is a sum
+// over blocks of K_C of sums in the order of k, whichever tile, block or thread computes it. So a result does not
 // depend on the number of threads.
 #pragma once
 
@@ -78,10 +78,11 @@ constexpr int64_t kBlockRows = 192;      // M_C, a multiple of M_R
 constexpr int64_t kBlockColumns = 1024;  // N_C at most, a multiple of every N_R
 static_assert(kBlockRows % kTileRows == 0);
 
-// A panel of A is row-major, and its rows one cache line further apart than K_C, so as not to compete for cache lines.
+// A panel of A is row-major. Its rows are one cache line further apart than K_C, so that they do not compete for cache
+// lines.
 template <class T> constexpr int64_t kPanelStride = kBlockDepth + 64 / sizeof(T);
 
-// One register full of T, which may lie anywhere in memory.
+// One register of Ts, which may be unaligned in memory.
 template <class T>
 struct VectorOf {
   typedef T type __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
@@ -91,8 +92,8 @@ template <class T> using Vector = typename VectorOf<T>::type;
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Integers are multiplied as unsigned numbers of the same bits, whose overflow is defined: it wraps. Bool sums up as
-// float32, which can round but never come back to zero: true is "not zero".
+// Integers are multiplied as unsigned numbers with the same bits, because their overflow is defined: it wraps. Bools
+// are summed as float32: such a sum may round but never returns to zero, and true means "not zero".
 template <class T> struct GemmTypes { using Element = T; using Sum = Compute<T>; };
 template <> struct GemmTypes<bool> { using Element = bool; using Sum = float; };
 template <> struct GemmTypes<int8_t> { using Element = int8_t; using Sum = uint32_t; };
@@ -103,8 +104,8 @@ template <> struct GemmTypes<int64_t> { using Element = uint64_t; using Sum = ui
 // ---------------------------------------------------------------------------------------------------------------------
 // Operands
 
-// `count` numbers that lie side by side. They are few, hence no memcpy: gcc makes `rep movs` of it, which takes longer to
-// start than a row of a block to copy. The last vector overlaps the one before it.
+// Copies `count` contiguous numbers. It does not use memcpy because count is small: gcc compiles memcpy to `rep movs`,
+// whose startup takes longer than copying a row of a block. The last vector overlaps the one before it.
 template <class E, class T>
 void copy_row(const E* source, T* destination, int64_t count) {
   if constexpr (std::is_same_v<E, T>) {
@@ -137,8 +138,8 @@ void transpose_square(const T* from, int64_t from_stride, T* to, int64_t to_stri
   *reinterpret_cast<Quad*>(to + 3 * to_stride) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
 }
 
-// destination[r][c] = source[c][r] for rows x columns numbers of the destination, in squares of 4 x 4 that are turned
-// in registers. The last square of each direction overlaps the one before it where 4 does not divide the extent.
+// destination[r][c] = source[c][r] for rows x columns numbers of the destination, in 4 x 4 squares that are transposed
+// in registers. The last square in each direction overlaps the one before it if 4 does not divide the extent.
 template <class E, class T>
 void copy_transposed(const E* source, int64_t source_stride, T* destination, int64_t destination_stride, int64_t rows,
                      int64_t columns) {
@@ -160,7 +161,7 @@ void copy_transposed(const E* source, int64_t source_stride, T* destination, int
       destination[r * destination_stride + c] = static_cast<T>(source[c * source_stride + r]);
 }
 
-// A matrix anywhere in memory: transposed, flipped or broadcast by its strides.
+// A matrix with any strides, which may make it transposed, flipped or broadcast.
 template <class E>
 struct StridedMatrix {
   const E* data;
@@ -201,14 +202,14 @@ struct Transposed {
   }
 };
 
-// A result with rows at equal distances.
+// A result with equally spaced rows.
 template <class E>
 struct StridedResult {
   using Element = E;
   E* data;
   int64_t row_stride, column_stride;
 
-  // offsets[r] = where row (row + r) begins, counted from data.
+  // Sets offsets[r] to the offset of row (row + r) from data.
   void row_offsets(int64_t row, int64_t rows, int64_t* offsets) const {
     for (int64_t r = 0; r < rows; ++r) offsets[r] = (row + r) * row_stride;
   }
@@ -217,18 +218,19 @@ struct StridedResult {
 // ---------------------------------------------------------------------------------------------------------------------
 // The micro-kernel
 
-// What sums begin with, in rows like those of C: C itself, to add to it; one row for all, a bias; or, without data, zero.
+// The initial values of the sums, in rows like those of C: C itself, to add to it; a bias, one row for all; or zero, if
+// data is null.
 template <class T>
 struct Start {
   const T* data = nullptr;
-  const int64_t* row_offsets = nullptr;  // of the same rows as those of C
+  const int64_t* row_offsets = nullptr;  // for the same rows as C's
   int64_t column_stride = 1;
 };
 
 // Sets the tile of C whose row i begins at c + row_offsets[i] to `start` plus A's panel (M_R x depth) times B's panel
-// (depth x N_R). Of the N_R columns only the first `vectors` vectors are computed. Every sum[i][j] is a register: the
-// loops over i and j unroll completely. Each step also asks for a piece of the panel of B that comes next, from `ahead`
-// on, so that it has arrived in L2 by the time it is needed.
+// (depth x N_R). Only the first `vectors` vectors of the N_R columns are computed. Every sum[i][j] is a register: the
+// loops over i and j unroll completely. Each step also prefetches a piece of the next panel of B, from `ahead` on, so
+// that it is in L2 by the time it is needed.
 template <int vectors, class T>
 void multiply_panels(int64_t depth, const T* __restrict a, const T* __restrict b, const char* ahead, int64_t ahead_step,
                      T* c, const int64_t* row_offsets, const T* start, const int64_t* start_offsets) {
@@ -260,7 +262,7 @@ void multiply_panels(int64_t depth, const T* __restrict a, const T* __restrict b
 // ---------------------------------------------------------------------------------------------------------------------
 // The blocks
 
-// The threads that work on one product, and which of them runs this.
+// The team of threads that works on one product, as seen by one of them.
 struct Team {
   int rank, size;
 
@@ -272,13 +274,13 @@ struct Team {
   Range share(int64_t count) const { return part_of(count, rank, size); }
 };
 
-// How much of B is packed at a time, and the memory that packing takes. Where C holds the sums themselves, a piece of B
-// need not span all of K. Where A has the rows of one block only, a panel of B is used just once after it was packed,
-// so the piece is small enough to be still in L2 then.
+// How much of B is packed at a time, and the memory that packing takes. If C holds the sums themselves, a piece of B
+// need not span all of K. If A has only one block of rows, each packed panel of B is used just once, so the piece is
+// made small enough to be still in L2 then.
 template <class T>
 struct Blocking {
   int64_t columns, depth;               // of a piece of B: N_C, and all of K or a multiple of K_C
-  int64_t packed_b, packed_a, block_c;  // numbers of T; the last two for each thread
+  int64_t packed_b, packed_a, block_c;  // sizes in numbers of T; the last two are per thread
 
   Blocking(int64_t m, int64_t n, int64_t k, bool sums_in_c) {
     const bool one_block = m <= kBlockRows;
@@ -295,8 +297,8 @@ struct Blocking {
   int64_t workspace(int threads) const { return saturated_sum(packed_b, threads * per_thread()); }
 };
 
-// Rows k0 .. k1 - 1 and columns j0 .. j1 - 1 of B: for each K_C rows, panel after panel of N_R columns, row-major, with
-// zeros beyond j1.
+// Rows k0 .. k1 - 1 and columns j0 .. j1 - 1 of B, packed: for each K_C rows, one panel of N_R columns after another.
+// Panels are row-major, with zeros beyond j1.
 template <class T>
 struct PackedB {
   T* memory;
@@ -321,7 +323,7 @@ struct PackedB {
   }
 };
 
-// A block of A as panels of M_R rows, with zeros beyond its last row.
+// Packs a block of A into panels of M_R rows, with zeros beyond its last row.
 template <class T, class A>
 void pack_a(const A& a, int64_t row, int64_t rows, int64_t p, int64_t depth, T* panels) {
   if (depth > 0) a.copy_block(panels, kPanelStride<T>, row, rows, p, depth);
@@ -330,7 +332,7 @@ void pack_a(const A& a, int64_t row, int64_t rows, int64_t p, int64_t depth, T* 
 }
 
 // Sets the block of C whose row i begins at c + row_offsets[i] to `start` plus a block of packed A (rows x depth) times
-// panels of packed B (depth x columns). Tiles over the edge of C, or of a C whose columns are not side by side, are
+// panels of packed B (depth x columns). Tiles that cross the edge of C, and all tiles if column_stride is not 1, are
 // computed in `tile` and copied.
 template <class T>
 void multiply_block(int64_t rows, int64_t columns, int64_t depth, const T* panels_a, const T* panels_b, T* c,
@@ -363,10 +365,10 @@ void multiply_block(int64_t rows, int64_t columns, int64_t depth, const T* panel
   }
 }
 
-// The block of C with rows i0 .. i0 + rows - 1 and the columns of panels q0 .. q1 - 1 of a piece of B: set to the bias,
-// if any, plus the product with that piece or, from the second piece on, added to; with `relu` then made max(., 0).
-// `scratch` holds a block of A and, where C does not hold the sums itself, the block of C, which is rounded once it is
-// complete.
+// Computes the block of C with rows i0 .. i0 + rows - 1 and the columns of panels q0 .. q1 - 1 of a piece of B. For the
+// first piece it sets the block to the bias, if any, plus the product; later pieces add their product. With `relu` it
+// then applies max(., 0). `scratch` holds a block of A and, if C does not hold the sums itself, the block of C, which
+// is rounded once it is complete.
 template <class T, class A, class C>
 void compute_block(const A& a, const PackedB<T>& b, const C& c, const T* bias, bool relu, int64_t i0, int64_t rows,
                    int64_t q0, int64_t q1, T* scratch, int64_t packed_a_size) {
@@ -398,18 +400,18 @@ void compute_block(const A& a, const PackedB<T>& b, const C& c, const T* bias, b
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t q = 0; q < columns; ++q) {
         Element& element = corner[offsets[i] + q * c.column_stride];
-        if (T{0} > static_cast<T>(element)) element = Element{};  // NaN passes
+        if (T{0} > static_cast<T>(element)) element = Element{};  // propagates NaN
       }
 }
 
-// Some columns of C (m x n) = A (m x k) B (k x n) + bias, or of relu of it, by a team of threads, each of which calls
-// this.
+// Computes the columns `of_n` of C (m x n) = A (m x k) B (k x n) + bias, optionally followed by relu. Every thread of
+// the team calls this.
 template <class T, class A, class B, class C>
 void multiply_together(const Team& team, const Blocking<T>& blocking, T* workspace, int64_t m, const Range& of_n,
                        int64_t k, const A& a, const B& b, const C& c, const T* bias, bool relu) {
   T* const scratch = workspace + blocking.packed_b + team.rank * blocking.per_thread();
 
-  // Rows are dealt out in whole panels, in a number of blocks that the threads can share evenly. Where there are too
+  // Rows are distributed in whole panels, in a number of blocks that divides evenly among the threads. If there are too
   // few rows for that, a task is a block of rows and a strip of the columns.
   const int64_t row_panels = ceil_div(m, kTileRows);
   const int64_t row_blocks = smaller(row_panels, round_up(ceil_div(m, kBlockRows), team.size));
@@ -418,7 +420,7 @@ void multiply_together(const Team& team, const Blocking<T>& blocking, T* workspa
     for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += blocking.depth) {
       const PackedB<T> piece{workspace, k0, smaller(k0 + blocking.depth, k), j0,
                              smaller(j0 + blocking.columns, of_n.end)};
-      if (j0 > of_n.begin || k0 > 0) team.barrier();  // nobody packs over panels that somebody still reads
+      if (j0 > of_n.begin || k0 > 0) team.barrier();  // no thread may overwrite panels that another still reads
       piece.pack(b, team);
       team.barrier();
 
@@ -438,15 +440,15 @@ void multiply_together(const Team& team, const Blocking<T>& blocking, T* workspa
 
 constexpr double kWorthAThread = 1 << 19;  // multiply-adds; starting a thread's work takes some microseconds
 
-// One thread, or where `work` multiply-adds are worth a second one all that are available: parallel_for says why.
+// All available threads if `work` multiply-adds are worth more than one, else one; parallel_for explains why not fewer.
 inline int threads_worth(double work, int available) { return work < kWorthAThread ? 1 : available; }
 
-// C_i = A_i B_i for i = 0 .. batch - 1; `a`, `b` and `c` give the operands and the result of product i. Each row of
-// the results begins with `bias`, n numbers, or, where that is null, with zeros; `relu` makes them max(C_i, 0).
+// C_i = A_i B_i for i = 0 .. batch - 1; `a`, `b` and `c` return the operands and the result of product i. `bias`, n
+// numbers, is added to each row of the results unless it is null; `relu` then applies max(., 0).
 //
-// Threads that wait for each other may sleep and take long to wake, so they share no piece of B where they need not:
-// many small products are dealt out to them whole, and of a product with few rows and many columns each computes columns
-// of its own, for which it packs A once more. Other products are computed one by one by all threads together.
+// Threads that wait for each other may sleep and take long to wake, so they share a piece of B only if they must. Many
+// small products are distributed whole. In a product with few rows and many columns, each thread computes its own
+// columns, for which it packs A again. Other products are computed one by one by all threads together.
 template <class T, class OperandA, class OperandB, class Result>
 void gemm(int64_t batch, int64_t m, int64_t n, int64_t k, OperandA a, OperandB b, Result c, const T* bias = nullptr,
           bool relu = false) {

@@ -12,7 +12,7 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// GCC does not vectorize _Float16 conversions, so this is spelled out; bfloat16's are shifts, which it does vectorize.
+// GCC does not vectorize _Float16 conversions, so they use intrinsics. It does vectorize bfloat16's, which are shifts.
 inline void convert(int64_t n, const float16* from, float* to) {
   int64_t i = 0;
 #if defined(__F16C__)

@@ -1,4 +1,4 @@
-// Index operands (labels, row numbers) of int32 or int64.
+// Index operands (labels, row indices) of dtype int32 or int64.
 #pragma once
 
 #include "kernels/cpu/rows.h"
@@ -6,8 +6,8 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// Copies the indices in row-major order, so that what was checked is what is used, even if somebody writes to the array
-// meanwhile. Throws ShapeError, which calls an index `what`, for the first outside 0..limit-1.
+// Copies the indices in row-major order, so that the checked values are the ones used even if somebody writes to the
+// array meanwhile. Throws ShapeError for the first index outside 0..limit-1; the message calls it `what`.
 inline void read_indices(const char* op, const char* what, const Array& indices, int64_t limit, int64_t* to) {
   const int64_t count = indices.size();
   const int64_t* const begin = to;
@@ -20,7 +20,7 @@ inline void read_indices(const char* op, const char* what, const Array& indices,
     if (index < 0 || index >= limit)
       throw_shape_error("%s: %s %ld at position %ld, expected 0 to %ld", op, what, index, to - begin, limit - 1);
     *to = index;
-    for (int d = indices.ndim - 1; d >= 0; --d) {  // to the next in row-major order
+    for (int d = indices.ndim - 1; d >= 0; --d) {  // advances to the next index in row-major order
       from += indices.strides[d] * size;
       if (++position[d] < indices.shape[d]) break;
       from -= indices.shape[d] * indices.strides[d] * size;

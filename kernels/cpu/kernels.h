@@ -1,4 +1,4 @@
-// The CPU's kernel tables, one for each instruction level, all from the same source.
+// The CPU's kernel tables: one per instruction level, all compiled from the same source.
 #pragma once
 
 #include "kernels/common/cpu_features.h"

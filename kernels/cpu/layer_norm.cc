@@ -55,7 +55,7 @@ void layer_norm_typed(const Array& x, const Array& weight, const Array& bias, co
   });
 }
 
-// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out weight, and means taken along the row:
+// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out * weight, and means taken along the row:
 //     grad_x = (g - mean(g) - x_hat mean(g x_hat)) / sqrt(variance + eps)
 //     grad_weight = sum over rows (grad_out x_hat),   grad_bias = sum over rows (grad_out)
 template <class T>
@@ -70,13 +70,13 @@ void layer_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
   const Scratch<T> weights(channels);
   read_vector(weight, weights.data());
 
-  // A block of rows adds its part of grad_weight and grad_bias to sums of its own.
+  // Each block of rows accumulates its part of grad_weight and grad_bias in its own sums.
   const int64_t length = kTaskSize / channels > kShortSum ? kTaskSize / channels : kShortSum;
   const int64_t blocks = (rows + length - 1) / length;
   const Scratch<Longer<T>> weight_sums(blocks * channels), bias_sums(blocks * channels);
   const int parts = parallel_parts(blocks, 4 * rows * channels);
-  // Rows of scratch memory are not a power of two apart: a load right after a store to an address that differs by a
-  // multiple of 4096 waits for it.
+  // Rows of scratch memory are not a power of two apart, because a load stalls right after a store to an address that
+  // differs by a multiple of 4096 (4K aliasing).
   const int64_t pitch = (channels / 64 + 1) * 64 + 48;
   const Scratch<T> scratch(saturated_product(6, parts, pitch));
   parallel_for(blocks, parts, [&](int part, int64_t begin, int64_t end) {
@@ -107,7 +107,7 @@ void layer_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
           }
           const T mean_g = static_cast<T>(long_sum(channels, g) / channels);
           for (int64_t c = 0; c < channels; ++c) g[c] -= mean_g;
-          // mean(g x_hat) as mean((g - mean(g)) x_hat): x_hat has mean 0
+          // mean(g x_hat) is computed as mean((g - mean(g)) x_hat), which is equal because x_hat has mean 0
           T* products = out_scratch;
 #pragma GCC ivdep
           for (int64_t c = 0; c < channels; ++c) products[c] = g[c] * x_hat[c];

@@ -9,7 +9,7 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// Any type of sizeof(Word) bytes; copied by memcpy, for which the type does not matter.
+// For any type of sizeof(Word) bytes; memcpy makes the copy independent of the type.
 template <class Word>
 const void* load_words(int64_t n, const std::byte* from, int64_t stride, void* chunk) {
   if (stride == sizeof(Word) || n == 0) return from;
@@ -37,7 +37,7 @@ const void* load_halves(int64_t n, const std::byte* from, int64_t stride, void* 
   return chunk;
 }
 
-// A half type's scalar, which is a float64.
+// For a half-type scalar, which is stored as a float64.
 const void* load_scalar(int64_t n, const std::byte* from, int64_t /*stride*/, void* chunk) {
   float* to = static_cast<float*>(chunk);
   const float value = static_cast<float>(*reinterpret_cast<const double*>(from));
@@ -63,12 +63,12 @@ void store_halves(int64_t n, const void* chunk, std::byte* to, int64_t stride) {
     for (int64_t i = 0; i < n; ++i) *reinterpret_cast<Half*>(to + i * stride) = static_cast<Half>(from[i]);
 }
 
-// A block of rows x columns elements, which fills a chunk in row-major order.
+// A block of rows x columns elements, stored in a chunk in row-major order.
 struct Block {
   int64_t rows, columns, row_stride, column_stride;  // strides in bytes
 };
 
-// A transposed operand passes in blocks of this size: a column is one cache line of 4-byte elements.
+// A transposed operand is copied in blocks of this size: a column is one cache line of 4-byte elements.
 constexpr int64_t kTileRows = 16, kTileColumns = 32;
 static_assert(kTileRows * kTileColumns <= kChunk);
 
@@ -79,7 +79,7 @@ To element(const std::byte* from) {
   return static_cast<To>(value);
 }
 
-// An 8 x 8 block of 4-byte elements, from columns that lie contiguously to rows: three perfect shuffles of all 64.
+// Transposes an 8 x 8 block of 4-byte elements from contiguous columns to rows, by three perfect shuffles of all 64.
 void transpose_8x8(const std::byte* from, int64_t column_stride, uint32_t* to, int64_t row_length) {
   using Vector = uint32_t __attribute__((vector_size(32)));
   constexpr Vector kLow = {0, 8, 1, 9, 2, 10, 3, 11}, kHigh = {4, 12, 5, 13, 6, 14, 7, 15};
@@ -107,7 +107,7 @@ void load_elements(const Block& block, const std::byte* from, void* chunk) {
           transpose_8x8(from + c * block.column_stride + r * sizeof(From), block.column_stride,
                         to + r * kTileColumns + c, kTileColumns);
     } else {
-      for (int64_t c = 0; c < kTileColumns; ++c, from += block.column_stride)  // each column lies contiguously
+      for (int64_t c = 0; c < kTileColumns; ++c, from += block.column_stride)  // each column is contiguous
         for (int64_t r = 0; r < kTileRows; ++r) to[r * kTileColumns + c] = element<To, From>(from + r * sizeof(From));
     }
     return;
@@ -122,7 +122,7 @@ void load_elements(const Block& block, const std::byte* from, void* chunk) {
   }
 }
 
-// How one operand of a call reaches the loop.
+// How the loop accesses one operand of a call.
 struct Access {
   bool read, written, half;
   int64_t size, chunk_size;  // bytes of an element, in memory and in a chunk
@@ -156,13 +156,13 @@ Access access_of(DType dtype) {
   }
 }
 
-// The two innermost dimensions of a plan in blocks of rows x columns <= kChunk elements.
+// Divides the two innermost dimensions of a plan into blocks of rows x columns <= kChunk elements.
 struct Blocks {
   int64_t rows, columns;  // of a block
-  int64_t strips;         // of `rows` rows each, which dimension 1 takes
+  int64_t strips;         // strips of `rows` rows that cover dimension 1
 };
 
-// What stays the same for all positions of one set of arrays. Threads share out its units.
+// The state shared by all positions of one set of arrays. Its units are divided among the threads.
 struct Call {
   Plan plan;
   Access access[kMaxOperands];
@@ -176,13 +176,13 @@ struct Call {
   void run(int64_t begin, int64_t end) const;
 };
 
-// Chunks of all operands, and what the inputs' chunks hold, for inputs are often the same from one chunk to the next.
+// The chunks of all operands, and which block each input's chunk holds: often the next block needs the same inputs.
 struct Chunks {
   alignas(64) std::byte data[kMaxOperands][kChunk * 8];
   const std::byte* source[kMaxOperands] = {};
   int64_t rows[kMaxOperands] = {}, columns[kMaxOperands] = {};
 
-  // Whether the chunk of input k holds that block already; the answer is yes next time.
+  // Whether the chunk of input k already holds that block. Records that it holds the block from now on.
   bool holds(int k, const std::byte* from, int64_t block_rows, int64_t block_columns) {
     if (source[k] == from && rows[k] == block_rows && columns[k] == block_columns) return true;
     source[k] = from;
@@ -192,7 +192,7 @@ struct Chunks {
   }
 };
 
-// Positions begin..end-1, row by row.
+// Runs positions begin..end-1, row by row.
 void run_rows(const Call& call, int64_t begin, int64_t end) {
   const Plan& plan = call.plan;
   Chunks chunks;
@@ -222,7 +222,7 @@ void run_rows(const Call& call, int64_t begin, int64_t end) {
   }
 }
 
-// Strips begin..end-1, counted over dimension 1 and the plan of the outer dimensions.
+// Runs strips begin..end-1, counted over dimension 1 and the outer dimensions.
 void run_blocks(const Call& call, int64_t begin, int64_t end) {
   const Plan& plan = call.plan;
   const Plan outer = plan.without_innermost(2);
@@ -235,8 +235,8 @@ void run_blocks(const Call& call, int64_t begin, int64_t end) {
     const int64_t rows = plan.extent[1] - row < blocks.rows ? plan.extent[1] - row : blocks.rows;
     for (int64_t column = 0; column < plan.extent[0]; column += blocks.columns) {
       const int64_t columns = plan.extent[0] - column < blocks.columns ? plan.extent[0] - column : blocks.columns;
-      // An operand whose rows are contiguous is taken where it is: in one call where the rows follow one another in all
-      // such operands, else, where a row is long enough to be worth it, row by row.
+      // An operand with contiguous rows is used without copying: in one call if consecutive rows are adjacent in all
+      // such operands, else row by row if the rows are long enough to be worth it.
       std::byte* pointers[kMaxOperands];
       bool direct[kMaxOperands], row_by_row = false;
       for (int k = 0; k < plan.num_operands; ++k) {
@@ -273,10 +273,10 @@ void run_blocks(const Call& call, int64_t begin, int64_t end) {
 }
 
 constexpr int64_t kCacheLine = 64;
-constexpr int64_t kShortRow = 128;  // elements; a shorter row is not worth a pass of its own
+constexpr int64_t kShortRow = 128;  // elements; a shorter row is not worth a separate call of the loop
 
-// Whether another dimension of an operand lies closer together than its innermost one, so much so that going along the
-// latter would read a cache line for each element. That dimension becomes number 1.
+// Whether an input has a large stride in the innermost dimension, so that each element would touch another cache line,
+// but a small stride in another one. If so, makes that other dimension number 1.
 bool make_transposed(Plan& plan) {
   const auto magnitude = [](int64_t x) { return x < 0 ? -x : x; };
   for (int k = 1; k < plan.num_operands; ++k) {
@@ -290,7 +290,7 @@ bool make_transposed(Plan& plan) {
   return false;
 }
 
-constexpr int64_t kUnit = 64;  // elements; threads share no cache line of a contiguous output
+constexpr int64_t kUnit = 64;  // elements; keeps threads from sharing a cache line of a contiguous output
 
 Call::Call(Loop loop, const Array* const* arrays, int num_arrays, int outputs, bool update, const void* context)
     : plan(arrays, num_arrays, kAllAxes), loop(loop), context(context) {
@@ -336,7 +336,7 @@ void elementwise(Loop loop, const ArrayList* lists, int num_lists, int cost, int
                  const void* context) {
   int64_t total = 0;
   for (const Array& a : lists[0]) total = saturated_sum(total, a.size());
-  // Each thread has a range of the elements of all arrays, one after another.
+  // Each thread gets a range of the concatenated elements of all arrays.
   parallel_for(total, parallel_parts(total, saturated_product(total, cost)), [&](int, int64_t begin, int64_t end) {
     for (int64_t i = 0; i < lists[0].count && end > 0; ++i) {
       const int64_t size = lists[0][i].size();

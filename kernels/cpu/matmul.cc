@@ -1,5 +1,5 @@
-// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias, or relu of it: matrices of any strides,
-// by the loop nest of gemm.h.
+// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias, optionally followed by relu. Matrices
+// may have any strides; gemm.h has the loop nest.
 #include "kernels/common/dispatch.h"
 #include "kernels/common/matmul.h"
 #include "kernels/cpu/gemm.h"
@@ -9,7 +9,7 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// Where matrix number `index` of a batch begins, the leading dimensions in row-major order.
+// The offset of matrix number `index` of a batch, counted in row-major order over the leading dimensions.
 int64_t matrix_offset(const Array& array, int64_t index) {
   int64_t offset = 0;
   for (int d = array.ndim - 3; d >= 0; --d) {
@@ -19,7 +19,7 @@ int64_t matrix_offset(const Array& array, int64_t index) {
   return offset;
 }
 
-// `count` numbers at equal distances as numbers of T side by side: where they are, or copied to `buffer`.
+// Returns `count` equally spaced numbers as contiguous Ts: `source` itself if possible, else a copy in `buffer`.
 template <class T, class E>
 const T* read_row(const E* source, int64_t stride, int64_t count, T* buffer) {
   if constexpr (std::is_same_v<E, T>)
@@ -29,7 +29,8 @@ const T* read_row(const E* source, int64_t stride, int64_t count, T* buffer) {
 }
 
 // out[r] = sum over p of matrix[r, p] * vector[p] for `rows` rows from `row` on, at most kVectorRows. Each number of
-// the matrix is used once, so memory sets the pace and packing would only slow it: the matrix is read in its own order.
+// the matrix is used only once, so the product is memory-bound and packing would only slow it down. The matrix is read
+// in its memory order.
 constexpr int64_t kVectorRows = 256, kVectorDepth = 2048;
 
 template <class T, class E>
@@ -39,7 +40,7 @@ void multiply_vector(const StridedMatrix<E>& matrix, int64_t row, int64_t rows, 
   const E* const corner = matrix.data + row * matrix.row_stride;
   if (matrix.row_stride == 1 && matrix.column_stride != 1) {
     T buffers[4][kVectorRows];
-    for (int64_t p = 0; p < depth; p += 4) {  // four columns at once, so that sums are fetched less often
+    for (int64_t p = 0; p < depth; p += 4) {  // four columns at once, so that sums are loaded less often
       const T* column[4];
       T factor[4];
       for (int64_t q = 0; q < 4; ++q) {
@@ -125,7 +126,7 @@ void matmul(const Array& a, const Array& b, const Array& out) {
 void linear(const Array& x, const Array& weight, const Array& bias, const Array& out, bool relu) {
   check_linear(x, weight, bias, out);
   const int64_t m = x.shape[0], k = x.shape[1], n = weight.shape[1];
-  if ((m == 1 || n == 1) && !is_half_dtype(x.dtype)) {  // memory sets the pace, see multiply_vector
+  if ((m == 1 || n == 1) && !is_half_dtype(x.dtype)) {  // memory-bound, see multiply_vector
     matmul(x, weight, out);
     const Array biases(bias.buffer, bias.dtype, 2, {m, n}, {0, bias.strides[0]}, bias.offset);
     return (relu ? add_relu : add)(out, biases, out);

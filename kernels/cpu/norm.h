@@ -1,4 +1,4 @@
-// What batch and layer normalization share.
+// Definitions shared by batch and layer normalization.
 #pragma once
 
 #include "kernels/common/norm.h"
@@ -8,7 +8,7 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-constexpr int64_t kTaskSize = 65536;  // elements that one task reduces, about
+constexpr int64_t kTaskSize = 65536;  // approximate number of elements that one task reduces
 
 }  // namespace
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -1,5 +1,5 @@
-// Optimizer steps, in place, for many parameters at once. float16 and bfloat16 state is read, updated in float32 and
-// rounded once.
+// In-place optimizer steps for many parameters at once. float16 and bfloat16 state is updated in float32 and rounded
+// once.
 #include <cmath>
 
 #include "kernels/common/operands.h"
@@ -8,7 +8,7 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// Whether there is a number in the list that is infinite or NaN.
+// Whether the list has a number and it is infinite or NaN.
 bool forbids(const ArrayList& only_if_finite) {
   if (only_if_finite.count == 0) return false;
   const std::byte* number = first_byte(only_if_finite[0]);
@@ -18,7 +18,7 @@ bool forbids(const ArrayList& only_if_finite) {
 
 bool is_double(const ArrayList& arrays) { return arrays.count > 0 && arrays[0].dtype == DType::float64; }
 
-// The gradient with weight decay. Without any an infinite parameter is no part of it, which 0 times it would be.
+// The gradient with weight decay. If decay is 0 the parameter is left out, because 0 times an infinite one is NaN.
 template <class T>
 T decayed(T grad, T decay, T parameter) {
   return decay == 0 ? grad : grad + decay * parameter;
@@ -59,7 +59,7 @@ void momentum_loop(int64_t n, void* const* operands, const void* context) {
 
 struct Adam {
   double learning_rate, beta1, beta2, eps;
-  double coupled_decay, kept;             // added to the gradient; what a decoupled decay leaves of the parameter
+  double coupled_decay, kept;             // decay added to the gradient; parameter's factor under decoupled decay
   double first_correction, second_correction;  // 1 / (1 - beta^step)
 };
 

@@ -1,7 +1,7 @@
-// Pooling of (N, H, W, C) images over kernel x kernel windows. Every number of a result belongs to one thread, which
-// reads what it depends on in a fixed order: an output pixel reads its window, and a pixel of grad_x reads the windows
-// that saw it, so neither needs atomics and halves are summed in float32. A cache line of channels is done at
-// once, and their result stays in registers until it is complete.
+// Pooling of (N, H, W, C) images over kernel x kernel windows. One thread computes each result element, reading its
+// inputs in a fixed order: an output pixel reads its window, and a pixel of grad_x reads the windows that cover it. So
+// neither needs atomics, and half types are summed in float32. A cache line of channels is processed at once, and their
+// results stay in registers until they are complete.
 #include <cstring>
 #include <type_traits>
 
@@ -30,7 +30,7 @@ E* pixel(const Array& images, int64_t n, int64_t y, int64_t x, int64_t c) {
   return images.data<E>() + n * strides[0] + y * strides[1] + x * strides[2] + c * strides[3];
 }
 
-// The channels that are done at once: a cache line of numbers, in one register or several.
+// The channels processed at once: a cache line of numbers, in one or more registers.
 template <class T>
 struct Channels {
   static constexpr int kVectors = 64 / kVectorBytes;
@@ -44,7 +44,7 @@ struct Channels {
   }
 };
 
-// `count` channels of one pixel, as numbers to compute with.
+// Loads `count` channels of one pixel in the compute type.
 template <class E>
 Channels<Compute<E>> load_channels(const E* from, int64_t stride, int64_t count) {
   using T = Compute<E>;
@@ -56,7 +56,7 @@ Channels<Compute<E>> load_channels(const E* from, int64_t stride, int64_t count)
     if constexpr (std::is_same_v<E, T>) values = from;
     else convert(Channels<T>::kCount, from, buffer);
   }
-  Channels<T> channels;  // filled a register at a time: gcc would copy all of it by smaller pieces through memory
+  Channels<T> channels;  // filled one register at a time, because gcc would copy the whole through memory in pieces
   for (int v = 0; v < channels.kVectors; ++v)
     std::memcpy(&channels.vectors[v], values + v * kLanes<T>, sizeof channels.vectors[v]);
   return channels;
@@ -77,10 +77,10 @@ void store_channels(const Channels<Compute<E>>& channels, int64_t count, E* to, 
     for (int64_t k = 0; k < count; ++k) to[k * stride] = static_cast<E>(buffer[k]);
 }
 
-// Pixels that are asked for ahead: windows go back and forth between rows, which the processor does not foresee.
+// How many pixels ahead to prefetch: windows jump between rows, which the hardware prefetcher does not predict.
 constexpr int64_t kAhead = 8;
 
-// Pixels of one image: rows x columns.
+// A range of rows and columns of one image.
 struct Window {
   Range rows, columns;
 };
@@ -100,22 +100,23 @@ void for_each_in_window(const Array& images, int64_t n, const Window& window, in
   }
 }
 
-// Calls body(c, count) for those channels that are done at once.
+// Calls body(c, count) for each group of channels that is processed at once.
 template <class E, class Body>
 void for_each_channels(int64_t channels, const Body& body) {
   constexpr int64_t most = Channels<Compute<E>>::kCount;
   for (int64_t c = 0; c < channels; c += most) body(c, smaller(most, channels - c));
 }
 
-// The number of pixels that a window reads, or of windows that a pixel reads, for sharing out work.
+// The number of pixels that a window reads, or of windows that a pixel reads; used to divide the work.
 int64_t window_size(const Geometry& geometry) {
   const Axis &rows = geometry.rows, &columns = geometry.columns;
   return smaller(rows.kernel, rows.extent) * smaller(columns.kernel, columns.extent);
 }
 
-// Every number of `to`: a fold that begins with `begin`, takes by step(fold, value) the values of those pixels of `from`
-// that `meets` gives for its row and its column, and ends with finish(fold); step and finish are given vectors. Forward
-// `from` is x and a window meets its pixels; backward it is grad_out and a pixel meets its windows.
+// Computes each element of `to` as a fold: it starts with `begin`, calls step(fold, value) for the pixels of `from`
+// that `meets` returns for the element's row and column, and ends with finish(fold). step and finish take vectors. In
+// the forward pass `from` is x and `meets` returns a window's pixels; in the backward pass `from` is grad_out and
+// `meets` returns the windows that cover a pixel.
 template <class E, class Step, class Finish>
 void fold_windows(const Geometry& geometry, const Array& from, const Array& to, Range (Axis::*meets)(int64_t) const,
                   Compute<E> begin, const Step& step, const Finish& finish) {
@@ -154,10 +155,10 @@ void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
 
 namespace {
 
-// A pixel's place in its image, row * width + column, in as many bits as a number T.
+// A pixel's position in its image, row * width + column, in as many bits as T has.
 template <class T> using Position = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
 
-// Where the largest element of each window in row i of image n lies: for each window its channels.
+// The position of the largest element, per channel, of each window in window row i of image n.
 template <class E>
 void find_largest(const Geometry& geometry, const Array& x, int64_t n, int64_t i,
                   Channels<Position<Compute<E>>>* positions) {
@@ -186,8 +187,9 @@ void find_largest(const Geometry& geometry, const Array& x, int64_t n, int64_t i
 
 }  // namespace
 
-// The gradient of a pixel is the sum over the windows whose largest it is. A thread goes down its rows of pixels and
-// keeps the positions for those rows of windows that can meet one row of pixels, row i of them at i % kept.
+// A pixel's gradient is the sum of the gradients of the windows whose largest element it is. A thread goes down its
+// rows of pixels and keeps the positions for the window rows that can cover one row of pixels; window row i is at i %
+// kept.
 void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride,
                          int64_t padding) {
   const Geometry geometry("max_pool2d_backward", {"x", x}, {"grad_out", grad_out}, kernel, stride, padding);
@@ -197,7 +199,7 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
   if (height > int64_t{UINT32_MAX} / width)
     throw_shape_error("max_pool2d_backward: x %s, expected images of less than 2^32 pixels", ShapeText(x).text);
   const int parts = parallel_parts(pixel_rows, saturated_product(x.size(), window_size(geometry)));
-  int64_t kept = 1;  // a power of two, for i % kept to be cheap
+  int64_t kept = 1;  // a power of two, so that i % kept is cheap
   while (kept < smaller((kernel - 1) / stride + 1, geometry.rows.windows)) kept *= 2;
   dispatch_floating("max_pool2d_backward", x.dtype, [&](auto zero) {
     using E = decltype(zero);
@@ -235,7 +237,7 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
 
 namespace {
 
-// The sums of what is met, divided by the area of a window.
+// Sums the pixels that `meets` returns and divides by the area of a window.
 void average(const char* op, const Geometry& geometry, const Array& from, const Array& to, int64_t kernel,
              Range (Axis::*meets)(int64_t) const) {
   dispatch_floating(op, to.dtype, [&](auto zero) {

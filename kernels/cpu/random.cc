@@ -1,4 +1,4 @@
-// Fills arrays with random numbers; random.h says which.
+// Fills arrays with random numbers; random.h defines them.
 #include "kernels/cpu/random.h"
 
 #include <cmath>
@@ -11,11 +11,11 @@ namespace {
 
 constexpr int kCost = 8;
 
-double long_fraction(const uint32_t* w) {  // in [0, 1), of two words
+double long_fraction(const uint32_t* w) {  // in [0, 1), from two words
   return static_cast<double>((w[0] | static_cast<uint64_t>(w[1]) << 32) >> 11) * 0x1p-53;
 }
 
-// Each makes a batch of Values of kWords words, kPerValue of them for each.
+// Each generator turns kWords words into a batch of Values, using kPerValue words per value.
 template <int bits>
 struct Uniform {
   using Value = float;
@@ -65,10 +65,10 @@ template <class T>
 struct DropoutMask {
   using Value = T;
   static constexpr int kPerValue = 1;
-  int32_t threshold;  // words below it, shifted by 8, drop their element
+  int32_t threshold;  // an element is dropped if its word, shifted right by 8, is below this
   T kept;
   void operator()(const uint32_t* words, T* values) const {
-    const int32_t limit = threshold;  // copies, which `values` cannot overlap
+    const int32_t limit = threshold;  // local copies, which `values` cannot alias
     const T scale = kept;
     for (int i = 0; i < kWords; ++i) values[i] = static_cast<int32_t>(words[i] >> 8) < limit ? T{0} : scale;
   }

@@ -1,15 +1,15 @@
-// Random numbers that depend on (seed, offset, element number) alone: Philox4x32-10 (Salmon, Moraes, Dror and Shaw,
+// Random numbers that depend only on (seed, offset, element index): Philox4x32-10 (Salmon, Moraes, Dror and Shaw,
 // "Parallel random numbers: as easy as 1, 2, 3", 2011), a bijection of 128-bit counters under a 64-bit key.
 //
 //   key     = (seed & 0xffffffff, seed >> 32), the seed as an unsigned 64-bit number
 //   counter = (block & 0xffffffff, block >> 32, offset & 0xffffffff, offset >> 32)
-// gives four 32-bit words w[0..3] for each block. Element i is counted in row-major order, whatever the strides.
+// give four 32-bit words w[0..3] per block. Element indices i are in row-major order, regardless of the strides.
 //
-// Two elements of float64 or four of the other types share a block:
+// Two float64 elements, or four elements of any other type, share a block:
 //   float32, float16, bfloat16: block = i / 4, lane = i % 4
 //   float64:                    block = i / 2, lane = i % 2
 //
-// uniform in [0, 1), exact in its type:
+// uniform in [0, 1), exactly representable in its type:
 //   float32:   (w[lane] >> 8) * 2^-24
 //   float16:   (w[lane] >> 21) * 2^-11
 //   bfloat16:  (w[lane] >> 24) * 2^-8
@@ -17,11 +17,11 @@
 //
 // normal, by Box and Muller 1958, computed in float32 (float64 for float64) from a pair u in (0, 1], v in [0, 1):
 //   r = sqrt(-2 log u);  even elements are r cos(2 pi v), odd ones r sin(2 pi v)
-//   float32 and the half types: lanes 0 and 1 have u = ((w[0] >> 8) + 1) * 2^-24, v = (w[1] >> 8) * 2^-24; 2 and 3 the
-//     same with w[2] and w[3]; the half types round the result
+//   float32 and the half types: lanes 0 and 1 use u = ((w[0] >> 8) + 1) * 2^-24, v = (w[1] >> 8) * 2^-24; lanes 2 and 3
+//     use w[2] and w[3] in the same way; the half types round the result
 //   float64: u = (((w[0] | w[1] << 32) >> 11) + 1) * 2^-53, v = ((w[2] | w[3] << 32) >> 11) * 2^-53
 //
-// dropout mask: block = i / 4, lane = i % 4 for every type; 0 where (w[lane] >> 8) < p * 2^24, else 1 / (1 - p).
+// dropout mask: block = i / 4, lane = i % 4 for every type; 0 if (w[lane] >> 8) < p * 2^24, else 1 / (1 - p).
 #pragma once
 
 #include <cstdint>
@@ -29,12 +29,12 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-// The words of blocks first..first+kBlocks-1, one block after another.
+// Writes the words of blocks first..first+kBlocks-1, one block after another.
 inline constexpr int kBlocks = 32;
 inline constexpr int kWords = 4 * kBlocks;
 
 inline void philox(uint64_t seed, uint64_t offset, uint64_t first, uint32_t* words) {
-  alignas(64) uint32_t counter[4][kBlocks];  // blocks side by side, so that they fill registers
+  alignas(64) uint32_t counter[4][kBlocks];  // blocks are innermost, so that loops over them vectorize
   for (int j = 0; j < kBlocks; ++j) {
     const uint64_t block = first + static_cast<uint64_t>(j);
     counter[0][j] = static_cast<uint32_t>(block);

@@ -1,21 +1,21 @@
 // Reductions over any set of axes.
 //
-// The axes fall into kept ones and reduced ones, each with a plan of its own. Where a reduced axis lies innermost in
-// memory, consecutive elements fold into one result ("runs"); where a kept axis does, up to kChunk neighbouring results
-// grow together, row by row ("columns"). A long reduction is cut into blocks of a fixed size whose partial results are
-// joined in order, so that the bits of a result depend neither on timing nor on the number of threads.
+// The axes are split into kept and reduced ones, with one plan for each set. If a reduced axis is innermost in memory,
+// consecutive elements fold into one result ("runs"). If a kept axis is innermost, up to kChunk neighbouring results
+// are accumulated together, row by row ("columns"). A long reduction is cut into blocks of a fixed size whose partial
+// results are joined in order, so that results are bitwise independent of timing and of the number of threads.
 #include "kernels/cpu/fold.h"
 #include "kernels/cpu/loops.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-constexpr int64_t kBlock = 65536;        // elements that one task reduces, about
-constexpr int64_t kEnoughTasks = 256;    // for any machine; a reduction with more is not cut into blocks
-constexpr int64_t kLongest = 1 << 30;    // positions that a task reduces, at most
+constexpr int64_t kBlock = 65536;        // approximate number of elements that one task reduces
+constexpr int64_t kEnoughTasks = 256;    // enough for any machine; a reduction with as many is not cut into blocks
+constexpr int64_t kLongest = 1 << 30;    // most positions that one task reduces
 constexpr int64_t kLargestPartial = 16;  // bytes
 
-// Sums, maxima and minima: the Operations of fold.h. Values fold into a Partial, from which the result follows.
+// Sums, maxima and minima: the Operations of fold.h. Values fold into a Partial, which is converted to the result.
 template <class Operation>
 struct Fold {
   using Value = typename Operation::Value;
@@ -31,12 +31,12 @@ struct Fold {
     else Operation::step(left, right);
   }
 
-  // Folds n <= kRun consecutive values; `index` is the first one's number.
+  // Folds n <= kRun consecutive values; `index` is the position of the first.
   static void fold_run(Partial& partial, int64_t n, const Value* a, int64_t /*index*/) {
     join(partial, fold<Operation>(n, a));
   }
 
-  // Up to kChunk partial results that grow by a row at a time.
+  // Up to kChunk partial results, accumulated one row at a time.
   class Columns {
    public:
     explicit Columns(int64_t n) : n_(n) {
@@ -87,7 +87,7 @@ struct Fold {
   };
 };
 
-// The sum of squares: as above, of values that are squared on the way.
+// The sum of squares: a sum of values that are squared first.
 template <class T>
 struct FoldSquares : Fold<Add<T>> {
   using Sum = Fold<Add<T>>;
@@ -117,7 +117,7 @@ struct FoldSquares : Fold<Add<T>> {
   };
 };
 
-// The place of the first largest (or smallest) element, or of the first NaN.
+// The index of the first largest (or smallest) element, or of the first NaN.
 template <class Extremum>
 struct Arg {
   using Value = typename Extremum::Value;
@@ -174,7 +174,7 @@ struct Arg {
     const int64_t n_;
     int64_t first_ = -1;
     Value values_[kChunk];
-    int32_t rows_[kChunk];  // from the first on; of 32 bits, for their selection to fill registers as float32 does
+    int32_t rows_[kChunk];  // relative to first_; 32 bits, so that selecting them vectorizes like float32
   };
 };
 
@@ -209,7 +209,7 @@ void reduce_runs(const Job& job, Range kept, Range reduced, void* partials) {
   }
 }
 
-// The same for at most kChunk results that lie in one row of the kept plan.
+// Like reduce_runs, for at most kChunk results that lie in one row of the kept plan.
 template <class Kind>
 void reduce_columns(const Job& job, Range kept, Range reduced, void* partials) {
   using Value = typename Kind::Value;
@@ -240,7 +240,7 @@ void join_partials(int64_t n, void* left, const void* right) {
   for (int64_t i = 0; i < n; ++i) Kind::join(static_cast<Partial*>(left)[i], static_cast<const Partial*>(right)[i]);
 }
 
-// Stores the results of at most kChunk partial ones.
+// Stores the results of at most kChunk partials.
 template <class Kind>
 void store_results(const Job& job, Range kept, const void* partials) {
   typename Kind::Result values[kChunk];
@@ -255,7 +255,7 @@ void store_results(const Job& job, Range kept, const void* partials) {
   }
 }
 
-// What depends on the operation and the type.
+// The functions that depend on the operation and the type.
 struct Functions {
   int64_t partial_size;
   void (*runs)(const Job& job, Range kept, Range reduced, void* partials);
@@ -271,7 +271,7 @@ Functions functions() {
           store_results<Kind>};
 }
 
-// How the work is shared out: a task makes a group of at most kChunk results out of a block of the reduced positions.
+// Divides the work into tasks: each computes a group of at most kChunk results from a block of the reduced positions.
 class Tasks {
  public:
   Tasks(const Plan& kept, const Plan& reduced) : kept_(kept), reduced_(reduced) {
@@ -350,7 +350,7 @@ void reduce(const Functions& functions, const Array& a, const Array& out, unsign
   });
 }
 
-// The axes along which out has extent 1 and a has not.
+// The axes along which out has extent 1 and a does not.
 unsigned reduced_axes(const char* op, const Array& a, const Array& out) {
   bool matches = a.ndim == out.ndim;
   unsigned axes = 0;
@@ -365,7 +365,7 @@ unsigned reduced_axes(const char* op, const Array& a, const Array& out) {
   return axes;
 }
 
-// What has no result for no elements.
+// For reductions that are undefined for zero elements.
 void check_not_empty(const char* op, const Array& a, const Array& out) {
   if (a.size() == 0 && out.size() != 0)
     throw_shape_error("%s: a has shape %s, expected at least one element along the reduced axes", op,

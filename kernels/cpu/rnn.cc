@@ -1,19 +1,19 @@
-// Recurrent layers over a sequence: the part of each step that needs the step before, forward and backward.
+// Recurrent layers over a sequence: the part of each step that depends on the previous step, forward and backward.
 //
-// T steps, B rows, U units (hidden_size), G gates a unit: 1 for the layer of Elman 1990, 4 for long short-term memory
-// (Hochreiter and Schmidhuber 1997), in the order i, f, g, o. W_hh is (U, G*U). A step is a product of B rows with W_hh
-// and a few functions of each element; the product with the inputs was made for all steps at once, by matmul.
+// T steps, B rows, U units (hidden_size), G gates per unit: 1 for the layer of Elman 1990, 4 for long short-term memory
+// (Hochreiter and Schmidhuber 1997), in the order i, f, g, o. W_hh is (U, G*U). A step multiplies B rows with W_hh and
+// applies a few element-wise functions. The product with the inputs was computed by matmul for all steps at once.
 //
 //   forward     gates[t] += h[t] W_hh              then h[t+1] from gates[t] and c[t]
 //   backward    grad_gates[t] from grad_h          then grad_h = grad_gates[t] W_hh^T, and on to t - 1
 //
-// The product of one step is small, and the same matrix is in all of them. So each thread takes some of the units, and
-// packs their columns of the matrix (see gemm.h) once for the whole sequence, into its own cache where they fit. It
-// computes all gates of its units, and what follows from them, while they are in its first-level cache. The threads
-// meet once a step: where everyone needs all of h[t+1], or of grad_gates[t].
+// The product of one step is small, and all steps use the same matrix. So each thread takes some of the units and packs
+// their columns of the matrix (see gemm.h) once for the whole sequence, into its own cache if they fit. It computes all
+// gates of its units, and the states that follow from them, while they are in its L1 cache. The threads synchronize
+// once per step, when every thread needs all of h[t+1] or grad_gates[t].
 //
-// Sums are those of gemm.h and do not depend on the number of threads. Half types are computed in float32 throughout
-// and rounded once.
+// Sums are computed as in gemm.h and do not depend on the number of threads. Half types are computed in float32
+// throughout and rounded once.
 #include <cmath>
 #include <type_traits>
 
@@ -27,7 +27,7 @@ namespace {
 
 enum class Content { used, overwritten };
 
-// An operand as row-major numbers of T: where it lies, or a copy, which `store` writes back.
+// An operand as row-major numbers of T: either the array itself or a copy, which `store` writes back.
 template <class T>
 class RowMajor {
  public:
@@ -40,7 +40,7 @@ class RowMajor {
     if (is_copy_) copy(used_, original_);
   }
   T* data() const { return used_.data<T>(); }
-  // Element number i of the first axis, which has `size` numbers.
+  // The address of index i along the first axis, each index having `size` numbers.
   T* at(int64_t i, int64_t size) const { return data() + i * size; }
 
  private:
@@ -50,12 +50,13 @@ class RowMajor {
   const Array used_;
 };
 
-// The columns of a matrix that one thread multiplies with at every step, packed: columns `units` of each of `pieces`
-// blocks, which are `distance` columns wide.
+// The packed columns of a matrix that one thread multiplies with at every step: columns `units` of each of `pieces`
+// blocks that are `distance` columns wide.
 template <class T>
 class StepProduct {
  public:
-  // Numbers of T that packing takes for `units` units in `threads` shares, and for each thread besides.
+  // The size, in numbers of T, of the packed matrix for `units` units in `threads` shares; kRowsSize is the additional
+  // size per thread.
   static int64_t matrix_size(int64_t depth, int pieces, int64_t units, int threads) {
     return saturated_product(depth, pieces, units + threads * kTileColumns<T>);
   }
@@ -98,8 +99,8 @@ class StepProduct {
   T* const packed_rows_;
 };
 
-// Calls body(team, units, product) in every thread of a team that shares out the units; `product` is with this thread's
-// columns of `matrix` (depth x pieces * units).
+// Calls body(team, units, product) in every thread of a team that divides the units among its threads; `product`
+// multiplies with this thread's columns of `matrix` (depth x pieces * units).
 template <class T, class Body>
 void share_units(int64_t rows, int64_t units, int pieces, const StridedMatrix<T>& matrix, int64_t depth,
                  const Body& body) {
@@ -121,9 +122,9 @@ void share_units(int64_t rows, int64_t units, int pieces, const StridedMatrix<T>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// One row of one step. Pointers are to the first of n units.
+// One row of one step. Pointers point to the first of n units.
 
-// h holds the sum of both products on entry, and h[t+1] on return.
+// On entry h holds the sum of both products, on return h[t+1].
 template <class T>
 void rnn_row(int64_t n, const T* bias, bool relu, T* h) {
   if (relu) {
@@ -138,7 +139,7 @@ void rnn_row(int64_t n, const T* bias, bool relu, T* h) {
   }
 }
 
-// grad_h is used up: it is zero on return.
+// Resets grad_h to zero after using it.
 template <class T>
 void rnn_backward_row(int64_t n, const T* grad_hidden, const T* h, bool relu, T* grad_h, T* grad_gate) {
 #pragma GCC ivdep
@@ -149,14 +150,14 @@ void rnn_backward_row(int64_t n, const T* grad_hidden, const T* h, bool relu, T*
   }
 }
 
-// A row of gates: where the n units of each of the four begin.
+// A row of gates: pointers to the first of the n units of each of the four gates.
 template <class T>
 struct Gates {
   T *i, *f, *g, *o;
   Gates(T* row, int64_t units) : i(row), f(row + units), g(row + 2 * units), o(row + 3 * units) {}
 };
 
-// The gates hold the sum of both products on entry.
+// On entry the gates hold the sum of both products, on return their activations.
 template <class T>
 void lstm_row(int64_t n, const Gates<T>& gate, const Gates<const T>& bias, const T* c, T* new_c, T* new_h) {
   T *const gate_i = gate.i, *const gate_f = gate.f, *const gate_g = gate.g, *const gate_o = gate.o;
@@ -175,8 +176,8 @@ void lstm_row(int64_t n, const Gates<T>& gate, const Gates<const T>& bias, const
   }
 }
 
-// With h = o tanh(c), c = f c' + i g: the adjoints of the four sums before the nonlinearities and of c'. The adjoint of
-// h is grad_h + grad_hidden; grad_h is used up and zero on return, grad_c goes from c to c'.
+// With h = o tanh(c), c = f c' + i g: the gradients of the four pre-activations and of c'. The gradient of h is
+// grad_h + grad_hidden. grad_h is reset to zero; grad_c holds the gradient of c on entry and that of c' on return.
 template <class T>
 void lstm_backward_row(int64_t n, const T* grad_hidden, const Gates<const T>& gate, const T* c_before, const T* c,
                        T* grad_h, T* grad_c, const Gates<T>& grad) {

@@ -1,4 +1,4 @@
-// The last axis of an array as contiguous numbers of the compute type, for kernels that normalize over it or along it.
+// Access to the last axis of an array as contiguous numbers of the compute type, for kernels that work on whole rows.
 #pragma once
 
 #include <cstring>
@@ -20,15 +20,15 @@ class RowAccess {
         load_(load_for(a.dtype)),
         store_(store_for(a.dtype)) {}
 
-  // Whether the elements can be used as they lie.
+  // Whether the elements can be used without copying.
   bool direct() const { return direct_; }
 
-  // Elements begin..begin+n-1 of the row at `row`, as they lie where that is possible, else in `scratch`.
+  // Returns elements begin..begin+n-1 of the row at `row`: in place if possible, else copied to `scratch`.
   const T* read(const std::byte* row, int64_t begin, int64_t n, T* scratch) const {
     return static_cast<const T*>(load_(n, row + begin * stride_, stride_, scratch));
   }
 
-  // Where to put those elements; `finish` stores them if that was `scratch`.
+  // The address to write those elements to: in place or `scratch`. `finish` then stores them if they are in `scratch`.
   T* target(std::byte* row, int64_t begin, T* scratch) const {
     return direct_ ? reinterpret_cast<T*>(row + begin * stride_) : scratch;
   }
@@ -43,7 +43,7 @@ class RowAccess {
   const Store store_;
 };
 
-// Room for n numbers, for one kernel call.
+// A scratch buffer of n numbers for one kernel call.
 template <class T>
 class Scratch {
  public:
@@ -55,7 +55,7 @@ class Scratch {
   const Buffer buffer_;
 };
 
-// A 1-d array as contiguous T and back.
+// Copy a 1-d array to contiguous Ts and back.
 template <class T>
 void read_vector(const Array& a, T* to) {
   const int64_t n = a.shape[0];

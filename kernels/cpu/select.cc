@@ -1,4 +1,4 @@
-// From an instruction level to its table.
+// Selects the kernel table of an instruction level.
 #include "kernels/common/error.h"
 #include "kernels/cpu/kernels.h"
 

@@ -1,7 +1,7 @@
-// Softmax and its relatives along the last axis, and softmax cross-entropy.
+// Softmax, log-softmax and log-sum-exp along the last axis, and softmax cross-entropy.
 //
-// With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  log_sum_exp(x) = m + log(sum(exp(x - m))). Where m is
-// not finite log_sum_exp is m; all else is NaN then, as in PyTorch.
+// With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  log_sum_exp(x) = m + log(sum(exp(x - m))). If m is not
+// finite, log_sum_exp is m and all other results are NaN, as in PyTorch.
 #include <cmath>
 
 #include "kernels/cpu/fold.h"
@@ -13,7 +13,7 @@
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-constexpr int kCost = 8;  // of an exponential, in additions
+constexpr int kCost = 8;  // the cost of an exponential, in additions
 
 // Writes exp(x - shift) and returns its sum.
 template <class T>
@@ -25,7 +25,7 @@ T shifted_exp(int64_t n, const T* x, T shift, T* to) {
 
 template <class T>
 struct LogSum {
-  T maximum, log_sum;  // log_sum_exp(x) = maximum + log_sum; NaN where the maximum is not finite
+  T maximum, log_sum;  // log_sum_exp(x) = maximum + log_sum; log_sum is NaN if the maximum is not finite
 };
 
 template <class T>
@@ -37,8 +37,8 @@ LogSum<T> log_sum(int64_t n, const T* x) {
   return {maximum, std::log(static_cast<T>(sum))};
 }
 
-// Calls row(cursor, values, classes, scratch) for every row of arrays[0], which is read into `values`; `scratch` has
-// room for another row. The cursor's operands are the arrays.
+// Calls row(cursor, values, classes, scratch) for every row of arrays[0]. `values` holds the row and `scratch` has room
+// for another row. The cursor's operands are the arrays.
 template <class T, class Row>
 void for_each_row(const Array* const* arrays, int num_arrays, const Row& row) {
   const Array& x = *arrays[0];
@@ -110,7 +110,7 @@ void check_cross_entropy(const char* op, const Array& logits, const Array& label
   check_vector(op, loss, logits.shape[0]);
 }
 
-// Calls row(number, values, scratch) for every row of logits, with room for another row in `scratch`.
+// Calls row(index, values, scratch) for every row of logits; `scratch` has room for another row.
 template <class T, class Row>
 void for_each_logits(const Array& logits, const Row& row) {
   const int64_t rows = logits.shape[0], classes = logits.shape[1], step = logits.strides[0] * itemsize(logits.dtype);

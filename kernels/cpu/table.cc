@@ -1,4 +1,4 @@
-// The kernels of one instruction level, gathered into a table. Compiled once per level.
+// The table of the kernels of one instruction level. Compiled once per level.
 #include "kernels/cpu/kernels.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {

@@ -1,10 +1,10 @@
-// Elementary functions for one number, written without branches so that a loop over them vectorizes.
+// Elementary functions of one number, written without branches so that loops over them vectorize.
 //
-// float32: the polynomials of exp, log, sin, cos and tanh are those of S. Moshier's Cephes library, with a reduction
-// that also handles subnormal numbers, infinities and NaN. float64: the C library's functions, one call per element.
+// float32: exp, log, sin, cos and tanh use the polynomials of S. Moshier's Cephes library, with a range reduction that
+// also handles subnormal numbers, infinities and NaN. float64: the C library's functions, one call per element.
 //
-// Each definition states a bound of its error, in units of the last place of the exact result, which
-// vector_math_test.cc holds it to over all of its range; in brackets the largest error met there.
+// Each definition states its error bound in ulp (units in the last place) of the exact result, which
+// vector_math_test.cc verifies over the whole range; the largest error found there is in brackets.
 #pragma once
 
 #include <cmath>
@@ -24,7 +24,7 @@ inline To bit_cast(From from) {
   return to;
 }
 
-// The sum with this number, less the number, is x rounded to the nearest integer; the low bits of the sum are that
+// Adding this number to x and subtracting it again rounds x to the nearest integer; the low bits of the sum are that
 // integer.
 inline constexpr float kRoundFloat = 12582912.0f;            // 1.5 * 2^23
 inline constexpr double kRoundDouble = 6755399441055744.0;   // 1.5 * 2^52
@@ -34,7 +34,7 @@ struct math {
     return bit_cast<float>(bit_cast<uint32_t>(magnitude) | (bit_cast<uint32_t>(sign) & 0x80000000u));
   }
 
-  // x - n ln 2, with ln 2 in two parts; the first has few digits, so that the product is exact.
+  // x - n ln 2, with ln 2 in two parts; the first has few mantissa bits, so that its product with n is exact.
   static float less_multiple_of_ln2(float x, float n) { return x - n * 0.693359375f - n * -2.12194440e-4f; }
 
   // exp(r) for |r| <= ln(2) / 2
@@ -48,8 +48,8 @@ struct math {
     return p * (r * r) + r + 1.0f;
   }
 
-  // p 2^n, where `shifted` is n + kRoundFloat: in two factors, for n from -163 to 128 leaves the exponents that a float32
-  // has.
+  // p 2^n, where `shifted` is n + kRoundFloat. It multiplies by two factors, because n from -163 to 128 exceeds the
+  // exponent range of float32.
   static float times_power_of_two(float p, float shifted) {
     const int32_t exponent = static_cast<int32_t>(bit_cast<uint32_t>(shifted) - bit_cast<uint32_t>(kRoundFloat));
     const int32_t half = exponent >> 1;
@@ -60,7 +60,7 @@ struct math {
 
   // exp(x) = 2^n exp(r) with n = round(x / ln 2), |r| <= ln(2) / 2. 1 ulp (0.98).
   static float exp(float x) {
-    float bounded = x < -104.0f ? -104.0f : x;  // exp is 0 below and infinite above; NaN passes
+    float bounded = x < -104.0f ? -104.0f : x;  // exp is 0 below -104 and infinite above 89; propagates NaN
     bounded = bounded > 89.0f ? 89.0f : bounded;
     const float shifted = bounded * 1.44269504f + kRoundFloat;
     return times_power_of_two(small_exp(less_multiple_of_ln2(bounded, shifted - kRoundFloat)), shifted);
@@ -93,8 +93,9 @@ struct math {
     return x < 0.0f ? NAN : result;
   }
 
-  // x = n pi/2 + r, |r| <= pi/4, for |x| up to 2^28 pi/2: n times the first part of pi/2, which has 25 bits, is exact in
-  // float64 (the reduction of FreeBSD's e_rem_pio2f.c). Beyond, `sin` and `cos` of the C library are called instead.
+  // x = n pi/2 + r, |r| <= pi/4, for |x| up to 2^28 pi/2: n times the first part of pi/2, which has 25 bits, is exact
+  // in float64 (the reduction of FreeBSD's e_rem_pio2f.c). For larger |x|, the C library's sin and cos are called
+  // instead.
   static constexpr float kLargestAngle = 4e8f;
 
   struct Quadrant {
@@ -109,13 +110,13 @@ struct math {
     const float r = static_cast<float>(reduced);
     const float z = r * r;
     const float magnitude = ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
-    const float sine = with_sign(magnitude, r);  // which a sum of zeros loses
+    const float sine = with_sign(magnitude, r);  // restores the sign of -0, which adding zeros loses
     const float cosine =
         ((2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - 0.5f * z + 1.0f;
     return {sine, cosine, static_cast<uint32_t>(bit_cast<uint64_t>(shifted))};
   }
 
-  // 1 ulp (0.57), as cos.
+  // 1 ulp (0.57), and the same for cos.
   static float sin(float x) {
     const Quadrant q = reduce_angle(x);
     return bit_cast<float>(bit_cast<uint32_t>(q.n & 1 ? q.cosine : q.sine) ^ ((q.n & 2) << 30));
@@ -126,7 +127,7 @@ struct math {
     return bit_cast<float>(bit_cast<uint32_t>(q.n & 1 ? q.sine : q.cosine) ^ (((q.n + 1) & 2) << 30));
   }
 
-  // Odd polynomial near 0, else 1 - 2 / (exp(2 |x|) + 1), with the sign of x, zero's too. 1.5 ulp (1.25).
+  // Odd polynomial near 0, else 1 - 2 / (exp(2 |x|) + 1), with the sign of x (also for zeros). 1.5 ulp (1.25).
   static float tanh(float x) {
     const float z = x * x;
     float p = -5.70498872745e-3f;
@@ -140,7 +141,7 @@ struct math {
     return with_sign(magnitude < 0.625f ? p : far, x);
   }
 
-  // 1 / (1 + exp(-x)), from exp(-|x|) so that both tails keep their digits. 2.5 ulp (2.18).
+  // 1 / (1 + exp(-x)), computed from exp(-|x|) so that both tails stay accurate. 2.5 ulp (2.18).
   static float sigmoid(float x) {
     const float e = exp(-std::fabs(x));
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
@@ -168,8 +169,8 @@ struct math {
     return t > 0.921875f ? far : near;
   }
 
-  // What gelu.h makes gelu and its derivative of, for t = 0..15: P(X > t) = e^(-t^2 / 2) Q(t) and
-  // p(t) = e^(-t^2 / 2) / sqrt(2 pi). Q(t) (t + 4) is a minimax polynomial in (t - 4) / (t + 4), off by 1e-8.
+  // Q(t) for t = 0..15, from which gelu and its derivative follow as in gelu.h: P(X > t) = e^(-t^2 / 2) Q(t) and
+  // p(t) = e^(-t^2 / 2) / sqrt(2 pi). Q(t) (t + 4) is a minimax polynomial in (t - 4) / (t + 4) with an error of 1e-8.
   static float normal_tail_factor(float t) {
     const float inverse = 1.0f / (t + 4.0f), u = (t - 4.0f) * inverse;
     float q = -1.34196074e-4f;
@@ -185,7 +186,7 @@ struct math {
     return q * inverse;
   }
 
-  // factor e^(-t^2 / 2), the square in two parts.
+  // factor e^(-t^2 / 2), with t^2 split into two parts for accuracy.
   static float times_normal(float factor, float t) {
     const float leading = leading_half(t);
     const float x = -0.5f * leading * leading, rest = -0.5f * (t - leading) * (t + leading);
@@ -205,8 +206,8 @@ struct math {
     return a < 0.0f ? below : 1.0f - below;
   }
 
-  // 1 ulp (0.52): exp, log, sin and cos; 1.5 (0.97): erf; 2.5: tanh (2.01) and sigmoid (2.00); 5 (3.3): gelu, but 48 (42)
-  // near the subnormal numbers; 8 (6.7): its derivative, with 1 epsilon (0.52) near its root.
+  // Error bounds: exp, log, sin and cos 1 ulp (0.52); erf 1.5 (0.97); tanh 2.5 (2.01); sigmoid 2.5 (2.00); gelu 5
+  // (3.3), but 48 (42) near the subnormal numbers; gelu's derivative 8 (6.7), with 1 epsilon (0.52) near its root.
   static double exp(double x) { return std::exp(x); }
   static double log(double x) { return std::log(x); }
   static double sin(double x) { return std::sin(x); }

@@ -1,16 +1,16 @@
 // Batch normalization over the rows of x (..., C): Ioffe and Szegedy 2015.
 //
-// A thread takes the mean and M2 (the sum of squared distances from it) of a channel in blocks of kShortBlock rows,
+// A thread computes the mean and M2 (the sum of squared distances from it) of a channel in blocks of kShortBlock rows,
 //     d = x - x_first,   mean = x_first + sum(d) / n,   M2 = sum(d^2) - sum(d)^2 / n
 // in x's compute type: since x_first is one of the n values, (x_first - mean)^2 <= M2, so the subtraction loses at most
-// a factor n of the type's precision, however large the mean is. Blocks are joined in float64 (Chan, Golub and LeVeque
-// 1979), within a thread, a block of threads, and then over all of them, in an order that depends on the shape alone:
+// a factor n of the type's precision, however large the mean is. Blocks are merged in float64 (Chan, Golub and LeVeque
+// 1979), within a thread, then a block of threads, then over all blocks, in an order that depends only on the shape:
 //     delta = mean_b - mean_a,   mean = mean_a + delta n_b / n,   M2 = M2_a + M2_b + delta^2 n_a n_b / n
 //
-// Where `relu` is set, what is normalized goes through max(., 0). Backward, the mask of that comes from x again.
+// If `relu` is set, the normalized values pass through max(., 0). The backward pass recomputes the relu mask from x.
 //
-// Bound: memory. Forward reads x twice and writes out, backward reads x and grad_out twice and writes grad_x; what fits
-// the L2 cache comes from memory once. Some 85% of the memory's speed are expected from 10 MB on.
+// Bound: memory. Forward reads x twice and writes out; backward reads x and grad_out twice and writes grad_x. Data that
+// fits in L2 is read from memory only once. Expected: some 85% of the memory bandwidth from 10 MB on.
 #include <cmath>
 
 #include "kernels/cuda/kernels.h"
@@ -42,7 +42,7 @@ __device__ inline Moments shuffle_xor(const Moments& moments, int bits) {
           cuda::shuffle_xor(moments.m2, bits)};
 }
 
-// Sums over rows of g, the gradient of what was normalized, and of g * (x - mean).
+// Sums over rows of g, the gradient of the normalized values, and of g * (x - mean).
 struct GradientSums {
   double grad, product;
 };
@@ -57,8 +57,8 @@ __device__ inline GradientSums shuffle_xor(const GradientSums& sums, int bits) {
   return {cuda::shuffle_xor(sums.grad, bits), cuda::shuffle_xor(sums.product, bits)};
 }
 
-// What each channel is normalized with: (x - mean) * scale + shift, where scale = weight / sqrt(variance + eps); and, for
-// the gradient, the mean of g and slope = mean(g (x - mean)) / (variance + eps).
+// A channel's coefficients: it is normalized by (x - mean) * scale + shift, where scale = weight / sqrt(variance +
+// eps). For the gradient: the mean of g and slope = mean(g (x - mean)) / (variance + eps).
 template <class Value>
 struct Coefficients {
   Value mean, scale, shift, grad_mean, slope;
@@ -74,7 +74,7 @@ __device__ Value scale_of(Value weight, Value variance, double eps) {
   return static_cast<Value>(weight / std::sqrt(static_cast<double>(variance) + eps));
 }
 
-// Coefficients of a pack of channels.
+// The coefficients of a pack of channels.
 template <class Value, int width>
 struct Several {
   Coefficients<Value> of[width];
@@ -85,7 +85,7 @@ struct Several {
   }
 };
 
-// Moments of each channel over part blockIdx.y of the rows of (x, ...), to moments (channels, parts).
+// Writes each channel's moments over part blockIdx.y of the rows of (x, ...) to moments (channels, parts).
 template <class T, int width, int arrays>
 __global__ void __launch_bounds__(kThreads) moments_kernel(Channels<arrays> job, Moments* moments) {
   using Value = Compute<T>;
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(Channels<arrays> job,
       const auto pack = read_pack<T, width>(at[0]);
       for (int j = 0; j < width; ++j) {
         first[j] = static_cast<Value>(pack.values[j]);
-        d1[j] = d2[j] = first[j] - first[j];  // NaN where that is infinite
+        d1[j] = d2[j] = first[j] - first[j];  // NaN if first[j] is infinite
       }
       row += step;
 #pragma unroll 4
@@ -138,7 +138,7 @@ statistics_kernel(const Moments* moments, int64_t channels, int parts, Parameter
   const Value rounded_mean = static_cast<Value>(all.mean);
   const Value rounded_variance = all.m2 > 0 || all.m2 != all.m2 ? static_cast<Value>(all.m2 / all.count) : Value{0};
   const Value scale = scale_of(weight[c], rounded_variance, eps);
-  // less what rounding the mean would add
+  // corrects for rounding the mean
   const Value shift = bias[c] - static_cast<Value>((all.mean - rounded_mean) * scale);
   coefficients[c] = {rounded_mean, scale, shift, 0, 0};
   mean.set(c, rounded_mean);
@@ -153,7 +153,7 @@ coefficients_kernel(int64_t channels, Parameter<T> weight, Parameter<T> bias, Pa
   if (c < channels) coefficients[c] = {mean[c], scale_of(weight[c], variance[c], eps), bias[c], 0, 0};
 }
 
-// out = (x - mean) * scale + shift, or relu of it, of (x, out)
+// out = (x - mean) * scale + shift, optionally followed by relu; channels: (x, out)
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
 normalize_kernel(Channels<2> job, const Coefficients<Compute<T>>* coefficients, bool relu) {
@@ -175,14 +175,14 @@ normalize_kernel(Channels<2> job, const Coefficients<Compute<T>>* coefficients, 
       if (row + i * step >= end) continue;
       for (int j = 0; j < width; ++j) {
         const Value normalized = channels.of[j].normalized(static_cast<Value>(packs[i].values[j]));
-        packs[i].values[j] = static_cast<T>(relu && Value{0} > normalized ? Value{0} : normalized);  // NaN passes
+        packs[i].values[j] = static_cast<T>(relu && Value{0} > normalized ? Value{0} : normalized);  // propagates NaN
       }
       write_pack(at[i][1], packs[i]);
     }
   }
 }
 
-// Sums for each channel over part blockIdx.y of the rows of (x, grad_out, ...), to sums (channels, parts).
+// Writes each channel's sums over part blockIdx.y of the rows of (x, grad_out, ...) to sums (channels, parts).
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
 gradient_sums_kernel(Channels<3> job, const Coefficients<Compute<T>>* coefficients, bool relu, GradientSums* sums) {
@@ -233,7 +233,7 @@ parameter_gradients_kernel(const GradientSums* sums, int64_t channels, int64_t r
   coefficients[c].slope = static_cast<Value>(all.product * inverse / rows);
 }
 
-// grad_x = scale * (g - mean(g) - (x - mean) * slope), of (x, grad_out, grad_x)
+// grad_x = scale * (g - mean(g) - (x - mean) * slope); channels: (x, grad_out, grad_x)
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
 gradient_kernel(Channels<3> job, const Coefficients<Compute<T>>* coefficients, bool relu) {
@@ -311,7 +311,7 @@ void batch_norm_inference(const Array& x, const Array& weight, const Array& bias
   });
 }
 
-// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out, or, with relu, x_hat weight + bias <= 0 ? 0 : grad_out,
+// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out (with relu: x_hat weight + bias <= 0 ? 0 : grad_out),
 // and sums over the n rows:
 //     grad_bias = sum(g),   grad_weight = sum(g x_hat)
 //     grad_x = weight / sqrt(variance + eps) (g - grad_bias / n - x_hat grad_weight / n)

@@ -1,4 +1,4 @@
-// For kernels that want their operands row-major.
+// For kernels that need row-major operands.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -8,7 +8,7 @@ namespace needle::cuda {
 
 enum class Content { used, overwritten };
 
-// An operand as a row-major array of a dtype: where it lies, or a copy, which `store` writes back.
+// An operand as a row-major array of a dtype: either the array itself or a copy, which `store` writes back.
 class Compact {
  public:
   Compact(const Array& a, DType dtype, Content content = Content::used)

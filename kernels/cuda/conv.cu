@@ -1,17 +1,18 @@
-// Two-dimensional convolution and its two gradients, each as the product of gemm.h with a matrix that is never stored:
-// "implicit GEMM" (Chetlur et al. 2014). The windows of all output pixels, laid out as rows of numbers, are a matrix
-// (pixels, taps * C), where a tap is one of the K_h * K_w places in a window:
+// Two-dimensional convolution and its two gradients, each a product by gemm.h with a matrix that is never stored:
+// "implicit GEMM" (Chetlur et al. 2014). With one window per row, the windows of all output pixels form a matrix
+// (pixels, taps * C), where a tap is one of the K_h * K_w positions in a window:
 //
 //   forward           out (pixels, C_out)              = windows of x (pixels, taps * C_in) . weight (+ bias)
 //   backward, data    grad_x (pixels, C_in)            = windows of grad_out (pixels, taps * C_out) . weight flipped
 //   backward, weight  grad_weight (taps * C_in, C_out) = (windows of x)^T (taps * C_in, pixels) . grad_out
 //
-// A window's number (h, w, c) lies at the place of its first pixel plus that of the tap: both axes of the matrix are
-// mixed-radix numbers, and the place of a number is the sum of one on either axis, as gemm.h wants it. Padding counts
-// as zeros of x. The sum over pixels of the third is long and its result small, so gemm.h cuts it into slices.
+// The offset of a window's number (h, w, c) is that of the window's first pixel plus that of the tap. So both axes of
+// the matrix are mixed-radix numbers, and the place of a number is the sum of its places on the two axes, as gemm.h
+// requires. Padding counts as zeros of x. The weight gradient sums over many pixels to a small result, so gemm.h cuts
+// the sum into slices.
 //
-// Bound by multiply-adds from about 32 channels on: expected at 80 to 90% of what matmul reaches, for what divisions by
-// extents cost; with channels that are no multiple of 4, which are read one by one, at half of that.
+// Compute-bound from about 32 channels on: expected to reach 80 to 90% of matmul's speed, because of the divisions by
+// extents; half of that if the number of channels is not a multiple of 4, when they are read one by one.
 #include "kernels/common/convolution.h"
 
 #include "kernels/cuda/gemm.h"
@@ -22,7 +23,8 @@ namespace {
 
 constexpr int64_t kMostExtent = int64_t{1} << 30;
 
-// An axis whose number i has three digits, the last one the innermost: a window (n, i, j), or a number (h, w, c) in it.
+// An axis whose index i has three digits, the last one innermost: a window (n, i, j), or a number (h, w, c) in a
+// window.
 struct ImageAxis {
   // An offset and a pixel, which is inside the image or not.
   struct Place {
@@ -32,9 +34,9 @@ struct ImageAxis {
   };
 
   int count;
-  Divisor extents[2];      // of the middle and the last digit
+  Divisor extents[2];      // of the middle and last digits
   int64_t strides[3];
-  int y[3] = {}, x[3] = {};  // how far a digit moves the pixel
+  int y[3] = {}, x[3] = {};  // how far each digit moves the pixel
   Place first = {};
 
   ImageAxis(int64_t outer, int64_t middle, int64_t inner, int64_t outer_stride, int64_t middle_stride,
@@ -63,17 +65,17 @@ struct ImageBounds {
 template <class E>
 using ImageOperand = Operand<E, ImageAxis, ImageBounds>;
 
-// Channels, all of them at one pixel.
+// Channels of a single pixel.
 ImageAxis channels(int64_t count, int64_t stride) { return {1, 1, count, 0, 0, stride}; }
 
-// The pixels of images, or of a part of them.
+// The pixels of images, or every step-th of them.
 ImageAxis pixels(const Array& images, int64_t height, int64_t width, int64_t step = 1) {
   const Dims& strides = images.strides;
   return {images.shape[0], height, width, strides[0], step_of(step, strides[1], height),
           step_of(step, strides[2], width)};
 }
 
-// Windows of `images`, of which (i, j) begins at pixel (i * step - top, j * step - left).
+// The windows of `images`; window (i, j) begins at pixel (i * step - top, j * step - left).
 ImageAxis windows(const Array& images, int64_t height, int64_t width, int64_t step, int64_t top, int64_t left) {
   ImageAxis axis = pixels(images, height, width, step);
   axis.y[1] = axis.x[2] = static_cast<int>(std::min(step, kMostExtent));
@@ -89,13 +91,13 @@ ImageAxis taps(const Array& images, int64_t height, int64_t width) {
   return axis;
 }
 
-// Whether four numbers along `inner` lie side by side wherever they begin at a multiple of 4, and are aligned.
+// Whether any four numbers along `inner` from a multiple of 4 on are contiguous and aligned.
 bool packs(const ImageAxis& inner, const ImageAxis& outer, const void* data, int64_t size) {
   const int run = static_cast<int>(inner.extents[1].extent);
   const bool unbroken = run % 4 == 0 || run == inner.count;
   const int64_t steps = inner.strides[0] | inner.strides[1] | inner.first.offset | outer.strides[0] | outer.strides[1] |
                         outer.strides[2] | outer.first.offset;
-  const bool one_pixel = inner.x[2] == 0;  // else the first might be inside the image and the others not
+  const bool one_pixel = inner.x[2] == 0;  // else only some of the four might be inside the image
   return inner.strides[2] == 1 && one_pixel && unbroken && steps % 4 == 0 &&
          reinterpret_cast<uintptr_t>(data) % (4 * size) == 0;
 }
@@ -122,7 +124,7 @@ void multiply(const ImageOperand<E>& a, const ImageOperand<E>& b, const Array& o
                                         bias ? bias->data<E>() : nullptr, bias ? bias->strides[0] : 0, false});
 }
 
-// `image` and `out` as in check_convolution. Extents of the products, and pixels, are counted in 31 bits.
+// `image` and `out` as in check_convolution. The extents of the products, and pixel positions, must fit in 31 bits.
 void check_extents(const char* op, const Array& image, const Array& weight, const Array& out, int64_t padding) {
   const Dims &x = image.shape, &w = weight.shape, &y = out.shape;
   const int64_t products[] = {x[0] * x[1] * x[2], y[0] * y[1] * y[2], w[0] * w[1] * w[2], w[0] * w[1] * w[3],
@@ -133,7 +135,7 @@ void check_extents(const char* op, const Array& image, const Array& weight, cons
                         ShapeText(image).text, ShapeText(weight).text, padding);
 }
 
-// The sums begin with `bias`, or, where that is null, with zeros.
+// `bias` is added to the result unless it is null.
 void convolve(const char* op, const Array& x, const Array& weight, const Array* bias, const Array& out, int64_t stride,
               int64_t padding) {
   check_convolution(op, {"x", x}, {"weight", weight}, {"out", out}, stride, padding);
@@ -169,7 +171,7 @@ void conv2d_bias(const Array& x, const Array& weight, const Array& bias, const A
   convolve("conv2d_bias", x, weight, &bias, out, stride, padding);
 }
 
-// Part by part of the pixels, as BackwardPart says.
+// Computes the pixels of grad_x part by part, as described at BackwardPart.
 void conv2d_backward_data(const Array& grad_out, const Array& weight, const Array& grad_x, int64_t stride,
                           int64_t padding) {
   const char* const op = "conv2d_backward_data";
@@ -195,7 +197,7 @@ void conv2d_backward_data(const Array& grad_out, const Array& weight, const Arra
   });
 }
 
-// The taps that meet no pixel have no gradient.
+// Taps that never fall on a pixel get a zero gradient.
 void conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& grad_weight, int64_t stride,
                             int64_t padding) {
   const char* const op = "conv2d_backward_weight";

@@ -1,4 +1,4 @@
-// out = a: makes strided arrays compact, fills, broadcasts, and converts dtypes.
+// out = a: makes strided arrays compact, fills, broadcasts and converts dtypes.
 #include "kernels/common/convert.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/kernels.h"
@@ -21,7 +21,7 @@ void convert(const Array& a, const Array& out) {
 void copy(const Array& a, const Array& out) {
   if (a.is_half_scalar()) return copy(Array::scalar(*a.data<double>(), DType::float64), out);
   check_broadcast("copy", {"a", a}, {"out", out});
-  if (a.dtype == out.dtype) {  // the bits are all that counts
+  if (a.dtype == out.dtype) {  // copies bits, regardless of the dtype
     switch (itemsize(a.dtype)) {
       case 1: return elementwise<uint8_t, uint8_t>(Same{}, out, a);
       case 2: return elementwise<uint16_t, uint16_t>(Same{}, out, a);

@@ -1,4 +1,4 @@
-// A batch of images as numbers, out of windows of some of a data set's images, which are bytes.
+// Crops windows from selected images of a data set of bytes into a batch, mapping each byte to a number by table.
 #include <algorithm>
 #include <cstdlib>
 
@@ -23,10 +23,10 @@ struct Images {
   }
 };
 
-// From the number of an element of an image, in the order in which an array has them in memory, to its (i, j, c).
+// Maps an element's position within an image, counted in an array's memory order, to its (i, j, c).
 struct Positions {
   Divisor extent[3];  // outermost first
-  int place[3];       // of H, W and C among them
+  int place[3];       // the indices of H, W and C in `extent`
 
   explicit Positions(const Array& a) {
     int axes[3] = {1, 2, 3};
@@ -45,12 +45,12 @@ struct Positions {
 };
 
 // out[n, i, j, c] = values[c, images[m, i + down, (flipped ? W - 1 - j : j) + right, c]], for (m, down, right, flipped)
-// = windows[n], and values[c, 0] where that is outside. blockIdx.y picks images; an image whose m is wrong becomes
-// values[c, 0] all over. Word is an unsigned integer of the size of out's dtype, whose values are only copied.
+// = windows[n], or values[c, 0] if that position is outside. blockIdx.y selects images; an image with an invalid m is
+// filled with values[c, 0]. Word is an unsigned integer of the size of out's dtype, because values are only copied.
 //
 // Bound by its launch at the usual size: 128 images of 32 x 32 x 3 as float32 are 1.6 MB written and 0.4 MB read, less
-// than a microsecond. Large batches are bound by the arithmetic of positions, some 60 instructions a number: expected
-// is a third of the bandwidth.
+// than a microsecond. Large batches are bound by the position arithmetic, some 60 instructions per number: expected is
+// a third of the bandwidth.
 template <class Word>
 __global__ void __launch_bounds__(kThreads)
 crop_kernel(const Images<const uint8_t> images, const int32_t* windows, const Word* values, const Images<Word> out,
@@ -61,7 +61,7 @@ crop_kernel(const Images<const uint8_t> images, const int32_t* windows, const Wo
     const int32_t* const window = windows + 4 * n;
     const int32_t m = window[0], down = window[1], right = window[2], flipped = window[3];
     const bool is_valid = limit.contains(m);
-    if (!is_valid && first == 0) limit.allows(m, n);  // reports it
+    if (!is_valid && first == 0) limit.allows(m, n);  // records the error
     for (uint32_t position = first; position < size; position += gridDim.x * blockDim.x) {
       uint32_t index[3];
       positions.locate(position, index);

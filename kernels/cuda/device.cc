@@ -17,7 +17,7 @@ constexpr int kMaxDevices = 64;
 
 class DeviceMemory : public MemorySource {
  public:
-  // Before memory is out, what uploads have left is given back; not for an upload itself.
+  // With trims_incoming, a failed allocation first releases the memory that uploads no longer use, and is retried.
   DeviceMemory(int device, bool trims_incoming) : device_(device), trims_incoming_(trims_incoming) {}
 
   std::byte* allocate(int64_t nbytes) override {
@@ -29,7 +29,7 @@ class DeviceMemory : public MemorySource {
       status = cudaMalloc(&block, nbytes);
     }
     if (status == cudaErrorMemoryAllocation) {
-      cudaGetLastError();  // a next call must not report this error again
+      cudaGetLastError();  // clears the error, so that a later call does not report it again
       return nullptr;
     }
     check(status, "cudaMalloc");
@@ -62,7 +62,7 @@ const Device* make_device(int index) {
 
 thread_local const Device* current = nullptr;
 
-// "13.0" of 13000
+// "13.0" for 13000
 std::string version_text(int version) { return message(version / 1000, ".", version % 1000 / 10); }
 
 // Ten times the compute capability of the oldest GPU that this file, and so every kernel, is compiled for.
@@ -106,7 +106,7 @@ std::string reason_unavailable(int index) try {
     return message("this build of Needle is for GPUs of compute capability ", oldest / 10, ".", oldest % 10,
                    " or higher, and this one has ", major, ".", minor);
   return "";
-} catch (const std::runtime_error& error) {  // a call failed for a reason of its own
+} catch (const std::runtime_error& error) {  // a CUDA call failed for another reason
   return error.what();
 }
 

@@ -1,7 +1,7 @@
-// The GPUs: which there are, the one that this thread works with, its stream and its memory.
+// The available GPUs, the calling thread's current device, and each device's stream and memory.
 //
-// A device has one stream for all kernels. What is released and taken again from its pool is therefore used in the order
-// in which the work was given to it, and nothing waits for anything.
+// A device has one stream for all kernels. So memory that is released to its pool and taken again is used in stream
+// order and needs no synchronization.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,29 +12,29 @@
 
 namespace needle::cuda {
 
-// How many there are; 0 where the driver is missing or too old, too.
+// The number of GPUs; also 0 if the driver is missing or too old.
 int device_count();
 
 // Why a GPU cannot be used, as one sentence, or "" if it can.
 std::string reason_unavailable(int index);
 
-// What each device has, made when it is first used and never destroyed: arrays may outlive every static object.
+// The resources of a device. Created on first use and never destroyed, because arrays may outlive every static object.
 struct Device {
   int index;
   std::string name;
   int multiprocessors;
   cudaStream_t stream;
-  MemoryPool* pool;      // of what kernels write
-  MemoryPool* incoming;  // of what comes from the host: transfer.cc
+  MemoryPool* pool;      // memory for kernel outputs
+  MemoryPool* incoming;  // memory for uploads from the host: transfer.cc
 };
 
-// Makes a device the one that this thread works with. Throws `reason_unavailable`.
+// Makes a device this thread's current device. Throws an error with `reason_unavailable` if it cannot be used.
 const Device& use_device(int index);
 
-// The one that this thread works with.
+// This thread's current device.
 const Device& device();
 
-// Waits until everything that the device was given is done. Throws what it met on the way: device_errors.h.
+// Waits for all work enqueued on the device. Throws errors that its kernels recorded: device_errors.h.
 void synchronize();
 
 }  // namespace needle::cuda

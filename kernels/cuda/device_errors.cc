@@ -13,8 +13,8 @@ namespace {
 std::mutex mutex;
 
 struct DeviceErrors {
-  IndexError* error;            // where the host finds it
-  IndexError* seen_by_device;   // the same
+  IndexError* error;            // its host address
+  IndexError* seen_by_device;   // its device address
   unsigned* lock;
   int64_t calls = 0;
 
@@ -27,7 +27,7 @@ struct DeviceErrors {
   }
 };
 
-// Those of the devices that have had a call with indices, by number; never destroyed, as devices are not.
+// The errors of the devices that have had a call with indices, by device index; never destroyed, like devices.
 std::map<int, DeviceErrors>& all_errors() {
   static auto* errors = new std::map<int, DeviceErrors>;
   return *errors;
@@ -47,7 +47,7 @@ void throw_index_error() {
   if (errors == all_errors().end()) return;
   volatile IndexError& error = *errors->second.error;
   if (error.call == 0) return;
-  NEEDLE_CUDA(cudaStreamSynchronize(device().stream));  // no kernel is writing to it
+  NEEDLE_CUDA(cudaStreamSynchronize(device().stream));  // so that no kernel is still writing to it
   const IndexError met = *errors->second.error;
   error.call = 0;
   throw_shape_error("%s: %s %ld at position %ld, expected 0 to %ld; the call was an earlier one, which the GPU did "

@@ -1,5 +1,5 @@
-// Wrong indices that a kernel meets in its operands. When a kernel runs, the call that started it has returned: so the
-// kernel writes down what it met, and the host throws it where it next waits for the device.
+// Invalid indices that a kernel finds in its operands. When a kernel runs, the call that started it has already
+// returned. So the kernel records the error, and the host throws it the next time it waits for the device.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,25 +8,25 @@
 
 namespace needle::cuda {
 
-// The first wrong index that a device has met: of the first call with any, the one at the lowest position. It lies in
-// the host's memory, where the device writes to it.
+// The first invalid index that a device has found: the one at the lowest position of the first call that has any. It is
+// in host memory, which the device can write.
 struct IndexError {
-  int64_t call;  // 0: none was met
+  int64_t call;  // 0: no error
   int64_t index, position, limit;
-  const char *op, *what;  // of the host, which the device only hands on
+  const char *op, *what;  // host pointers, which the device only passes on
 };
 
-// What a call allows its indices to be, 0 to limit - 1, for its kernels: made by `index_limit`.
+// Checks a call's indices in its kernels: they must be 0 to limit - 1. Made by `index_limit`.
 struct IndexLimit {
   int64_t limit, call;
   const char *op, *what;
   IndexError* error;
-  unsigned* lock;  // 1 while a thread looks at the error and perhaps writes it
+  unsigned* lock;  // 1 while a thread reads and perhaps writes the error
 
   __device__ bool contains(int64_t index) const { return index >= 0 && index < limit; }
 
-  // Whether `index`, which is element number `position` of the indices, is right; else it is reported, and must not be
-  // used.
+  // Whether `index`, element number `position` of the indices, is valid. If not, records an error; the index must then
+  // not be used.
   __device__ bool allows(int64_t index, int64_t position) const {
     if (contains(index)) return true;
     report(index, position);
@@ -55,10 +55,10 @@ struct IndexLimit {
   }
 };
 
-// For a call on this thread's device. An error will call an index `what`; `op` and `what` are literals.
+// For a call on this thread's device. The error message calls an index `what`; `op` and `what` must be literals.
 IndexLimit index_limit(const char* op, const char* what, int64_t limit);
 
-// Throws ShapeError if this thread's device has met a wrong index, once. To be called after waiting for the device.
+// Throws ShapeError, once, if this thread's device has found an invalid index. Call it after waiting for the device.
 void throw_index_error();
 
 }  // namespace needle::cuda

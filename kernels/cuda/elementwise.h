@@ -1,7 +1,7 @@
-// Shared by the element-wise kernels: from an operation on one element to a kernel over arrays.
+// Shared by the element-wise kernels: turns an operation on one element into a kernel over arrays.
 //
-// An operation is a struct with `apply`, which takes an element of each input in the type that is computed in. Where all
-// operands step through memory as one, a thread reads 16 bytes of each at a time; elsewhere it finds each element by the
+// An operation is a struct with `apply`, which takes an element of each input in the compute type. If all operands are
+// contiguous in the same order, a thread reads 16 bytes of each at a time; otherwise it locates each element by the
 // strides.
 #pragma once
 
@@ -11,20 +11,20 @@
 
 namespace needle::cuda {
 
-// `width` neighbours, read and written by one instruction.
+// `width` adjacent elements, read and written by one instruction.
 template <class T, int width>
 struct alignas(sizeof(T) * width) Pack {
   T values[width];
 };
 
-// What a kernel reads, in the type that is computed in: an array or, without memory, one number.
+// An input of a kernel, read in the compute type: an array or, if it has no memory, one number.
 template <class T>
 struct Input {
   const std::byte* data;
   Compute<T> number;
-  bool steps;  // whether the elements differ; else there is one, at `data`
+  bool steps;  // false if there is only one element, at `data`
 
-  // Of `a` from the address `first` on.
+  // For the elements of `a` from the address `first` on.
   Input(const Array& a, const std::byte* first) : data(a.buffer ? first : nullptr), number{}, steps(a.ndim > 0) {
     if (!data) number = a.number<T>();
   }
@@ -65,7 +65,7 @@ dense_kernel(Operation operation, int64_t n, Out* out, Input<In>... in) {
   for (int64_t pack = first; pack < packs; pack += stride)
     reinterpret_cast<Pack<Out, width>*>(out)[pack] =
         apply_to_packs<width, Operation, Out>(operation, in.template read<width>(pack)...);
-  if (const int64_t i = packs * width + first; i < n)  // the last few elements are fewer than a block's threads
+  if (const int64_t i = packs * width + first; i < n)  // the remaining elements, fewer than a block has threads
     out[i] = static_cast<Out>(operation.apply(in.template read<1>(i).values[0]...));
 }
 
@@ -86,7 +86,7 @@ strided_kernel(Operation operation, uint32_t n, Strides<1 + sizeof...(In)> strid
   }
 }
 
-// Whether every operand lies as the plan goes, one element after the other, and packs of them are aligned.
+// Whether every operand is contiguous in the plan's order and its packs are aligned.
 template <int operands>
 bool is_dense(const Plan& plan, const Array* const (&arrays)[operands], int width) {
   if (plan.ndim > 1) return false;
@@ -116,7 +116,7 @@ void run_elementwise(const Operation& operation, std::index_sequence<k...>, cons
   });
 }
 
-// out = operation(in...), element by element. Out and In are the types of the elements; shapes have been checked.
+// out = operation(in...), element-wise. Out and In are the element types; shapes have been checked.
 template <class Out, class... In, class Operation, class... Arrays>
 void elementwise(const Operation& operation, const Array& out, const Arrays&... in) {
   run_elementwise<Out, In...>(operation, std::index_sequence_for<In...>{}, out, in...);

@@ -9,7 +9,7 @@ namespace needle::cuda {
 
 void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // or the next call that is asked for the last error would be blamed for this one
+  cudaGetLastError();  // clears the error, which the next check of the last error would otherwise report
   const std::string name(call, std::strcspn(call, "("));
   const std::string text = message(name, ": ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
   if (status == cudaErrorMemoryAllocation) throw OutOfMemoryError(text);

@@ -1,4 +1,4 @@
-// Rows of a matrix by number, and their sums by number.
+// Gathers rows of a matrix by index, and adds rows into a matrix by index.
 #include <type_traits>
 
 #include "kernels/common/dispatch.h"
@@ -17,8 +17,8 @@ void dispatch_index(DType dtype, Function&& function) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// out[i] = a[indices[i]], rows of `width` words; those of `a` lie `stride` words apart. 2^row_bits threads, at most a
-// block, copy a row, neighbours neighbouring words. The row of a wrong index becomes zeros.
+// out[i] = a[indices[i]], rows of `width` words; those of `a` are `stride` words apart. 2^row_bits threads, at most a
+// block, copy a row; neighbouring threads copy neighbouring words. The row of an invalid index becomes zeros.
 //
 // Bound by memory: each byte is read and written once, in words of up to 16 bytes. 2000 rows of 650 float32 are 10.4
 // MB, which should take 3 to 4 us, about as long as a launch.
@@ -32,8 +32,8 @@ gather_kernel(const Word* a, int64_t stride, const Index* indices, int64_t count
   for (int64_t i = thread >> row_bits; i < count; i += step) {
     const int64_t index = indices[i];
     const bool is_valid = limit.contains(index);
-    if (!is_valid && lane == 0) limit.allows(index, i);  // reports it
-#pragma unroll 1  // else the number of rounds is found by a division, in every row
+    if (!is_valid && lane == 0) limit.allows(index, i);  // records the error
+#pragma unroll 1  // unrolling would compute the trip count by a division, for every row
     for (int64_t c = lane; c < width; c += 1 << row_bits)
       out[i * width + c] = is_valid ? a[index * stride + c] : Word{};
   }
@@ -52,7 +52,7 @@ void gather_words(const Array& a, const Array& indices, std::byte* out) {
   });
 }
 
-// The most bytes, up to 16, that every row of `a` and `out` can be copied by.
+// The largest word size, up to 16 bytes, with which every row of `a` and `out` can be copied.
 int word_of_rows(const Array& a, const std::byte* out) {
   const int64_t size = itemsize(a.dtype);
   const auto bits = reinterpret_cast<uintptr_t>(first_byte(a)) | reinterpret_cast<uintptr_t>(out) |
@@ -60,7 +60,7 @@ int word_of_rows(const Array& a, const std::byte* out) {
   return static_cast<int>(bits & -bits);  // the lowest bit
 }
 
-// `indices` and what is written at `out` are compact, and so are the rows of `a`.
+// `indices`, the rows of `a` and the result at `out` must be compact.
 void gather_rows(const Array& a, const Array& indices, std::byte* out) {
   switch (word_of_rows(a, out)) {
     case 1: return gather_words<uint8_t>(a, indices, out);
@@ -72,32 +72,32 @@ void gather_rows(const Array& a, const Array& indices, std::byte* out) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// out[indices[i]] += a[i] for i = 0..count-1, at most kMostIndices, which are numbers `first` and on of a call.
+// out[indices[i]] += a[i] for i = 0..count-1, at most kMostIndices; they are a call's indices from number `first` on.
 //
-// Sums must not depend on which of two threads comes first, and the order of i is the only one that does not. So one
-// block does all of a row of `out`: the block of the first i with that index. It finds the others with its index, 32 to
-// a word of bits, lists them in order, and each thread sums columns along that list, kAtOnce rows on their way at once.
+// Sums must not depend on which thread comes first, so rows are added in the order of i. One block computes all of a
+// row of `out`: the block of the first i with that index. It finds the other i with its index, 32 per word of bits, and
+// lists them in order. Each thread then sums columns along that list, with kAtOnce rows in flight.
 //
-// The blocks of a launch compare count^2 pairs of indices, 4 million at most, out of the second-level cache. For 2000
-// indices and a width of 650 that should take about as long as the 16 MB of rows do, 5 us each. More indices take more
-// launches, in order. Where all indices of a launch are one, a block waits for memory kMostIndices / kAtOnce times,
-// which should be 0.1 ms.
+// The blocks of a launch compare count^2 pairs of indices, 4 million at most, from the L2 cache. For 2000 indices and a
+// width of 650 that should take about as long as reading the 16 MB of rows, 5 us each. More indices take more launches,
+// in order. If all indices of a launch are equal, one block waits for memory kMostIndices / kAtOnce times, which should
+// take 0.1 ms.
 constexpr int kMostIndices = 2048, kAtOnce = 8, kSumThreads = 128;
-constexpr int kColumns = 4;  // of a thread, kSumThreads apart
+constexpr int kColumns = 4;  // per thread, kSumThreads apart
 
 template <class T, class Sum, class Out, class Index>
 __global__ void __launch_bounds__(kSumThreads)
 scatter_add_kernel(const T* a, const Index* indices, int count, int64_t first, Out* out, int64_t width,
                    IndexLimit limit) {
   constexpr int kWords = kMostIndices / kWarp;
-  __shared__ uint32_t same[kWords];  // bit i % 32 of word i / 32: whether indices[i] is this block's
+  __shared__ uint32_t same[kWords];  // bit i % 32 of word i / 32: whether indices[i] is this block's index
   __shared__ int16_t list[kMostIndices];
   __shared__ int length;
 
   const int mine = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
   const int64_t index = indices[mine];
   if (!limit.contains(index)) {
-    if (thread == 0 && blockIdx.y == 0) limit.allows(index, first + mine);  // reports it
+    if (thread == 0 && blockIdx.y == 0) limit.allows(index, first + mine);  // records the error
     return;
   }
   for (int i = thread; i < kMostIndices; i += kSumThreads) {
@@ -139,7 +139,7 @@ scatter_add_kernel(const T* a, const Index* indices, int count, int64_t first, O
     if (column + c * kSumThreads < width) out[index * width + column + c * kSumThreads] = static_cast<Out>(sum[c]);
 }
 
-// T is of a's elements; sums grow as Sum, and lie as Out.
+// T is the type of a's elements; sums are accumulated in Sum and stored as Out.
 template <class T, class Sum, class Out>
 void scatter_add_typed(const Array& a, const Array& indices, DType out_dtype, const Array& out) {
   const int64_t count = indices.size(), width = out.shape[1], slice = kSumThreads * kColumns;
@@ -174,7 +174,7 @@ void gather(const Array& a, const Array& indices, const Array& out) {
 void scatter_add(const Array& a, const Array& indices, const Array& out) {
   check_indexed_rows("scatter_add", {"out", out}, indices, {"a", a});
   check_not_bool("scatter_add", {"a", a});
-  // A half type's sums are rounded once: over several launches they grow in a copy.
+  // Half-type sums must be rounded only once, so with several launches they accumulate in a copy.
   const bool is_one_launch = indices.size() <= kMostIndices;
   dispatch(a.dtype, [&](auto zero) {
     using T = decltype(zero);

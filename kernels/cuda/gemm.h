@@ -2,22 +2,22 @@
 // row and column.
 //
 // A block of threads computes a tile of C, kTile x kTile, as a sum of outer products: for each p, column p of A's rows
-// times row p of B's columns. It goes through k in steps of kDepth: while all threads multiply what lies in shared
-// memory, each has the next step's numbers, four of either operand, on their way from memory to its registers, and then
-// writes them to the other half of shared memory (double buffering), so that one barrier a step is enough.
+// times row p of B's columns. It advances through k in steps of kDepth. While all threads multiply the numbers in
+// shared memory, each thread loads four numbers per operand for the next step into registers. It then writes them to
+// the other half of shared memory (double buffering), so that one barrier per step is enough.
 //
 //             B: kDepth x kTile          Each of the 16 x 16 threads keeps kEach x kEach sums in registers. For 8 x 8
 //             +----------------+         a step of p reads 16 numbers from shared memory for 64 multiply-adds, so
-//    A:       |                |         that the multiply-adds set the pace. A warp is 4 x 8 threads, whose reads
-//    kDepth   +----------------+         of A and of B are of 64 and 128 bytes in a row: no bank is asked twice.
+//    A:       |                |         the multiply-adds are the bottleneck. A warp is 4 x 8 threads, whose reads
+//    kDepth   +----------------+         of A and of B cover 64 and 128 contiguous bytes: no bank conflicts.
 //    x kTile  C: kTile x kTile
-//     +--+    +----------------+         Memory is asked for 2 k m n / kTile numbers, most of them found in L2,
-//     |  |    | kEach x kEach  |         since blocks that run at the same time are neighbours in C.
+//     +--+    +----------------+         Blocks read 2 k m n / kTile numbers in total, most of them from L2, because
+//     |  |    | kEach x kEach  |         blocks that run at the same time are neighbours in C.
 //     |  |    | of a thread    |
 //     +--+    +----------------+
 //
-// Where C has too few tiles for the device, k is cut into slices with a block each, whose sums a second kernel adds in
-// order: the result is the same every time.
+// If C has too few tiles for the device, k is cut into slices with one block each, and a second kernel adds their sums
+// in order, so that the result is deterministic.
 #pragma once
 
 #include "kernels/common/sizes.h"
@@ -25,7 +25,7 @@
 
 namespace needle::cuda {
 
-// Where the numbers of an axis of a matrix lie: number i at i * stride. (To extend i by its sign takes a register.)
+// An axis of a matrix whose number i is at i * stride. (i is converted as unsigned: sign extension takes a register.)
 struct PlainAxis {
   struct Place {
     int64_t offset;
@@ -38,13 +38,13 @@ struct PlainAxis {
   __device__ Place place(int i) const { return {static_cast<uint32_t>(i) * stride}; }
 };
 
-// Their bounds: none.
+// Bounds for plain axes: every position is inside.
 struct Unbounded {
   __device__ bool contains(PlainAxis::Place) const { return true; }
 };
 
-// A matrix of which one axis is that of C ("line": a row of A, a column of B) and the other is summed over ("depth").
-// A place on one axis and a place on the other add up to where the number lies. Numbers outside the bounds are 0.
+// A matrix with one axis shared with C ("line": a row of A, a column of B) and one that is summed over ("depth"). The
+// position of a number is the sum of its places on both axes. Numbers outside the bounds are 0.
 template <class E, class Axis, class Bounds>
 struct Operand {
   using Place = typename Axis::Place;
@@ -52,10 +52,10 @@ struct Operand {
   const E* data;
   Axis line, depth;
   Bounds bounds;
-  bool along_line;  // which axis neighbouring threads follow, and the four numbers that a thread fetches
-  bool packs;       // whether such four lie side by side, aligned, wherever they begin at a multiple of 4
+  bool along_line;  // whether neighbouring threads, and the four numbers that a thread fetches, follow the line axis
+  bool packs;       // whether any four numbers from a multiple of 4 on are contiguous and aligned
 
-  // The four from (i, p) on; 0 from line.count and from `end` on. at_line is line.place(i).
+  // Fetches the four numbers from (i, p) on; they are 0 from line.count and from `end` on. at_line is line.place(i).
   template <class Sum>
   __device__ void fetch(int i, const Place& at_line, int p, int end, Sum (&values)[4]) const {
     const bool whole = along_line ? i + 4 <= line.count && p < end : i < line.count && p + 4 <= end;
@@ -70,7 +70,7 @@ struct Operand {
       for (int q = 0; q < 4; ++q) values[q] = static_cast<Sum>(pack.values[q]);
       return;
     }
-    asm volatile("" : "+r"(i));  // else what follows from i is computed before the loop over p, and kept in registers
+    asm volatile("" : "+r"(i));  // keeps the compiler from hoisting terms in i out of the loop over p, into registers
 #pragma unroll
     for (int q = 0; q < 4; ++q) {
       const int next_i = along_line ? i + q : i, next_p = along_line ? p : p + q;
@@ -82,12 +82,12 @@ struct Operand {
   }
 };
 
-// C, and what is done to a sum before it is stored: + bias of its column, if there is one, and relu.
+// C, and the epilogue applied to a sum before it is stored: the bias of its column, if any, and relu.
 template <class E, class Axis>
 struct Result {
   E* data;
   Axis row, column;
-  bool packs;  // whether four columns from a multiple of 4 on lie side by side, aligned
+  bool packs;  // whether any four columns from a multiple of 4 on are contiguous and aligned
   const E* bias = nullptr;
   int64_t bias_stride = 0;
   bool relu = false;
@@ -99,7 +99,7 @@ struct Result {
   }
 };
 
-// What a product is cut into. `slices` parts of k, each `slice` deep, a multiple of every kDepth.
+// The extents of a product. k is cut into `slices` parts, each `slice` deep, a multiple of every kDepth.
 struct Extents {
   int m, n, k, slices, slice;
 };
@@ -107,16 +107,16 @@ struct Extents {
 template <int tile, int depth>
 struct Tile {
   static constexpr int kTile = tile, kDepth = depth, kEach = tile / 16;
-  static constexpr int kPitch = tile + 4;  // of a row in shared memory: with it the writes of a column meet every bank
+  static constexpr int kPitch = tile + 4;  // of a row in shared memory; spreads a column's writes over all banks
   static_assert(tile * depth == 4 * kThreads);
 };
 using LargeTile = Tile<128, 8>;
 using SmallTile = Tile<64, 16>;
-// How many blocks share a multiprocessor: 128 registers a thread, or 80 where that keeps 16 sums of float32.
+// Resident blocks per multiprocessor: threads have 128 registers, or 80 if that suffices for 16 float32 sums.
 template <class Tile, class Sum> inline constexpr int kResident = Tile::kEach * sizeof(Sum) == 16 ? 3 : 2;
 
-// Which four numbers of a step a thread fetches, as (line, p) within the tile: along the line's axis tile/4
-// neighbouring threads share a p; along the depth two share a line, 32 bytes for float32.
+// The first of the four numbers that a thread fetches in a step, as (line, p) within the tile. Along the line axis,
+// tile/4 neighbouring threads share a p; along the depth axis, two share a line, 32 bytes for float32.
 template <class Tile>
 __device__ int2 numbers_of_thread(bool along_line) {
   const int thread = threadIdx.x;
@@ -137,7 +137,7 @@ __device__ void store(bool along_line, int2 at, const Sum (&values)[4], Sum (&ti
   }
 }
 
-// Bound by multiply-adds for square matrices: expected at 60 to 75% of the float32 peak with the large tile.
+// Compute-bound for square matrices: expected to reach 60 to 75% of the float32 peak with the large tile.
 template <class Tile, class Sum, class A, class B, class C>
 __global__ void __launch_bounds__(kThreads, kResident<Tile, Sum>)
 gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
@@ -145,7 +145,7 @@ gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
   alignas(32) __shared__ Sum a_tile[2][kDepth][Tile::kPitch];
   alignas(32) __shared__ Sum b_tile[2][kDepth][Tile::kPitch];
 
-  // Blocks that follow one another fill squares of C, eight tiles high, so that what they read is in L2.
+  // Consecutive blocks cover squares of C, eight tiles high, so that their operands stay in L2.
   const unsigned rows = (extents.m + kTile - 1) / kTile, columns = (extents.n + kTile - 1) / kTile;
   const unsigned tile = blockIdx.x % (rows * columns), part = blockIdx.x / (rows * columns);
   const unsigned group = tile / (8 * columns), height = min(rows - group * 8, 8u), within = tile - group * 8 * columns;
@@ -170,9 +170,10 @@ gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
     store<Tile>(b.along_line, b_at, b_next, b_tile[half]);
   };
 
-  // The rows of a thread are four from 4 * row on in each half of the tile, and so for columns.
-  // Of a lane's number bits 4 and 1 say which row of its warp, bits 3, 2 and 0 which column: lanes that differ in bit 0
-  // read the same of A, those that differ in bit 1 the same of B. Two that do are served at once, in half of the time.
+  // A thread computes four rows from `row` on in each half of the tile, and likewise for columns.
+  // Bits 4 and 1 of a lane's number select its row within the warp, bits 3, 2 and 0 its column. Lanes that differ only
+  // in bit 0 read the same numbers of A, and those that differ only in bit 1 the same of B. Such a pair is served at
+  // once, in half the time.
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int row = (warp / 2 * 4 + lane / 16 * 2 + lane / 2 % 2) * 4;
   const int column = (warp % 2 * 8 + lane / 4 % 4 * 2 + lane % 2) * 4;
@@ -182,7 +183,7 @@ gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
   for (int p = first, half = 0; p < end; p += kDepth, half ^= 1) {
     const bool more = p + kDepth < end;
     if (more) fetch(p + kDepth);
-    __syncthreads();  // behind the reads: the compiler could else move them behind the products that are to hide them
+    __syncthreads();  // after the reads, or the compiler could move them behind the products that hide their latency
 #pragma unroll
     for (int q = 0; q < kDepth; ++q) {
       Pack<Sum, 4> left[kGroups], right[kGroups];
@@ -227,7 +228,7 @@ gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
   }
 }
 
-// c = the sum of the slices, partial (batch, slices, m, n), in their order. Bound by reading them.
+// c = the sum of the slices, partial (batch, slices, m, n), in their order. Bound by reading the slices.
 template <class Sum, class C>
 __global__ void __launch_bounds__(kThreads)
 add_slices_kernel(Extents extents, Strides<3> batch, const Sum* partial, int64_t count, C c) {
@@ -246,10 +247,10 @@ add_slices_kernel(Extents extents, Strides<3> batch, const Sum* partial, int64_t
   }
 }
 
-// c = a b for each of the `count` matrices of a batch, the strides of which are those of c, a, b. m, n, count > 0.
+// c = a b for each of the `count` matrices of a batch, whose strides are given for c, a, b. m, n, count > 0.
 template <class Sum, class A, class B, class C>
 void gemm(int64_t count, const Strides<3>& batch, const A& a, const B& b, const C& c) {
-  constexpr int kLeast = 256, kMost = 1 << 15;  // of a slice; the latter bounds the error of a long sum
+  constexpr int kLeast = 256, kMost = 1 << 15;  // depth of a slice; kMost bounds the error of a long sum
   Extents extents{c.row.count, c.column.count, a.depth.count, 1, 0};
   const int64_t fill = device().multiprocessors;
   const auto blocks = [&](int64_t tile) {

@@ -1,4 +1,4 @@
-// From the number of an element to where it lies: what strided kernels compute for each element.
+// Maps an element's position to its memory offset, which strided kernels compute for each element.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -11,7 +11,8 @@
 namespace needle::cuda {
 
 // Division by an extent that is known before a kernel starts, as a multiplication and a shift (Granlund and Montgomery
-// 1994): for 0 <= n < 2^31, n / extent = (mulhi(n, multiplier) + n) >> shift. A GPU has no instruction that divides.
+// 1994): for 0 <= n < 2^31, n / extent = (mulhi(n, multiplier) + n) >> shift. GPUs have no integer division
+// instruction.
 struct Divisor {
   uint32_t extent = 1, multiplier = 1, shift = 0;
 
@@ -27,7 +28,8 @@ struct Divisor {
   }
 };
 
-// The shape and strides of a Plan, for the device. Positions count from 0 in the plan's order, dimension 0 innermost.
+// The shape and strides of a Plan, for the device. Positions count from 0 in the plan's order; dimension 0 is
+// innermost.
 template <int operands>
 struct Strides {
   int ndim;
@@ -42,7 +44,7 @@ struct Strides {
     }
   }
 
-  // The bytes from each operand's first element to that at `position`.
+  // The byte offset of the element at `position` from each operand's first element.
   __device__ void locate(uint32_t position, int64_t (&offset)[operands]) const {
     for (int k = 0; k < operands; ++k) offset[k] = 0;
 #pragma unroll
@@ -57,7 +59,7 @@ struct Strides {
 
 inline constexpr int64_t kMostPositions = (int64_t{1} << 31) - 1;
 
-// Strides of a plan that may have more positions than that: then by divisions of 64 bits.
+// The strides of a plan that may have more positions, for which it uses 64-bit divisions.
 template <int operands>
 class Positions {
  public:
@@ -81,13 +83,13 @@ class Positions {
     }
   }
 
-  // The same for a plan of one dimension.
+  // Like locate, for a one-dimensional plan.
   __device__ void step(int64_t position, int64_t (&offset)[operands]) const {
     for (int k = 0; k < operands; ++k) offset[k] = position * strides_.stride[k][0];
   }
 
  private:
-  static Plan shortened(Plan plan) {  // whose extents are divisors that exist, if too small ones
+  static Plan shortened(Plan plan) {  // clamps the extents, so that a Divisor exists; clamped ones are not used
     for (int64_t& extent : plan.extent) extent = std::min(extent, kMostPositions);
     return plan;
   }
@@ -96,7 +98,7 @@ class Positions {
   int64_t extent_[kMaxDims];
 };
 
-// Calls body(part) for plans that share out the positions of `plan`, each with no more than kMostPositions.
+// Calls body(part) for plans that divide the positions of `plan`, each with at most kMostPositions.
 template <class Body>
 void for_each_part(const Plan& plan, const Body& body) {
   if (plan.size <= kMostPositions) return body(plan);

@@ -9,7 +9,7 @@ namespace needle::cuda {
 NEEDLE_KERNELS(NEEDLE_DECLARE)
 #undef NEEDLE_DECLARE
 
-// They work on the device that the thread has chosen with use_device.
+// The kernels work on the device that the thread has selected with use_device.
 const Kernels& kernels();
 
 }  // namespace needle::cuda

@@ -1,5 +1,5 @@
-// What neighbouring threads compute together: a group of `lanes` threads of a block, a power of two, joins what each of
-// them has found. Groups lie one behind the other in the block, and the order of joining is fixed.
+// Reductions across neighbouring threads: a group of `lanes` threads of a block, a power of two, joins their partial
+// results. Groups are consecutive in the block, and the order of joining is fixed.
 #pragma once
 
 #include "kernels/cuda/launch.h"
@@ -13,21 +13,21 @@ __device__ T shuffle_xor(T value, int bits) {
   return static_cast<T>(__shfl_xor_sync(kAllLanes, value, bits));
 }
 
-// join(left, right) adds `right` to `left`; it must not matter which is which. The result is every lane's. Every thread of
-// the block calls this, with the same `lanes`: 1 to 32.
+// join(left, right) folds `right` into `left` and must be commutative. Every lane gets the result. Every thread of the
+// block must call this, with the same `lanes`: 1 to 32.
 template <class Partial, class Join>
 __device__ Partial join_within_warp(Partial partial, int lanes, const Join& join) {
   for (int bits = lanes / 2; bits > 0; bits /= 2) join(partial, shuffle_xor(partial, bits));
   return partial;
 }
 
-// The same for 1 to 1,024 lanes.
+// Like join_within_warp, for 1 to 1,024 lanes.
 template <class Partial, class Join>
 __device__ Partial join_lanes(Partial partial, int lanes, const Join& join) {
   partial = join_within_warp(partial, lanes < kWarp ? lanes : kWarp, join);
   if (lanes <= kWarp) return partial;
   __shared__ Partial of_warp[kWarp];
-  __syncthreads();  // what a call before this one left there has been read
+  __syncthreads();  // a previous call's shared memory has been read
   if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = partial;
   __syncthreads();
   const int first = threadIdx.x / lanes * lanes / kWarp;
@@ -36,7 +36,7 @@ __device__ Partial join_lanes(Partial partial, int lanes, const Join& join) {
   return partial;
 }
 
-// The least power of two that is not less than n.
+// The smallest power of two that is at least n.
 inline int64_t power_of_two(int64_t n) {
   int64_t power = 1;
   while (power < n) power *= 2;

@@ -1,12 +1,12 @@
 // Layer normalization along the last axis of x (..., C): Ba, Kiros and Hinton 2016.
 //
-// A row is made by 1 to 1,024 threads that hold it in registers (rows.h): it is read once where C is at most 16,384
-// (backward 8,192; float64 4,096), else three times. Each thread adds 16 values, then those sums are added in pairs: rows
-// are short enough to do that in float32.
+// 1 to 1,024 threads compute a row and hold it in registers (rows.h). It is read once if C is at most 16,384 (backward
+// 8,192; float64 4,096), else three times. Each thread adds 16 values, then these sums are added in pairs: rows are
+// short enough to do that in float32.
 //
-// Bound: memory. Forward reads x and writes out; some 85% of the memory's speed are expected from 1,000 rows on. Backward
-// reads x and grad_out and writes grad_x, and reads both again for the gradients of the parameters, which are sums over
-// the other axis: 60% of what one reading would allow.
+// Bound: memory. Forward reads x and writes out; expected is some 85% of the memory bandwidth from 1,000 rows on.
+// Backward reads x and grad_out and writes grad_x, then reads both again for the parameter gradients, which are sums
+// over the other axis: expected is 60% of the speed that reading once would allow.
 #include <cmath>
 
 #include "kernels/cuda/kernels.h"
@@ -21,8 +21,8 @@ struct JoinSum {
   __device__ void operator()(Value& left, Value right) const { left += right; }
 };
 
-// The mean over a row of value(i, c), made of what a thread holds of channel c in its i-th registers after
-// load(first of a tile). Where a row is one tile that has been called before.
+// The mean over a row of value(i, c), computed from a thread's i-th registers, which hold channel c after
+// load(first channel of a tile). If a row is one tile, the caller must have called load before.
 template <class T, int width, int arrays, class Load, class Function>
 __device__ Compute<T> row_mean(const Rows<arrays>& rows, const typename Rows<arrays>::Place& place,
                                const Load& load, const Function& value) {
@@ -68,13 +68,13 @@ layer_norm_kernel(Rows<4> rows, Parameter<T> weight, Parameter<T> bias, Paramete
   stored_variance.write(place.at[3], variance);
 }
 
-constexpr int kGradientLanes = 512;  // threads hold two values for each element
+constexpr int kGradientLanes = 512;  // threads hold two values per element
 
-// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out weight, and means taken along the row:
+// With x_hat = (x - mean) / sqrt(variance + eps), g = grad_out * weight, and means taken along the row:
 //     grad_x = (g - mean(g) - x_hat mean(g x_hat)) / sqrt(variance + eps)
 // rows: (x, grad_out, mean, variance, grad_x)
 template <class T, int width>
-__global__ void __launch_bounds__(kGradientLanes, width > 1 && sizeof(T) < 8 ? 2 : 1)  // 2: 64 registers a thread
+__global__ void __launch_bounds__(kGradientLanes, width > 1 && sizeof(T) < 8 ? 2 : 1)  // 2: 64 registers per thread
 layer_norm_gradient_kernel(Rows<5> rows, Parameter<T> weight, Parameter<T> stored_mean, Parameter<T> stored_variance,
                            double eps) {
   using Value = Compute<T>;
@@ -94,7 +94,7 @@ layer_norm_gradient_kernel(Rows<5> rows, Parameter<T> weight, Parameter<T> store
   };
   if (rows.is_one_tile()) load(0);
   const Value mean_g = row_mean<T, width>(rows, place, load, [&](int i, int64_t) { return g.values[i]; });
-  // mean(g x_hat) as mean((g - mean(g)) x_hat): x_hat has mean 0
+  // mean(g x_hat) is computed as mean((g - mean(g)) x_hat), which is equal because x_hat has mean 0
   const Value mean_product = row_mean<T, width>(rows, place, load, [&](int i, int64_t) {
     return (g.values[i] - mean_g) * x_hat.values[i];
   });
@@ -126,7 +126,8 @@ __device__ inline ParameterSums shuffle_xor(const ParameterSums& sums, int bits)
 
 constexpr int kShortBlock = 32;  // rows whose values are added in x's compute type
 
-// Those over part blockIdx.y of the rows of (x, grad_out, mean, variance), for each channel, to sums (channels, parts).
+// Writes each channel's sums over part blockIdx.y of the rows of (x, grad_out, mean, variance) to sums (channels,
+// parts).
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
 parameter_sums_kernel(Channels<4> job, Parameter<T> stored_mean, Parameter<T> stored_variance, double eps,
@@ -162,7 +163,7 @@ parameter_sums_kernel(Channels<4> job, Parameter<T> stored_mean, Parameter<T> st
     if (channel + j < job.channels) sums[(channel + j) * gridDim.y + blockIdx.y] = total[j];
 }
 
-// Of no rows there are no parts, and the sums are 0.
+// With zero rows there are no parts, and the sums are 0.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
 parameter_gradients_kernel(const ParameterSums* sums, int64_t channels, int parts, Parameter<T> grad_weight,

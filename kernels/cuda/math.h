@@ -1,4 +1,4 @@
-// The elementary functions of a number on a GPU. The C++ library's names are CUDA's own functions there.
+// Elementary functions of a number on a GPU. In device code the std:: names call CUDA's own functions.
 #pragma once
 
 #include <cmath>
@@ -19,7 +19,7 @@ struct math {
   template <class T> static NEEDLE_HOST_DEVICE T gelu_derivative(T a) { return needle::gelu_derivative(a); }
   // clang-format on
 
-  // Of two forms of 1 / (1 + e^-a), the one whose exponential does not overflow.
+  // 1 / (1 + e^-a), in the form whose exponential does not overflow.
   template <class T>
   static NEEDLE_HOST_DEVICE T sigmoid(T a) {
     const T e = std::exp(-std::fabs(a));

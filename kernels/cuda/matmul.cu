@@ -1,5 +1,6 @@
-// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias, or relu of it: matrices of any strides.
-// The floating dtypes by the tiles of gemm.h; the others, which no model multiplies, element by element.
+// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias, optionally followed by relu, for
+// matrices of any strides. Floating dtypes use the tiles of gemm.h; the others, which no model multiplies, are computed
+// element by element.
 #include "kernels/common/matmul.h"
 
 #include "kernels/cuda/gemm.h"
@@ -10,7 +11,7 @@ namespace {
 
 constexpr int64_t kMostExtent = int64_t{1} << 30;
 
-// Whether the matrices along the leading axes all begin where packs of four are aligned.
+// Whether every matrix along the leading axes begins at an address where packs of four are aligned.
 bool keeps_packs_aligned(const Array& array, int leading) {
   const int64_t size = itemsize(array.dtype);
   if (reinterpret_cast<uintptr_t>(first_byte(array)) % (4 * size) != 0) return false;
@@ -19,7 +20,7 @@ bool keeps_packs_aligned(const Array& array, int leading) {
   return true;
 }
 
-// An axis of an array as one of a matrix.
+// An axis of an array as a matrix axis.
 PlainAxis axis_of(const Array& array, int axis) {
   return {static_cast<int>(array.shape[axis]), array.strides[axis]};
 }
@@ -36,13 +37,14 @@ Operand<E, PlainAxis, Unbounded> operand(const Array& array, int line, int depth
           along_line ? packs(array, line, depth) : packs(array, depth, line)};
 }
 
-// With bias and relu, of the columns, as in Result.
+// `bias` (of the columns) and `relu` are as in Result.
 template <class E>
 void multiply(const Array& a, const Array& b, const Array& out, const Array* bias, bool relu) {
   const int row = out.ndim - 2, column = out.ndim - 1;
   const Array* const arrays[] = {&out, &a, &b};
   const Plan batch(arrays, 3, (1u << row) - 1);
-  // A transposed result is the product of the transposed operands in exchanged order, and is written in order that way.
+  // A transposed result is computed as the product of the transposed operands in swapped order, so that it is written
+  // in memory order.
   if (!bias && out.strides[row] == 1 && out.strides[column] != 1) {
     const Array* const exchanged[] = {&out, &b, &a};
     return gemm<Compute<E>>(batch.size, Strides<3>(Plan(exchanged, 3, (1u << row) - 1)), operand<E>(b, column, row),
@@ -56,7 +58,7 @@ void multiply(const Array& a, const Array& b, const Array& out, const Array* bia
                                         bias ? bias->strides[0] : 0, relu});
 }
 
-// One element of out to a thread. Integers wrap around; bool adds as `or` and multiplies as `and`.
+// One thread per element of out. Integers wrap around; bool adds as `or` and multiplies as `and`.
 template <class E>
 __global__ void __launch_bounds__(kThreads)
 multiply_elements_kernel(uint32_t count, int k, Strides<3> strides, E* out, const E* a, const E* b, int64_t a_stride,
@@ -81,7 +83,7 @@ multiply_elements_kernel(uint32_t count, int k, Strides<3> strides, E* out, cons
 template <class E>
 void multiply_elements(const Array& a, const Array& b, const Array& out) {
   const int row = out.ndim - 2, column = out.ndim - 1;
-  Array left = a, right = b;  // broadcast to the shape of out, each along the other's axis
+  Array left = a, right = b;  // broadcast to out's shape, each along the other's axis
   left.shape = right.shape = out.shape;
   left.strides[column] = right.strides[row] = 0;
   const Array* const arrays[] = {&out, &left, &right};

@@ -1,7 +1,7 @@
-// What batch and layer normalization share: parameters, and sums over the rows of x (..., C) for each channel.
+// Shared by batch and layer normalization: parameters, and per-channel sums over the rows of x (..., C).
 //
 // A thread takes up to 4 neighbouring channels and every `kThreads / columns`-th row of a part of the rows; `columns`
-// threads lie side by side, so that a block reads memory in the order in which it lies.
+// neighbouring threads cover neighbouring channels, so that a block reads memory in order.
 #pragma once
 
 #include "kernels/common/norm.h"
@@ -11,7 +11,7 @@
 
 namespace needle::cuda {
 
-// A vector (C,) of T or, where T is a half type, perhaps of float32.
+// A vector (C,) of T; if T is a half type, it may also be float32.
 template <class T>
 struct Parameter {
   std::byte* first;
@@ -35,7 +35,7 @@ struct Parameter {
   }
 };
 
-// The values of a pack of channels.
+// The number of channels in a pack.
 template <class T> inline constexpr int kChannelWidth = sizeof(T) == 8 ? 2 : 4;
 
 template <int arrays>
@@ -43,11 +43,11 @@ struct Channels {
   int64_t channels, rows;
   int64_t length;             // rows of a part
   int columns;                // a power of two
-  Positions<arrays> leading;  // where the rows begin
+  Positions<arrays> leading;  // the offsets of the rows
   int64_t step[arrays];       // in bytes, from channel to channel
   std::byte* data[arrays];
 
-  // Which channel is this thread's first, and which row of a part.
+  // This thread's first channel, and its first row within a part.
   template <int width>
   __device__ int64_t channel() const { return (int64_t{blockIdx.x} * columns + threadIdx.x % columns) * width; }
   __device__ int row() const { return threadIdx.x / columns; }
@@ -55,7 +55,7 @@ struct Channels {
   __device__ int64_t end() const { return std::min((blockIdx.y + 1) * length, rows); }
   __device__ int64_t begin() const { return blockIdx.y * length + row(); }
 
-  // Where the channels from `channel` on of a row lie. Packs are read of rows with one step from each to the next.
+  // The addresses of a row's channels from `channel` on. Packs (width > 1) require equally spaced rows.
   template <int width>
   __device__ void locate(int64_t row, int64_t channel, std::byte* (&at)[arrays]) const {
     int64_t offset[arrays];
@@ -70,9 +70,9 @@ __device__ Pack<T, width> read_pack(const std::byte* at) { return *reinterpret_c
 template <class T, int width>
 __device__ void write_pack(std::byte* at, const Pack<T, width>& pack) { *reinterpret_cast<Pack<T, width>*>(at) = pack; }
 
-inline constexpr int kRowsAtOnce = 4;  // whose values a thread has on the way
+inline constexpr int kRowsAtOnce = 4;  // rows whose loads a thread has in flight
 
-// Joins the partial results of the threads of a block that have the same channels; that of row() 0 is complete.
+// Joins the partial results of the threads of a block that have the same channels; threads with row() 0 get the total.
 template <class Partial, int width, class Join>
 __device__ void join_rows(Partial (&partial)[width], int columns, const Join& join) {
   __shared__ Partial shared[width][kThreads];
@@ -88,7 +88,7 @@ __device__ void join_rows(Partial (&partial)[width], int columns, const Join& jo
   }
 }
 
-// Joins the parts' results of a channel, of which a warp takes one: `channel` is this thread's. Lane 0 gets the result.
+// Joins the results of a channel's parts. Each warp handles one channel, `channel`. Lane 0 gets the result.
 template <class Partial, class Join>
 __device__ Partial join_parts(const Partial* partials, int64_t channel, int64_t channels, int parts, const Join& join) {
   Partial partial{};
@@ -97,7 +97,7 @@ __device__ Partial join_parts(const Partial* partials, int64_t channel, int64_t 
   return join_within_warp(partial, kWarp, join);
 }
 
-// Device memory for `count` values, given back to the pool when the kernels that use it have been started.
+// Device memory for `count` values, returned to the pool once the kernels that use it have been launched.
 template <class T>
 class Scratch {
  public:
@@ -111,8 +111,8 @@ class Scratch {
 inline unsigned blocks_of_threads(int64_t count) { return static_cast<unsigned>((count + kThreads - 1) / kThreads); }
 inline unsigned blocks_of_warps(int64_t count) { return blocks_of_threads(count * kWarp); }
 
-// Calls start(channels, grid, packed); grid.y is the number of parts. `packed` says that kChannelWidth<T> channels can be
-// read at once.
+// Calls start(channels, grid, packed); grid.y is the number of parts. `packed` means that kChannelWidth<T> channels can
+// be read at once.
 template <class T, int arrays, class Start>
 void for_channels(const Array* const (&list)[arrays], const Start& start) {
   constexpr int width = kChannelWidth<T>;
@@ -123,7 +123,7 @@ void for_channels(const Array* const (&list)[arrays], const Start& start) {
   bool packed = plan.ndim == 1 && job.channels % width == 0;
   for (int k = 0; k < arrays; ++k) {
     job.data[k] = plan.data[k];
-    if (list[k]->ndim != x.ndim) continue;  // one number for each row
+    if (list[k]->ndim != x.ndim) continue;  // arrays with one number per row
     job.step[k] = list[k]->strides[last] * int64_t{sizeof(T)};
     packed &= job.step[k] == sizeof(T) && reinterpret_cast<uintptr_t>(plan.data[k]) % (width * sizeof(T)) == 0;
     for (int d = 0; d < plan.ndim; ++d) packed &= plan.extent[d] <= 1 || plan.stride[k][d] % (width * sizeof(T)) == 0;
@@ -136,7 +136,7 @@ void for_channels(const Array* const (&list)[arrays], const Start& start) {
   const int64_t most = std::min<int64_t>(plan.size / least, 65535);
   const int64_t parts = std::max<int64_t>(std::min((enough + blocks - 1) / blocks, most), 1);
   job.length = (plan.size + parts - 1) / parts;
-  const int64_t full = (plan.size + job.length - 1) / job.length;  // parts with a row in them
+  const int64_t full = (plan.size + job.length - 1) / job.length;  // parts that contain rows
   start(job, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(full)), packed);
 }
 

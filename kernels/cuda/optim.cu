@@ -1,5 +1,5 @@
-// Optimizer steps, in place, for many parameters at once. float16 and bfloat16 state is read, updated in float32 and
-// rounded once.
+// In-place optimizer steps for many parameters at once. float16 and bfloat16 state is updated in float32 and rounded
+// once.
 #include <cmath>
 
 #include "kernels/common/dispatch.h"
@@ -12,9 +12,10 @@ namespace needle::cuda {
 namespace {
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Each updates one element, in C: its parameter first, its gradient last, and the state in between.
+// Each step updates one element, in the compute type C: the parameter comes first, the gradient last, and the state in
+// between.
 
-// The gradient with weight decay. Without any an infinite parameter is no part of it, which 0 times it would be.
+// The gradient with weight decay. If decay is 0 the parameter is left out, because 0 times an infinite one is NaN.
 template <class C>
 __device__ C decayed(C grad, C decay, C parameter) {
   return decay == 0 ? grad : grad + decay * parameter;
@@ -48,7 +49,7 @@ struct Adam {
   static constexpr int kLists = 4;
   C beta1, fresh1, beta2, fresh2;  // fresh = 1 - beta
   C step_size, correction, eps;    // learning_rate / (1 - beta1^step); 1 / (1 - beta2^step)
-  C decay, kept;                   // added to the gradient; what a decoupled decay leaves of the parameter
+  C decay, kept;                   // decay added to the gradient; parameter's factor under decoupled decay
 
   __device__ void operator()(C& parameter, C& first_moment, C& second_moment, const C& grad) const {
     const C g = decayed(grad, decay, parameter);
@@ -59,14 +60,14 @@ struct Adam {
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
-// All parameters of a table in one launch. A network has many small ones, for which a launch each would take longer
-// than their bytes do.
+// One launch updates all parameters of a table. A network has many small ones, and a launch for each would take longer
+// than moving its bytes.
 
 constexpr int kChunk = 4096;  // elements that a block updates
 
-// A number that must be finite for anything to change. The device reads it, so the host need not wait for it.
+// A number that must be finite, or the step is a no-op. The device reads it, so the host need not wait for it.
 struct Condition {
-  const void* number = nullptr;  // none: no condition
+  const void* number = nullptr;  // null: no condition
   bool is_double = false;
 
   explicit Condition(const ArrayList& only_if_finite) {
@@ -82,7 +83,7 @@ struct Condition {
   }
 };
 
-// Arrays without gaps, kLists for each parameter, and which blocks are theirs. A launch takes it by value: up to 4 KB.
+// Compact arrays, kLists per parameter, and the blocks that update each. A launch takes the table by value: up to 4 KB.
 template <int kLists>
 struct Table {
   static constexpr int kMostParameters = 3500 / (kLists * sizeof(void*) + sizeof(int64_t) + sizeof(unsigned));
@@ -112,15 +113,16 @@ __device__ void update(const Step& step, int64_t i, T* const (&lists)[Step::kLis
   for (int list = 0; list < Step::kLists - 1; ++list) reinterpret_cast<Pack<T, width>*>(lists[list])[i] = packs[list];
 }
 
-// Bound by memory: parameter, state and gradient are read and all but the gradient written, 16 bytes at a time; Adam in
-// float32 moves 28 bytes for each element. Expected: 90 % of the bandwidth, so 10 million elements in 93 us on an H100.
+// Bound by memory: parameter, state and gradient are read, and all but the gradient are written, 16 bytes at a time.
+// Adam in float32 moves 28 bytes per element. Expected: 90 % of the bandwidth, so 10 million elements in 93 us on an
+// H100.
 template <class T, class Step>
 __global__ void __launch_bounds__(kThreads)
 step_kernel(const __grid_constant__ Table<Step::kLists> table, const Condition condition, const Step step) {
   if (!condition.holds()) return;
   constexpr int width = 16 / sizeof(T);
   constexpr auto every_list = std::make_integer_sequence<int, Step::kLists>();
-  int low = 0;  // the parameter of this block is one of low..high-1
+  int low = 0;  // this block's parameter is one of low..high-1
   for (int high = table.count; high - low > 1;) {
     const int middle = (low + high) / 2;
     (table.first_block[middle] <= blockIdx.x ? low : high) = middle;

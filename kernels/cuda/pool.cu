@@ -1,9 +1,10 @@
-// Pooling of (N, H, W, C) images over kernel x kernel windows. A thread makes one number of the result, and reads what
-// that depends on in a fixed order: an output pixel its window, a pixel of grad_x the windows that saw it. Neighbouring
+// Pooling of (N, H, W, C) images over kernel x kernel windows. A thread computes one number of the result and reads its
+// inputs in a fixed order: an output pixel reads its window, a pixel of grad_x the windows that cover it. Neighbouring
 // threads have neighbouring channels, so that a warp reads whole cache lines.
 //
-// Bound: memory, every image once; windows that overlap are read again from the caches. The backward pass of maxima looks
-// for the largest of each window again instead of storing where it was: with 2 x 2 windows that are apart, 4 numbers.
+// Bound: memory, reading every image once; overlapping windows are read again from the caches. The backward pass of max
+// pooling searches each window for its largest element again instead of storing its position: 4 numbers for 2 x 2
+// windows that do not overlap.
 #include <cmath>
 
 #include "kernels/common/dispatch.h"
@@ -31,7 +32,7 @@ struct Span {
   int begin, end;
 };
 
-// A PoolingAxis for kernels: in 32 bits, and with a divisor, since a division of 64 bits takes some 25 instructions.
+// A PoolingAxis for kernels: in 32 bits and with a Divisor, because a 64-bit division takes some 25 instructions.
 struct Axis {
   int extent, windows, kernel, padding;
   Divisor stride;
@@ -56,7 +57,7 @@ struct Axis {
   }
 };
 
-// Calls body(n, y, x, c) for each number of some images, one thread for each.
+// Calls body(n, y, x, c) for each number of some images, one thread per number.
 struct Places {
   uint32_t size;
   int64_t first_image;
@@ -73,7 +74,7 @@ struct Places {
   }
 };
 
-// Calls launch(places) for all numbers of `images`, no more than kMostPositions at a time.
+// Calls start(places, blocks) for all numbers of `images`, at most kMostPositions at a time.
 template <class Launch>
 void for_each_place(const Array& images, const Launch& start) {
   const int64_t height = images.shape[1], width = images.shape[2], channels = images.shape[3];
@@ -105,7 +106,7 @@ max_kernel(Places places, Axis rows, Axis columns, Images<const T> x, Images<T> 
   });
 }
 
-// Whether x at (row, column) is the first of the largest numbers, or of the NaNs, of a window.
+// Whether x at (row, column) is the first largest number, or the first NaN, of a window.
 template <class T>
 __device__ bool is_largest(const Images<const T>& x, int64_t n, int row, int column, int c, Span ys, Span xs) {
   using Value = Compute<T>;
@@ -139,7 +140,7 @@ max_backward_kernel(Places places, Axis rows, Axis columns, Images<const T> x, I
   });
 }
 
-// The sum of what is met, pixels of a window or windows of a pixel, divided by the area of a window.
+// The sum over the pixels of a window (backward: over the windows that cover a pixel), divided by the window's area.
 template <class T, bool backward>
 __global__ void __launch_bounds__(kThreads)
 average_kernel(Places places, Axis rows, Axis columns, Compute<T> area, Images<const T> from, Images<T> to) {

@@ -1,5 +1,5 @@
-// Fills arrays with random numbers; kernels/cpu/random.h says which, and by what formulas. They are the CPU's bit by
-// bit, but for the last bits of normal numbers.
+// Fills arrays with random numbers; kernels/cpu/random.h defines them and gives the formulas. They match the CPU's bit
+// for bit, except for the last bits of normal numbers.
 #include <cmath>
 
 #include "kernels/common/check.h"
@@ -34,7 +34,7 @@ __device__ double long_fraction(uint32_t low, uint32_t high) {  // in [0, 1)
   return static_cast<double>((low | static_cast<uint64_t>(high) << 32) >> 11) * 0x1p-53;
 }
 
-// Each makes the values of a block's words: four, or two of float64.
+// Each generator turns a block's words into values: four, or two for float64.
 struct Uniform {
   using Values = Pack<float, 4>;
   int bits;
@@ -80,19 +80,20 @@ struct NormalDouble {
 template <class T>
 struct DropoutMask {
   using Values = Pack<T, 4>;
-  uint32_t threshold;  // words below it, shifted by 8, drop their element
+  uint32_t threshold;  // an element is dropped if its word, shifted right by 8, is below this
   T kept;
   __device__ void operator()(const uint32_t (&w)[4], Values& values) const {
     for (int i = 0; i < 4; ++i) values.values[i] = w[i] >> 8 < threshold ? T{0} : kept;
   }
 };
 
-// out[i] for i = 0..n-1: a thread makes the elements of a block of words and writes them, at once where `is_aligned`.
+// Writes out[i] for i = 0..n-1. A thread computes the elements of a block of words and writes them, in one instruction
+// if `is_aligned`.
 //
-// A block takes 20 multiplications of 32 by 32 bits and about 50 other instructions, for 16 bytes of float32. An H100
-// does about 3 TB/s of such, as much as its memory takes, so uniform numbers and masks should come at three quarters of
-// its bandwidth, those of half types at half of it, and normal numbers, which take a logarithm, root, sine and cosine
-// for every two, at half of it.
+// A block takes 20 32 x 32 bit multiplications and about 50 other instructions, for 16 bytes of float32. An H100
+// computes about 3 TB/s of these, as much as its memory bandwidth. So expected are three quarters of the bandwidth for
+// uniform numbers and masks, half of it for those of half types, and half of it for normal numbers, which take a
+// logarithm, root, sine and cosine per pair.
 template <class T, class Generator>
 __global__ void __launch_bounds__(kThreads)
 generate_kernel(Generator generator, uint64_t seed, uint64_t offset, int64_t n, T* out, bool is_aligned) {

@@ -1,15 +1,16 @@
 // Reductions over any set of axes.
 //
-// The axes fall into kept ones and reduced ones, each with a plan of its own: `kept` of (a, out), whose positions are the
-// results, and `reduced` of (a), whose positions are what one result is made of.
-//   rows     Where a reduced axis lies innermost, 1 to 256 neighbouring threads share one result.
-//   columns  Where a kept axis does, a thread makes a few neighbouring results, and neighbouring threads those beside
-//            them; a block's threads are up to 32 columns wide, and its rows of threads share the reduced positions.
-// Either reads memory in the order in which it lies, 16 bytes a thread where it can. Where that gives too few threads to
-// fill the device the reduced positions are cut into parts, and a second kernel joins the parts of each result.
+// The axes are split into kept and reduced ones, with one plan for each set: `kept` of (a, out), whose positions are
+// the results, and `reduced` of (a), whose positions are the elements of one result.
+//   rows     If a reduced axis is innermost, 1 to 256 neighbouring threads share one result.
+//   columns  If a kept axis is innermost, a thread computes a few neighbouring results, and neighbouring threads the
+//            ones next to them; a block's threads are up to 32 columns wide, and its rows of threads share the reduced
+//            positions.
+// Both read memory in order, 16 bytes per thread if possible. If that gives too few threads to fill the device, the
+// reduced positions are cut into parts, and a second kernel joins the parts of each result.
 //
-// Bound: reading `a` once. With four loads on the way in each thread some 90% of the memory's speed are expected, from
-// some 10 MB on; below that starting the kernels takes longer.
+// Bound: reading `a` once. With four loads in flight per thread, expected is some 90% of the memory bandwidth from some
+// 10 MB on; below that, launching the kernels takes longer.
 #include <limits>
 
 #include "kernels/common/sizes.h"
@@ -20,8 +21,9 @@
 namespace needle::cuda {
 namespace {
 
-// The kinds of reduction. A thread begins with a Partial and joins to it what it loads, `kAtOnce` values at a time folded
-// into a Run first: float32 sums of many numbers are kept in float64, few are added in float32.
+// The kinds of reduction. A thread starts with a Partial. It folds the values it loads, `kAtOnce` at a time, into a
+// Run, and joins that to the Partial: for float32 sums, the few values of a Run are added in float32, and the Partial
+// is float64.
 
 template <class T, bool is_integer = !is_floating<T>>
 struct SumTypes { using Run = Compute<T>; using Partial = double; };
@@ -49,13 +51,14 @@ struct SumOf {
 template <class T, class Out = T> using Sum = SumOf<T, Out, false>;
 template <class T> using SumOfSquares = SumOf<T, Compute<T>, true>;
 
-// What compares: `earlier` gives way to a later value that is larger or NaN.
+// The comparison of max and argmax: a later value replaces `earlier` if it is larger or NaN.
 template <class Value>
 __device__ bool replaces(Value later, Value earlier) {
   return (later > earlier) | ((later != later) & (earlier == earlier));
 }
 
-// The smallest is the largest of the values in reverse order, which are negated: both are one kernel.
+// The minimum is the maximum of the values in reverse order (negated, or complemented for integers), so that one kernel
+// serves both.
 template <class T>
 struct Order {
   using Value = Compute<T>;
@@ -100,7 +103,7 @@ __device__ Place<Value> shuffle_xor(const Place<Value>& place, int bits) {
   return {cuda::shuffle_xor(place.value, bits), cuda::shuffle_xor(place.position, bits)};
 }
 
-// The place of the first of the largest elements, or of the first NaN.
+// The index of the first largest element, or of the first NaN.
 template <class T>
 struct Arg {
   using Stored = T;
@@ -129,11 +132,11 @@ struct Job {
   Positions<1> reduced;
   const std::byte* a;
   std::byte* out;
-  std::byte* partials;  // (results, parts), or null where there is one part
+  std::byte* partials;  // (results, parts), or null if there is only one part
   int64_t length;       // of a part
 };
 
-// What a kernel has made of the part blockIdx.y of a result.
+// Stores a result, or its partial result for part blockIdx.y.
 template <class Kind>
 __device__ void store(const Kind& kind, const Job& job, uint32_t result, int64_t out_offset,
                       const typename Kind::Partial& partial) {
@@ -144,9 +147,9 @@ __device__ void store(const Kind& kind, const Job& job, uint32_t result, int64_t
     *reinterpret_cast<typename Kind::Result*>(job.out + out_offset) = kind.result(partial);
 }
 
-constexpr int kAtOnce = 4;  // loads that a thread has on the way
+constexpr int kAtOnce = 4;  // loads that a thread has in flight
 
-// The pack at a position of the reduced plan. Packs of more than one value are read where that has one dimension.
+// The pack at a position of the reduced plan. Packs of more than one value require a one-dimensional plan.
 template <class T, int width, bool one_dimension = (width > 1)>
 __device__ Pack<T, width> read_pack(const Positions<1>& reduced, const std::byte* from, int64_t position) {
   int64_t offset[1];
@@ -155,7 +158,7 @@ __device__ Pack<T, width> read_pack(const Positions<1>& reduced, const std::byte
   return *reinterpret_cast<const Pack<T, width>*>(from + offset[0]);
 }
 
-// A loop over the packs at positions begin, begin + step, ...; body(packs, position, count) gets up to kAtOnce of them.
+// Loops over the packs at positions begin, begin + step, ...; body(packs, position, count) gets up to kAtOnce of them.
 template <class T, int width, class Body>
 __device__ void for_each_pack(const Positions<1>& reduced, const std::byte* from, int64_t begin, int64_t end,
                               int64_t step, const Body& body) {
@@ -173,7 +176,7 @@ __device__ void for_each_pack(const Positions<1>& reduced, const std::byte* from
   }
 }
 
-// A result is made by `lanes` threads. Packs of more than one value lie along the only reduced dimension.
+// `lanes` threads compute a result. Packs of more than one value lie along the only reduced dimension.
 template <class Kind, int width>
 __global__ void __launch_bounds__(kThreads) rows_kernel(Kind kind, Job job, int lanes) {
   using T = typename Kind::Stored;
@@ -205,8 +208,8 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Kind kind, Job job, int 
   if (result < job.results && lane == 0) store(kind, job, result, offset[1], partial);
 }
 
-// Each thread makes `width` results; `columns` threads lie side by side. Packs of more than one value lie along the
-// innermost kept dimension.
+// Each thread computes `width` results; `columns` threads cover neighbouring results. Packs of more than one value lie
+// along the innermost kept dimension.
 template <class Kind, int width>
 __global__ void __launch_bounds__(kThreads) columns_kernel(Kind kind, Job job, int columns) {
   using T = typename Kind::Stored;
@@ -262,7 +265,7 @@ __global__ void __launch_bounds__(kThreads) join_kernel(Kind kind, Job job, int6
   *reinterpret_cast<typename Kind::Result*>(job.out + offset[1]) = kind.result(partial);
 }
 
-// Whether packs of `nbytes` can be read along dimension 0 of `inner`: each has an address that is a multiple of that.
+// Whether packs of `nbytes` can be read along dimension 0 of `inner`, that is, are contiguous and aligned.
 bool is_packed(const Plan& inner, const Plan& other, int64_t itemsize, int64_t nbytes) {
   bool packed = inner.stride[0][0] == itemsize && reinterpret_cast<uintptr_t>(inner.data[0]) % nbytes == 0;
   for (int d = 1; d < inner.ndim; ++d) packed &= inner.stride[0][d] % nbytes == 0;
@@ -272,12 +275,12 @@ bool is_packed(const Plan& inner, const Plan& other, int64_t itemsize, int64_t n
 
 int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// How the threads share the work.
+// How the work is divided among the threads.
 struct Shares {
   int64_t width;  // values in a pack
-  int64_t side;   // threads side by side: that share a result, or the columns of a block
-  int64_t each;   // results that a block makes
-  int64_t step;   // reduced positions that a block takes at once
+  int64_t side;   // neighbouring threads that share a result, or the columns of a block
+  int64_t each;   // results per block
+  int64_t step;   // reduced positions that a block processes at once
 };
 
 template <class Kind>
@@ -307,7 +310,7 @@ void reduce_part(const Kind& kind, const Plan& kept, const Plan& reduced) {
   }
 
   const int64_t blocks = ceil_divide(results, shares.each), enough = int64_t{device().multiprocessors} * 8;
-  // shorter parts would cost more for their join than they gain
+  // shorter parts would cost more to join than they gain
   const int64_t most = std::min<int64_t>(n / (shares.step * 2 * kAtOnce), 65535);
   int64_t parts = std::max<int64_t>(std::min(ceil_divide(enough, blocks), most), 1);
   const int64_t length = ceil_divide(ceil_divide(n, parts), shares.width) * shares.width;
@@ -332,7 +335,7 @@ void reduce(const Kind& kind, const Array& a, const Array& out, unsigned reduced
   if (kept.size > 0) for_each_part(kept, [&](const Plan& part) { reduce_part(kind, part, reduced); });
 }
 
-// The axes along which out has extent 1 and a has not.
+// The axes along which out has extent 1 and a does not.
 unsigned reduced_axes(const char* op, const Array& a, const Array& out) {
   bool matches = a.ndim == out.ndim;
   unsigned axes = 0;
@@ -347,14 +350,14 @@ unsigned reduced_axes(const char* op, const Array& a, const Array& out) {
   return axes;
 }
 
-// What has no result for no elements.
+// For reductions that are undefined for zero elements.
 void check_not_empty(const char* op, const Array& a, const Array& out) {
   if (a.size() == 0 && out.size() != 0)
     throw_shape_error("%s: a has shape %s, expected at least one element along the reduced axes", op,
                       ShapeText(a).text);
 }
 
-// Calls function(T{}) for the type that values of a dtype are compared as.
+// Calls function(T{}) for the type in which a dtype's values are compared.
 template <class Function>
 void dispatch_ordered(DType dtype, const Function& function) {
   dispatch(dtype == DType::boolean ? DType::uint8 : dtype, [&](auto zero) {

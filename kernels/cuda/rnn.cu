@@ -1,8 +1,8 @@
-// Recurrent layers over a sequence: the part of each step that needs the step before, forward and backward.
+// Recurrent layers over a sequence: the part of each step that depends on the previous step, forward and backward.
 //
-// T steps, B rows, U units (hidden_size), G gates a unit: 1 for the layer of Elman 1990, 4 for long short-term memory
-// (Hochreiter and Schmidhuber 1997), in the order i, f, g, o. W_hh is (U, G*U). A launch does a step: a product of B
-// rows with W_hh, and from it what follows for each row and unit:
+// T steps, B rows, U units (hidden_size), G gates per unit: 1 for the layer of Elman 1990, 4 for long short-term memory
+// (Hochreiter and Schmidhuber 1997), in the order i, f, g, o. W_hh is (U, G*U). One launch computes a step: a product
+// of B rows with W_hh, and then the element-wise functions of each row and unit:
 //
 //   forward     gates[t] + h[t] W_hh                    then h[t+1], and c[t+1] from c[t]
 //   backward    grad_h = grad_gates[t+1] W_hh^T         then grad_gates[t], with grad_h of t - 1 in the next launch
@@ -20,17 +20,17 @@ namespace needle::cuda {
 namespace {
 
 // ---------------------------------------------------------------------------------------------------------------------
-// finish(row, unit, sums) of each row and unit, where the `gates` sums are
+// Calls finish(row, unit, sums) for each row and unit, where the `gates` sums are
 //   sum over p < depth of a[row][p] * W[p][gate * units + unit], W (depth, gates * units), or, transposed,
 //   sum over p < depth of a[row][p] * W[unit][p],                W (units, depth).
 //
-// A block has kRows rows and kUnits units, few of either, so that the blocks of one step fill a GPU. Its threads form
-// groups, each with all of the block's sums, 2 rows by 4 columns to a thread, which share out the depth. Tiles of both
-// matrices go through shared memory; while one is multiplied, the next is on its way in registers.
+// A block has kRows rows and kUnits units, few of each, so that the blocks of one step fill a GPU. Its threads form
+// groups that divide the depth among them; each group computes all of the block's sums, 2 rows by 4 columns per thread.
+// Tiles of both matrices pass through shared memory; while one is multiplied, the next is being loaded into registers.
 //
-// Bound by latency at the usual sizes (B 20, U 200 to 650): W_hh stays in the second-level cache, and nearly all of a
-// tile's time is the wait for the next, which should be 0.7 us. An LSTM's forward step of 650 units in float32 has 6
-// tiles, 5 us with the launch; its backward step, 2600 deep, has 21, 15 us. The products' floor is 1 us, so a library
+// Bound by latency at the usual sizes (B 20, U 200 to 650): W_hh stays in the L2 cache, and nearly all of a tile's time
+// is the wait for the next, which should be 0.7 us. An LSTM's forward step of 650 units in float32 has 6 tiles, 5 us
+// with the launch; its backward step, 2600 deep, has 21, 15 us. The lower bound for the products is 1 us, so a library
 // that keeps W_hh in registers over all steps can be several times as fast.
 constexpr int kRows = 32, kUnits = 8;
 
@@ -39,16 +39,17 @@ __global__ void __launch_bounds__(kThreads, 2)
 step_kernel(const T* a, int depth, const T* W, int rows, int units, const Finish finish) {
   constexpr int kDepth = 512 / sizeof(T), kColumns = kUnits * gates, kQuads = kColumns / 4;
   constexpr int kGroup = kRows / 2 * kQuads, kGroups = kThreads / kGroup;
-  constexpr int kFromA = kRows * kDepth / kThreads, kFromW = kColumns * kDepth / kThreads;  // elements a thread brings
+  constexpr int kFromA = kRows * kDepth / kThreads, kFromW = kColumns * kDepth / kThreads;  // loads per thread
   alignas(32) __shared__ T a_tile[kDepth][kRows + 2];
-  alignas(32) __shared__ T W_tile[kDepth][kColumns + 4];  // the gates of a unit side by side
+  alignas(32) __shared__ T W_tile[kDepth][kColumns + 4];  // the gates of a unit are adjacent
   static_assert(sizeof a_tile >= sizeof(T) * kGroups * kRows * kColumns);
 
   const int thread = static_cast<int>(threadIdx.x);
   const int first_unit = static_cast<int>(blockIdx.x) * kUnits, first_row = static_cast<int>(blockIdx.y) * kRows;
   T next_a[kFromA], next_W[kFromW];
-  // A thread brings numbers of one p of `a`, of every kThreads / kDepth-th row, and so of a transposed W, of every such
-  // unit; else those of one unit and gate, of every kThreads / kColumns-th p. Neighbours read neighbours.
+  // A thread loads the numbers of `a` at one p from every kThreads / kDepth-th row, and likewise of a transposed W from
+  // every such unit. Otherwise it loads those of one unit and gate at every kThreads / kColumns-th p. Neighbouring
+  // threads read neighbouring addresses.
   const auto fetch = [&](int first) {
     constexpr int kRowStep = kThreads / kDepth, kWStep = kThreads / (transposed ? kDepth : kColumns);
     static_assert(kThreads % kDepth == 0 && kThreads % kColumns == 0);
@@ -128,7 +129,7 @@ void launch_step(const RecurrentSizes& n, const T* a, int64_t depth, const T* W,
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// What follows from the sums. Pointers are to the (B, U) or (B, 4U) numbers of a step.
+// The functions applied to the sums. Pointers point to the (B, U) or (B, 4U) numbers of a step.
 
 template <class T>
 __device__ T sigmoid(T x) { return 1 / (1 + std::exp(-x)); }
@@ -161,7 +162,7 @@ struct RnnBackward {
   }
 };
 
-// The gates hold the products with the inputs on entry.
+// On entry the gates hold the products with the inputs, on return their activations.
 template <class T>
 struct Lstm {
   T* gates;
@@ -184,8 +185,8 @@ struct Lstm {
   }
 };
 
-// With h = o tanh(c), c = f c' + i g: the adjoints of the four sums before the nonlinearities, and of c' from that of
-// c, which may lie at the same place.
+// With h = o tanh(c), c = f c' + i g: the gradients of the four pre-activations, and that of c' from that of c, which
+// may be the same memory.
 template <class T>
 struct LstmBackward {
   const T *grad_hidden, *gates, *c_before, *c, *grad_c;
@@ -238,7 +239,7 @@ void rnn_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, cons
   const Compact grad_hidden(grad_hidden_, kDType<T>), hidden(hidden_, kDType<T>), W(W_hh, kDType<T>);
   const Compact grad_gates(grad_gates_, kDType<T>, Content::overwritten);
   const Compact grad_h0(grad_h0_, kDType<T>, Content::overwritten);
-  int64_t depth = 0;  // nothing comes from after the last step
+  int64_t depth = 0;  // the last step has no successor to propagate from
   for (int64_t t = n.steps - 1; t >= 0; --t) {
     const int64_t at = t * n.states();
     T* const grad_gate = grad_gates.data<T>() + at;
@@ -276,8 +277,8 @@ void lstm_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, con
   const Compact cells(cells_, kDType<T>), W(W_hh, kDType<T>);
   const Compact grad_gates(grad_gates_, kDType<T>, Content::overwritten);
   const Compact grad_h0(grad_h0_, kDType<T>, Content::overwritten), grad_c(grad_c0_, kDType<T>, Content::overwritten);
-  copy(grad_cell.array(), grad_c.array());  // from here on it is that of the cell before each step
-  int64_t depth = 0;                        // nothing comes from after the last step
+  copy(grad_cell.array(), grad_c.array());  // from here on, the gradient of the cell before each step
+  int64_t depth = 0;                        // the last step has no successor to propagate from
   for (int64_t t = n.steps - 1; t >= 0; --t) {
     const int64_t at = t * n.states();
     const T* const c = cells.data<T>() + at;

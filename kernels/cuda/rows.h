@@ -1,5 +1,5 @@
-// Rows x (..., C) that threads share: `lanes` neighbouring threads take a row, in tiles of which each thread holds kHeld
-// values in registers. A row that is one tile long is read once, however often its values are used.
+// Cooperative processing of rows of x (..., C): `lanes` neighbouring threads take a row, in tiles of which each thread
+// holds kHeld values in registers. A row that fits in one tile is read once, however often its values are used.
 #pragma once
 
 #include "kernels/cuda/elementwise.h"
@@ -10,12 +10,12 @@ namespace needle::cuda {
 template <class T> inline constexpr int kHeld = sizeof(T) == 8 ? 8 : 16;
 template <class T> inline constexpr int kMostLanes = sizeof(T) == 8 ? 512 : 1024;
 
-// The rows of arrays with the leading axes of arrays[0], which has a last axis of `channels`; that of the others is as
-// long, or they have none.
+// The rows of arrays that share the leading axes of arrays[0]. Its last axis has `channels` elements; each other array
+// has a last axis of the same extent or none.
 template <int arrays>
 struct Rows {
   uint32_t count;
-  int64_t first;             // number of the first row, in the order of a plan
+  int64_t first;             // index of the first row, in the plan's order
   int64_t channels;
   int lanes;                 // a power of two
   int64_t tile;              // channels: lanes * kHeld
@@ -30,7 +30,7 @@ struct Rows {
     std::byte* at[arrays];
   };
 
-  // Where this thread's row lies.
+  // The location of this thread's row.
   __device__ Place place() const {
     const uint32_t row = blockIdx.x * (blockDim.x / lanes) + threadIdx.x / lanes;
     Place place{first + row, row < count, static_cast<int>(threadIdx.x % lanes), {}};
@@ -43,13 +43,13 @@ struct Rows {
   __device__ bool is_one_tile() const { return channels <= tile; }
 };
 
-// What a thread holds of a tile that begins at channel `first`.
+// The values that a thread holds of a tile.
 template <class T, int width>
 struct Tile {
   using Value = Compute<T>;
   Value values[kHeld<T>];
 
-  // body(i, c): values[i] belongs to channel c
+  // Calls body(i, c) for each held value: values[i] belongs to channel c.
   template <class Body>
   static __device__ void for_each(int64_t first, int64_t channels, int lanes, int lane, const Body& body) {
 #pragma unroll
@@ -61,7 +61,7 @@ struct Tile {
     }
   }
 
-  // What lies behind the end becomes `filler`.
+  // Values past the end of the row become `filler`.
   __device__ void load(const std::byte* row, int64_t step, int64_t first, int64_t channels, int lanes, int lane,
                        Value filler) {
 #pragma unroll
@@ -78,7 +78,7 @@ struct Tile {
     }
   }
 
-  // Writes value(values[i], c) for each.
+  // Writes value(values[i], c) for each held value.
   template <class Function>
   __device__ void store(std::byte* row, int64_t step, int64_t first, int64_t channels, int lanes, int lane,
                         const Function& value) const {
@@ -94,11 +94,11 @@ struct Tile {
   }
 };
 
-// The values of 16 bytes.
+// The number of values in 16 bytes.
 template <class T> inline constexpr int kPackWidth = 16 / static_cast<int>(sizeof(T));
 
-// Calls start(rows, grid, block, packed) for arrays of T, in parts with less than 2^31 rows. `packed` says that those of
-// the arrays with a last axis can be read by packs of kPackWidth<T>.
+// Calls start(rows, grid, block, packed) for arrays of T, in parts with less than 2^31 rows. `packed` means that the
+// arrays with a last axis can be read in packs of kPackWidth<T>.
 template <class T, int most_lanes = kMostLanes<T>, int arrays, class Start>
 void for_rows(const Array* const (&list)[arrays], const Start& start) {
   const Array& x = *list[0];

@@ -1,15 +1,15 @@
-// Softmax and its relatives along the last axis, and softmax cross-entropy.
+// Softmax, log-softmax and log-sum-exp along the last axis, and softmax cross-entropy.
 //
-// With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  log_sum_exp(x) = m + log(sum(exp(x - m))). Where m is
-// not finite log_sum_exp is m; all else is NaN then, as in PyTorch.
+// With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  log_sum_exp(x) = m + log(sum(exp(x - m))). If m is not
+// finite, log_sum_exp is m and all other results are NaN, as in PyTorch.
 //
-// A row is made by 1 to 1,024 threads that hold it in registers (rows.h). In rows of more than 16,384 values (float64:
-// 4,096) each thread corrects its sum whenever it meets a new maximum (Milakov and Gimelshein 2018), and the row is read
-// again for writing.
+// 1 to 1,024 threads compute a row and hold it in registers (rows.h). In rows of more than 16,384 values (float64:
+// 4,096), each thread rescales its sum whenever it finds a new maximum (Milakov and Gimelshein 2018), and the row is
+// read again for writing.
 //
-// Bound: memory, reading x and writing out once; some 85% of its speed are expected from 1,000 rows on. The arithmetic
-// for each element, most of it the exponential, is about half of what an H100 can do in that time for float16, a quarter
-// for float32.
+// Bound: memory, reading x and writing out once; expected is some 85% of the bandwidth from 1,000 rows on. The
+// arithmetic per element, mostly the exponential, is about half of what an H100 can do in that time for float16, a
+// quarter for float32.
 #include <cmath>
 
 #include "kernels/cuda/device_errors.h"
@@ -19,7 +19,7 @@
 namespace needle::cuda {
 namespace {
 
-// Of some values: their maximum and the sum of exp(x - shift).
+// The maximum of some values, and the sum of exp(x - shift).
 template <class Value>
 struct Total {
   Value maximum, sum;
@@ -57,14 +57,14 @@ struct JoinTotal {
   }
 
  private:
-  // The sum as if `shift` had been subtracted. A sum of 0 is kept apart: 0 times an infinite factor is NaN.
+  // The sum rescaled to `shift`. A sum of 0 is a special case, because 0 times an infinite factor is NaN.
   template <class Value>
   static __device__ Value shifted(const Total<Value>& total, Value shift) {
     return total.sum == 0 ? Value{0} : total.sum * std::exp(total.shift() - shift);
   }
 };
 
-// The total of a row. With `keep_exp` and a row of one tile, exp(x - shift) takes the place of the values that are held.
+// The total of a row. With `keep_exp` and a row of one tile, exp(x - shift) replaces the held values.
 template <bool keep_exp, class T, int width, int arrays>
 __device__ Total<Compute<T>> total_of(const Rows<arrays>& rows, const typename Rows<arrays>::Place& place,
                                       Tile<T, width>& tile) {
@@ -79,7 +79,7 @@ __device__ Total<Compute<T>> total_of(const Rows<arrays>& rows, const typename R
     if (rows.is_one_tile()) here.maximum = join_lanes(here.maximum, rows.lanes, JoinMaximum{});
 #pragma unroll
     for (int i = 0; i < kHeld<T>; ++i) {
-      const Value power = std::exp(tile.values[i] - here.shift());  // 0 behind the end of the row
+      const Value power = std::exp(tile.values[i] - here.shift());  // 0 past the end of the row
       here.sum += power;
       if (keep_exp) tile.values[i] = power;
     }
@@ -89,7 +89,7 @@ __device__ Total<Compute<T>> total_of(const Rows<arrays>& rows, const typename R
   return join_lanes(total, rows.lanes, JoinTotal{});
 }
 
-// Class numbers as they lie in memory.
+// Class indices, read directly from memory.
 struct Labels {
   bool is_int64;
   IndexLimit limit;
@@ -102,8 +102,8 @@ struct Labels {
   }
 };
 
-// What is written for each element: `begin_row` makes what holds for a row, and its `apply` gets exp(x - shift) for the
-// element of class c, or x itself.
+// The forms of output. `begin_row` computes a row's constants; the `apply` of its result computes the output of class c
+// from exp(x - shift) if takes_exp, else from x.
 
 struct SoftmaxForm {
   static constexpr bool takes_exp = true;
@@ -131,7 +131,7 @@ struct LogSoftmaxForm {
   }
 };
 
-// (softmax(x) - one_hot(label)) * grad_loss, of the rows of (x, out, labels, grad_loss)
+// (softmax(x) - one_hot(label)) * grad_loss; rows: (x, out, labels, grad_loss)
 struct CrossEntropyBackwardForm {
   static constexpr bool takes_exp = true;
   Labels labels;

@@ -14,7 +14,7 @@
 namespace needle::cuda {
 namespace {
 
-constexpr int64_t kPiece = int64_t{16} << 20;  // larger copies are cut, so that one half is moved while another is filled
+constexpr int64_t kPiece = int64_t{16} << 20;  // larger copies are cut, so that one piece transfers while another fills
 
 class PinnedMemory : public MemorySource {
  public:
@@ -32,7 +32,7 @@ class PinnedMemory : public MemorySource {
   int64_t capacity() const override { return int64_t{1} << 40; }
 };
 
-// A piece of pinned memory that a copy reads, until its event has come to pass.
+// A piece of pinned memory that a copy reads until its event completes.
 struct InFlight {
   std::unique_ptr<Buffer> memory;
   cudaEvent_t event;
@@ -51,7 +51,7 @@ class Staging {
     return std::make_unique<Buffer>(nbytes, pool_);
   }
 
-  // Keeps `memory` until the work that the stream has been given is done.
+  // Keeps `memory` until the work enqueued on the stream is done.
   void keep(std::unique_ptr<Buffer> memory, cudaStream_t stream) {
     cudaEvent_t event;
     NEEDLE_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
@@ -78,9 +78,9 @@ class Staging {
   std::vector<InFlight> in_flight_;
 };
 
-// The memory that uploads of one device are copied to. It is not of the pool of kernels' results: that gives out blocks
-// which kernels may still have to read or write before this moment's end of their stream, and the copy does not wait for
-// that stream. Here a block is used again when an event says that kernels are done with it.
+// The memory that one device's uploads are copied to. It does not come from the pool for kernel outputs: that pool may
+// hand out blocks that enqueued kernels have yet to read or write, and the copy does not wait for their stream. Here a
+// block is reused only after an event shows that kernels are done with it.
 class Incoming {
  public:
   static Incoming& of(const Device& device) {
@@ -90,7 +90,7 @@ class Incoming {
     return *incoming;
   }
 
-  // That of a device, or null as long as nothing has been uploaded to it.
+  // The instance of a device, or null if nothing has been uploaded to it yet.
   static Incoming* find(int device) {
     const std::lock_guard<std::mutex> lock(all_mutex());
     const auto found = all().find(device);
@@ -114,7 +114,8 @@ class Incoming {
     return buffer;
   }
 
-  // Whoever calls holds the lock of the other pool, for which a thread within `take` may wait with this one's.
+  // Only tries to lock, because the caller may hold the lock of device_.pool, which a thread in `take` may wait for
+  // while it holds this mutex.
   void trim() {
     const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     if (!lock) return;
@@ -139,7 +140,7 @@ class Incoming {
     return *mutex;
   }
   static std::map<int, Incoming*>& all() {
-    static auto* incoming = new std::map<int, Incoming*>;  // never destroyed, as devices are not
+    static auto* incoming = new std::map<int, Incoming*>;  // never destroyed, like devices
     return *incoming;
   }
 
@@ -167,7 +168,7 @@ class Incoming {
     }
   }
 
-  // The last array is gone, but not the last kernel that was given it.
+  // No array uses the block any more, but enqueued kernels may.
   void release(const Released& one) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     cudaEventRecord(one.event, device_.stream);
@@ -211,7 +212,7 @@ PendingRead::PendingRead(const void* from, int64_t nbytes) : pinned_(Staging::in
 }
 
 PendingRead::~PendingRead() {
-  cudaEventSynchronize(event_);  // the memory must not go before the copy is done
+  cudaEventSynchronize(event_);  // the memory must not be released before the copy is done
   cudaEventDestroy(event_);
 }
 

@@ -1,4 +1,4 @@
-// Bytes from the host to a device and back. They go through pinned memory, which a GPU reads and writes by itself.
+// Transfers between host and device. They go through pinned memory, which a GPU accesses directly.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -10,28 +10,30 @@
 
 namespace needle::cuda {
 
-// A buffer on this thread's device with the `nbytes` at `from` on the host, which may change when this returns.
+// Copies the `nbytes` at `from` on the host to a buffer on this thread's device. The host memory may change once this
+// returns.
 //
-// The copy has a stream of its own, so the batch of the next step moves while kernels of this one run; kernels given to
-// the device from now on wait for it.
+// The copy uses its own stream, so that the next step's batch transfers while this step's kernels run. Kernels enqueued
+// from now on wait for it.
 BufferPtr upload(const void* from, int64_t nbytes);
 
-// Gives the device the memory of uploads back that no array has any more, unless another thread is uploading just now.
+// Releases to the device the memory of uploads that no array uses any more, unless another thread is uploading right
+// now.
 void trim_incoming(int device);
 
-// Waits for what was given to the device, and copies. Throws what the device met on the way: device_errors.h.
+// Waits for all work enqueued on the device, and copies. Throws errors that its kernels recorded: device_errors.h.
 void copy_to_host(void* to, const void* from, int64_t nbytes);
 
-// A few bytes on their way to the host: those that lie at `from` when the work given to the device so far is done.
+// An asynchronous read of a few bytes: their values at `from` after the work enqueued on the device so far.
 class PendingRead {
  public:
   PendingRead(const void* from, int64_t nbytes);
   ~PendingRead();
   PendingRead(const PendingRead&) = delete;
 
-  // Whether they have come. Does not wait.
+  // Whether the bytes have arrived. Does not wait.
   bool ready() const;
-  // They themselves. Waits for them, and throws as copy_to_host does.
+  // The bytes. Waits for them, and throws like copy_to_host.
   const std::byte* data() const;
   int64_t nbytes() const { return pinned_->nbytes(); }
 

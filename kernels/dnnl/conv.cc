@@ -1,8 +1,8 @@
 // Two-dimensional convolution and its two gradients, with oneDNN's primitives for channels-last images.
 //
-// Our weights (K_h, K_w, C_in, C_out) are reordered to what the primitive wants at every call, and their gradient back:
-// a matter of C_in * C_out * taps numbers, beside as many multiply-adds for each output pixel. oneDNN leaves out what
-// meets the padding, so that an infinite weight times the zeros there adds nothing, where our kernels give NaN.
+// Our weights (K_h, K_w, C_in, C_out) are reordered to the primitive's layout at every call, and their gradient back.
+// That moves C_in * C_out * taps numbers, compared with as many multiply-adds for each output pixel. oneDNN skips taps
+// that fall on padding, so that an infinite weight times the zeros there adds nothing, whereas our kernels give NaN.
 #include <memory>
 #include <optional>
 #include <utility>
@@ -17,10 +17,10 @@
 namespace needle::dnnl {
 namespace {
 
-// How many pairs of a window and one of its taps, along one axis, lie inside the image.
+// The number of (window, tap) pairs, along one axis, that fall inside the image.
 int64_t pairs_inside(int64_t extent, int64_t windows, int64_t kernel, int64_t stride, int64_t padding) {
   int64_t pairs = 0;
-  for (int64_t tap = 0; tap < kernel; ++tap) {  // inside for 0 <= i * stride + tap - padding < extent
+  for (int64_t tap = 0; tap < kernel; ++tap) {  // inside if 0 <= i * stride + tap - padding < extent
     const int64_t before = padding - tap > 0 ? (padding - tap + stride - 1) / stride : 0;
     const int64_t room = extent - 1 + padding - tap;
     const int64_t last = room < 0 ? -1 : room / stride;
@@ -63,7 +63,7 @@ struct Convolution {
                           {1, out_channels, kernel_width * in_channels * out_channels, in_channels * out_channels});
   }
 
-  // The primitive of `kernel`; a gradient's is described with that of the convolution itself as a hint.
+  // The primitive of `kernel`; a gradient's description takes that of the forward convolution as a hint.
   PrimitiveDesc primitive(Kernel kernel) const {
     const Layout x = image(), y = out();
     const Layout w = any_layout(dtype, {out_channels, in_channels, kernel_height, kernel_width});
@@ -100,7 +100,7 @@ struct Convolution {
   }
 };
 
-// Whether the call is right (ours are the kernels that say what is wrong) and within what oneDNN does.
+// Whether the call is valid and oneDNN supports it. Invalid calls go to our kernels, which report the error.
 bool is_convolution(const Array& image, const Array& weight, const Array& out, int64_t stride, int64_t padding) {
   if (image.ndim != 4 || weight.ndim != 4 || out.ndim != 4 || image.dtype != weight.dtype || image.dtype != out.dtype)
     return false;
@@ -112,14 +112,14 @@ bool is_convolution(const Array& image, const Array& weight, const Array& out, i
     const int64_t extent = image.shape[1 + axis], kernel = weight.shape[axis];
     if (padding > extent + kernel || kernel > extent + 2 * padding || stride > extent + 2 * padding) return false;
     if (out.shape[1 + axis] != (extent + 2 * padding - kernel) / stride + 1) return false;
-    // What no sum contributes to, oneDNN may leave unwritten: 3.2 does so with the bfloat16 gradient of a tap that meets
-    // nothing but padding, where it takes all of a small image at once. Ours leaves such taps out.
+    // oneDNN may leave outputs unwritten that no product contributes to: 3.2 does so with the bfloat16 gradient of a
+    // tap that falls entirely on padding, if it processes all of a small image at once. Our kernels handle such taps.
     if (Taps(kernel, out.shape[1 + axis], stride, padding, extent).count() < kernel) return false;
   }
   return true;
 }
 
-// Whether each pixel of the image is in some window.
+// Whether every pixel of the image is in at least one window.
 bool sees_all_pixels(const Array& image, const Array& weight, const Array& out, int64_t stride, int64_t padding) {
   for (int axis = 0; axis < 2; ++axis) {
     const int64_t last = (out.shape[1 + axis] - 1) * stride - padding + weight.shape[axis];
@@ -128,7 +128,7 @@ bool sees_all_pixels(const Array& image, const Array& weight, const Array& out, 
   return true;
 }
 
-// Weights in the order that the primitive wants them in.
+// The weights in the primitive's layout.
 class Reordered {
  public:
   Reordered(const Recipe& recipe, const Input& weight)
@@ -143,7 +143,7 @@ class Reordered {
   void* const data_;
 };
 
-// out = x convolved with weight (+ bias). Either form is oneDNN's where the table says so of conv2d.
+// out = x convolved with weight (+ bias). Both forms use the choice table's entries for conv2d.
 bool convolve(Level level, Kernel kernel, const Array& x, const Array& weight, const Array* bias, const Array& out,
               int64_t stride, int64_t padding) {
   if (!is_convolution(x, weight, out, stride, padding)) return false;
@@ -181,7 +181,8 @@ bool conv2d_bias(Level level, const Array& x, const Array& weight, const Array& 
 bool conv2d_backward_data(Level level, const Array& grad_out, const Array& weight, const Array& grad_x, int64_t stride,
                           int64_t padding) {
   if (!is_convolution(grad_x, weight, grad_out, stride, padding)) return false;
-  if (!sees_all_pixels(grad_x, weight, grad_out, stride, padding)) return false;  // the others' gradients, likewise
+  // oneDNN may likewise leave the gradients of pixels unwritten that are in no window.
+  if (!sees_all_pixels(grad_x, weight, grad_out, stride, padding)) return false;
   const Convolution call(grad_x, weight, grad_out, stride, padding);
   if (!is_chosen(level, Kernel::conv2d_backward_data, call.shape_class(), call.work())) return false;
   const Threads threads;

@@ -23,7 +23,7 @@ Search& search() {
 
 std::atomic<Level> level{Level::avx512};
 
-// What came of looking for the library; lives as long as the process.
+// The result of looking for the library; lives as long as the process.
 struct Outcome {
   Library library{};
   bool usable = false;
@@ -46,31 +46,31 @@ dnnl_cpu_isa_t instructions_of(Level wanted) {
 
 using NumThreads = decltype(&omp_get_max_threads);
 
-// The OpenMP that all libraries of the process take before their own, if there is one: the program's, or what a package
-// showed to everybody. PyTorch does so with its libgomp, and a wheel of Needle has another.
+// The OpenMP with global symbol visibility, which all libraries of the process prefer to their own, or null: the
+// program's, or one that a package loaded globally. PyTorch does so with its libgomp; a Needle wheel has another one.
 NumThreads visible_openmp() {
   NumThreads visible = nullptr;
   find(dlopen(nullptr, RTLD_LAZY), "omp_get_max_threads", visible);
   return visible;
 }
 
-// Loads a library so that it takes the OpenMP that our kernels took when they were loaded, if both need the same file.
+// Loads a library so that it binds to the same OpenMP as our kernels, if both need the same file.
 void* load(const std::string& path) {
   const NumThreads visible = visible_openmp();
   const bool came_later = visible && visible != &omp_get_max_threads;
   return dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | (came_later ? RTLD_DEEPBIND : 0));
 }
 
-// Whether its threads are ours: two teams would fight for the cores.
+// Whether the library uses the same OpenMP threads as our kernels: two teams would compete for the cores.
 bool shares_threads(void* handle) {
   void* of_llvm;
   if (find(handle, "__kmpc_fork_call", of_llvm)) return false;
   if (visible_openmp() == &omp_get_max_threads) return true;
-  NumThreads of_library;  // looked up among the library and what it needs
+  NumThreads of_library;  // looked up in the library and its dependencies
   return find(handle, "omp_get_max_threads", of_library) && of_library == &omp_get_max_threads;
 }
 
-// Why the library behind `handle` cannot be used, or nothing; then `found` is complete.
+// The reason why the library behind `handle` cannot be used, or an empty string if it can; then `found` is filled in.
 std::string take_library(void* handle, Library& found) {
 #define NEEDLE_DNNL_FIND(name) \
   if (!find(handle, "dnnl_" #name, found.name)) return "has no function dnnl_" #name;
@@ -82,7 +82,7 @@ std::string take_library(void* handle, Library& found) {
   if (version.cpu_runtime != DNNL_RUNTIME_OMP || !shares_threads(handle))
     return "has threads of its own, expected those of GNU OpenMP";
   if (level < highest_level()) found.set_max_cpu_isa(instructions_of(level));
-  found.set_primitive_cache_capacity(0);  // primitive.cc has a cache, whose bound shall hold
+  found.set_primitive_cache_capacity(0);  // recipe.cc has its own, bounded cache
   if (found.engine_create(&found.engine, dnnl_cpu, 0) != dnnl_success ||
       found.primitive_attr_create(&found.attributes) != dnnl_success ||
       found.primitive_attr_set_scratchpad_mode(found.attributes, dnnl_scratchpad_mode_user) != dnnl_success)
@@ -109,7 +109,7 @@ std::unique_ptr<Outcome> look_for_library() {
       outcome->status = message("oneDNN ", version.major, ".", version.minor, ".", version.patch, ", ", path);
       return outcome;
     } else {
-      failure = path + " " + failure;  // stays loaded: threads of its own may be running
+      failure = path + " " + failure;  // the library stays loaded, because its own threads may be running
     }
     failures += (failures.empty() ? "" : "; ") + failure;
   }
@@ -117,8 +117,8 @@ std::unique_ptr<Outcome> look_for_library() {
   return outcome;
 }
 
-// Holds no lock while it searches, for the search may wait for Python's. Two threads may both load the library, which
-// is harmless; one outcome is kept.
+// Holds no lock while it searches, because the search may wait for the GIL. Two threads may both load the library,
+// which is harmless; one outcome is kept.
 const Outcome& outcome() {
   static std::atomic<const Outcome*> known{nullptr};
   const Outcome* result = known.load(std::memory_order_acquire);

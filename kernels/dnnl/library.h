@@ -1,6 +1,6 @@
-// oneDNN's C interface, found at run time: a machine without the library runs on our own kernels alone.
+// oneDNN's C API, loaded at run time: without the library, a machine uses only our own kernels.
 //
-// Nothing is loaded before library() is first called. What does not load is not tried again.
+// Nothing is loaded before library() is first called. A failed load is not retried.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.h>
@@ -11,7 +11,7 @@
 
 #include "kernels/common/cpu_features.h"
 
-// FUNCTION(name) for every dnnl_name that is used.
+// Expands FUNCTION(name) for every function dnnl_name that is used.
 #define NEEDLE_DNNL_FUNCTIONS(FUNCTION)                        \
   FUNCTION(version)                                            \
   FUNCTION(set_max_cpu_isa)                                    \
@@ -51,21 +51,22 @@ struct Library {
 #define NEEDLE_DNNL_FIELD(name) decltype(&dnnl_##name) name;
   NEEDLE_DNNL_FUNCTIONS(NEEDLE_DNNL_FIELD)
 #undef NEEDLE_DNNL_FIELD
-  dnnl_engine_t engine;                // the processor
-  dnnl_primitive_attr_t attributes;    // of every primitive: its scratch memory is handed to it at each call
+  dnnl_engine_t engine;                // the CPU
+  dnnl_primitive_attr_t attributes;    // for every primitive: the caller provides its scratchpad at each call
 };
 
-// The library, or null where there is none that can be used.
+// The library, or null if none is usable.
 const Library* library();
 
-// "oneDNN 3.2.0, PATH", or why there is none. Loads it if nobody has.
+// "oneDNN 3.2.0, PATH", or the reason why there is none. Loads the library if necessary.
 const std::string& library_status();
 
-// Files to try, in order, asked for once, by the first call of library(). A name without a slash is searched for by the
-// system's loader.
+// Sets the function that returns the files to try, in order. The first call of library() calls it. A name without a
+// slash is looked up by the system's loader.
 void set_library_search(std::function<std::vector<std::string>()> paths);
 
-// The instructions that the library may use when it is loaded: by default the processor's. Later calls change nothing.
+// Sets the instruction level that the library may use once loaded: by default all that the processor has. Has no effect
+// after the library is loaded.
 void set_library_level(Level level);
 
 }  // namespace needle::dnnl

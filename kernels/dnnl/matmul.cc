@@ -1,5 +1,5 @@
-// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias. Matrices go in as they lie, transposed
-// ones too; only those with gaps in both directions, or backwards, are copied.
+// out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias. Matrices, including transposed ones,
+// are used without copying. Only those with gaps in both directions or with negative strides are copied.
 #include <optional>
 #include <utility>
 
@@ -14,11 +14,11 @@ namespace {
 
 constexpr int64_t kThin = 32;
 
-// A batch of matrices at equal distances: (count, rows, columns). A count of 1 repeats one matrix.
+// A batch of equally spaced matrices: (count, rows, columns). A count of 1 repeats one matrix.
 struct Matrices {
   int64_t count = 1, rows, columns;
   int64_t batch_stride = 0, row_stride, column_stride;
-  bool is_plain;  // rows or columns lie side by side, and the batch at one distance
+  bool is_plain;  // rows or columns are contiguous, and the batch has a single stride
 
   explicit Matrices(const Array& a)
       : rows(a.shape[a.ndim - 2]), columns(a.shape[a.ndim - 1]), row_stride(a.strides[a.ndim - 2]),
@@ -31,7 +31,7 @@ struct Matrices {
       count *= a.shape[d];
     }
     if (batch_stride == 0) count = 1;
-    // The stride of an axis of extent 1 means nothing, and oneDNN would be led astray by it.
+    // The stride of an axis of extent 1 is meaningless, and oneDNN would misinterpret it.
     if (columns == 1) column_stride = row_stride == 1 ? rows : 1;
     if (rows == 1) row_stride = column_stride == 1 ? columns : 1;
     is_plain = regular && batch_stride >= 0 &&
@@ -47,7 +47,7 @@ struct Matrices {
 // out = a @ b (+ bias); the operands' shapes have been checked.
 bool multiply(Level level, Kernel kernel, const Array& a, const Array& b, const Array* bias, const Array& out) {
   const int64_t m = out.shape[out.ndim - 2], n = out.shape[out.ndim - 1], k = a.shape[a.ndim - 1];
-  // bfloat16 is multiplied in pairs. Where the last number has no partner, oneDNN 3.2 may make NaN of its infinity.
+  // bfloat16 is multiplied in pairs. If the last number has no partner and is infinite, oneDNN 3.2 may produce NaN.
   if (a.dtype == DType::bfloat16 && k % 2 != 0) return false;
   const ShapeClass shape_class = m < kThin || k < kThin || n < kThin ? ShapeClass::thin
                                  : a.dtype == DType::bfloat16        ? ShapeClass::bfloat16

@@ -1,6 +1,6 @@
 // Batch normalization of x (..., C) over its rows: with the statistics of x itself, with given ones, and backward.
-// oneDNN keeps weight, bias and statistics in float32, whatever the dtype of x. Calls with a ReLU are left to us:
-// backward, oneDNN wants a mask that its forward form has stored.
+// oneDNN keeps weight, bias and statistics in float32, whatever the dtype of x. Our kernels handle calls with a ReLU,
+// because oneDNN's backward pass needs a mask that its forward pass has stored.
 #include <cstring>
 #include <utility>
 
@@ -15,7 +15,7 @@ namespace {
 constexpr DType kParameter = DType::float32;
 
 std::shared_ptr<const Recipe> find_norm(Kernel kernel, const Array& x, double eps) {
-  // Any shape with these rows gives the same numbers; oneDNN shares out images, then their pixels, to threads.
+  // Any shape with these rows gives the same numbers. oneDNN divides images, then their pixels, among threads.
   const int64_t channels = x.shape[x.ndim - 1], images = x.ndim > 1 ? x.shape[0] : 1;
   const int64_t pixels = x.size() / channels / images;
   const float epsilon = static_cast<float>(eps);
@@ -42,8 +42,8 @@ std::shared_ptr<const Recipe> find_norm(Kernel kernel, const Array& x, double ep
   });
 }
 
-// Whether x and `other` are alike, and parameters and statistics are vectors of a dtype that goes with x's. If not, it
-// is for our kernels to say so.
+// Whether x and `others` have the same dtype and shape, and parameters and statistics are vectors of a dtype compatible
+// with x's. If not, our kernels report the error.
 bool is_norm(const Array& x, std::initializer_list<const Array*> others,
              std::initializer_list<const Array*> parameters) {
   if (x.ndim < 1 || !is_supported(x)) return false;

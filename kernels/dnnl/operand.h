@@ -1,5 +1,5 @@
-// Arrays as oneDNN's fast primitives take them: row-major, without gaps. One that lies so, as activations in
-// channels-last order do, goes in where it is; another is copied.
+// Arrays in the form that oneDNN's fast primitives take: row-major, without gaps. Arrays that already have this layout,
+// such as channels-last activations, are used without copying; others are copied.
 #pragma once
 
 #include "kernels/common/array.h"
@@ -7,14 +7,14 @@
 
 namespace needle::dnnl {
 
-// Whether oneDNN may have `a`: of a dtype that it has, not empty, and of less than 2 GiB, because the code that oneDNN
-// generates counts in 32 bits here and there.
+// Whether `a` can be passed to oneDNN: it must have a dtype that oneDNN supports, be nonempty and be smaller than 2
+// GiB, because some of the code that oneDNN generates uses 32-bit offsets.
 bool is_supported(const Array& a);
 
 // A row-major copy of `a` in `dtype`.
 Array copied(Level level, const Array& a, DType dtype);
 
-// An operand that is read, as row-major numbers of `dtype`.
+// An input operand as row-major numbers of `dtype`.
 class Input {
  public:
   Input(Level level, const Array& a, DType dtype);
@@ -25,12 +25,12 @@ class Input {
   const Array used_;
 };
 
-// An operand that is written, as row-major numbers of `dtype`; finish() puts them where they belong.
+// An output operand as row-major numbers of `dtype`; finish() copies them to the original array if necessary.
 class Output {
  public:
   Output(const Array& a, DType dtype);
   explicit Output(const Array& a) : Output(a, a.dtype) {}
-  // The same for an operand that may be written where it is.
+  // For an operand that is written directly if `in_place` is set, whatever its layout.
   Output(const Array& a, bool in_place);
   const Array& array() const { return used_; }
   void* data() const;

@@ -1,5 +1,5 @@
-// Average pooling of (N, H, W, C) images over kernel x kernel windows, the padding's zeros counted. Max pooling stays
-// ours: oneDNN's loses NaN and takes a window of minus infinities for the lowest finite number.
+// Average pooling of (N, H, W, C) images over kernel x kernel windows, including the zeros of the padding. Max pooling
+// always uses our kernels: oneDNN's loses NaN and returns the lowest finite number for a window of minus infinities.
 #include <utility>
 
 #include "kernels/dnnl/kernels.h"
@@ -47,7 +47,7 @@ struct Pooling {
   }
 };
 
-// Whether the call is right (ours are the kernels that say what is wrong) and within what oneDNN does.
+// Whether the call is valid and oneDNN supports it. Invalid calls go to our kernels, which report the error.
 bool is_pooling(const Array& image, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
   if (image.ndim != 4 || out.ndim != 4 || image.dtype != out.dtype || !is_supported(image) || !is_supported(out))
     return false;
@@ -77,7 +77,7 @@ bool avg_pool2d(Level level, const Array& x, const Array& out, int64_t kernel, i
 
 bool avg_pool2d_backward(Level level, const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride,
                          int64_t padding) {
-  if (grad_x.dtype != DType::float32) return false;  // sums of halves would be rounded at each step
+  if (grad_x.dtype != DType::float32) return false;  // half-type sums would be rounded at each step
   if (!is_pooling(grad_x, grad_out, kernel, stride, padding)) return false;
   if (!is_chosen(level, Kernel::avg_pool2d_backward, ShapeClass::any, grad_x.size())) return false;
   const Threads threads;

@@ -24,7 +24,7 @@ struct DestroyMemory {
 };
 using Memory = std::unique_ptr<std::remove_pointer_t<dnnl_memory_t>, DestroyMemory>;
 
-// Each thread of the program has a stream, for a stream is not for two threads at once.
+// Each thread of the program has its own stream, because streams are not thread-safe.
 class Stream {
  public:
   Stream() { check(library()->stream_create(&stream_, library()->engine, dnnl_stream_default_flags)); }
@@ -105,7 +105,7 @@ void Primitive::run(std::initializer_list<Argument> arguments) const {
   for (const Argument& argument : arguments)
     if (argument.data) add(argument.number, argument.data);
   add(DNNL_ARG_SCRATCHPAD, scratch.data());
-  if (bytes > kWorkPerThread) prepare_team();  // small work wakes nobody
+  if (bytes > kWorkPerThread) prepare_team();  // smaller work wakes no other threads
   check(library()->primitive_execute(primitive_.get(), stream, count, list));
   check(library()->stream_wait(stream));
 }

@@ -1,4 +1,4 @@
-// oneDNN's primitives and what they are made of, with their C handles owned.
+// RAII wrappers of oneDNN's primitives and their descriptors.
 #pragma once
 
 #include <cstdint>
@@ -13,21 +13,21 @@
 
 namespace needle::dnnl {
 
-// oneDNN does not do what it was asked for. It is no error: our kernel does the call instead, as if nothing had been
-// written.
+// Thrown if oneDNN does not support a call. This is not an error: our kernel executes the call instead and overwrites
+// anything already written.
 struct Refused {};
 
 // Throws Refused unless the status is success.
 void check(dnnl_status_t status);
 
-// Where the numbers of an operand lie.
+// The memory layout of an operand.
 struct DestroyLayout {
   void operator()(dnnl_memory_desc_t layout) const { library()->memory_desc_destroy(layout); }
 };
 using Layout = std::unique_ptr<std::remove_pointer_t<dnnl_memory_desc_t>, DestroyLayout>;
 
 Layout strided_layout(DType dtype, std::initializer_list<int64_t> extents, std::initializer_list<int64_t> strides);
-// Wherever the primitive likes them best.
+// A layout that the primitive chooses.
 Layout any_layout(DType dtype, std::initializer_list<int64_t> extents);
 // Images (N, H, W, C), row-major. oneDNN's order of the axes is N, C, H, W.
 Layout image_layout(DType dtype, int64_t n, int64_t height, int64_t width, int64_t channels);
@@ -38,13 +38,13 @@ struct DestroyPrimitiveDesc {
 };
 using PrimitiveDesc = std::unique_ptr<std::remove_pointer_t<dnnl_primitive_desc_t>, DestroyPrimitiveDesc>;
 
-// What create(&desc), one of oneDNN's ..._primitive_desc_create, makes. Throws Refused.
+// The description that create(&desc), one of oneDNN's ..._primitive_desc_create, makes. Throws Refused.
 PrimitiveDesc describe(const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create);
 
-// Whether oneDNN would run more than the plain loops that it is itself tested against.
+// Whether oneDNN has an optimized implementation, not just its reference implementation.
 bool is_fast(const PrimitiveDesc& desc);
 
-// One of oneDNN's DNNL_ARG_ numbers, and where the operand's numbers begin.
+// One of oneDNN's DNNL_ARG_ numbers, and the address of the operand.
 struct Argument {
   int number;
   void* data;
@@ -55,12 +55,11 @@ class Primitive {
   // Throws Refused.
   explicit Primitive(PrimitiveDesc desc);
 
-  // Where it wants the numbers of an operand.
+  // The layout that the primitive expects of an operand.
   const_dnnl_memory_desc_t layout(int argument) const;
   int64_t nbytes(int argument) const;
 
-  // Leaves out arguments whose data is null. Scratch memory comes from the pool. Any number of threads may run one
-  // primitive at once. Throws Refused.
+  // Skips arguments whose data is null. Scratch memory comes from the pool. Thread-safe. Throws Refused.
   void run(std::initializer_list<Argument> arguments) const;
 
  private:
@@ -71,7 +70,7 @@ class Primitive {
   std::unique_ptr<std::remove_pointer_t<dnnl_primitive_t>, Destroy> primitive_;
 };
 
-// Copies numbers from one layout to another; nothing where the two are the same. Throws Refused.
+// A primitive that copies numbers from one layout to another, or nothing if the layouts are equal. Throws Refused.
 std::optional<Primitive> make_reorder(const_dnnl_memory_desc_t from, const_dnnl_memory_desc_t to);
 
 }  // namespace needle::dnnl

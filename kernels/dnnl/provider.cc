@@ -17,7 +17,7 @@ constexpr int kNumKernels = 0 NEEDLE_ONEDNN_KERNELS(NEEDLE_ONE);
 #undef NEEDLE_ONE
 std::atomic<int64_t> calls[kNumKernels];
 
-// One line of what was measured: oneDNN was the faster one for from <= work < to.
+// One line of the measurements: oneDNN was faster for from <= work < to.
 struct Choice {
   Level level;
   Kernel kernel;
@@ -32,7 +32,7 @@ constexpr Choice kChoices[] = {
 #undef NEEDLE_CHOICE
 };
 
-// Whether oneDNN did the call.
+// Tries the call with oneDNN and returns whether it succeeded.
 template <Level level, auto onednn, class... Parameters>
 bool is_done(Parameters... parameters) {
   try {
@@ -90,7 +90,7 @@ bool is_chosen(Level level, Kernel kernel, ShapeClass shape_class, int64_t work)
     case Provider::onednn: return library() != nullptr;
     case Provider::automatic: break;
   }
-  // Where oneDNN has to do without the instructions, ours took a third of its time.
+  // Without these instructions, our kernel took a third of oneDNN's time.
   if (shape_class == ShapeClass::bfloat16 && !has_bfloat16_products()) return false;
   for (const Choice& choice : kChoices)
     if (choice.level == level && choice.kernel == kernel && choice.shape_class == shape_class)

@@ -1,22 +1,22 @@
-// Who provides a kernel: we (kernels/cpu/), oneDNN (this folder), or whichever is faster for the call.
+// Selects the provider of a kernel: our own (kernels/cpu/), oneDNN (this folder), or whichever is faster for the call.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/cpu/kernels.h"
 
-// The kernels that oneDNN has, too, are named in the kernel table. The others it lacks, or does otherwise than the table
-// says (its max pooling loses NaN), or is no faster at.
+// The kernel table names the kernels that oneDNN has, too. For the others, oneDNN has no equivalent, or its results
+// differ from the table's definition (its max pooling loses NaN), or it is no faster.
 namespace needle::dnnl {
 
 enum class Provider { native, onednn, automatic };
 
-// One setting for all threads, automatic until set. `onednn` takes oneDNN for every call that it can do.
+// One setting for all threads; the default is automatic. `onednn` uses oneDNN for every call that it supports.
 void set_provider(Provider provider);
 Provider provider();
 
-// The kernel table of a level, with oneDNN's kernels where they are chosen. What oneDNN cannot do, ours does: other
-// dtypes and sizes, what the library refuses for whatever reason, and calls that are wrong, which our kernels refuse
+// The kernel table of a level, with oneDNN's kernels where they are chosen. Our kernels are the fallback: for other
+// dtypes and sizes, for calls that the library refuses for any reason, and for invalid calls, which our kernels reject
 // with an error that says why.
 const Kernels& kernels(Level level);
 
@@ -26,19 +26,19 @@ enum class Kernel {
 #undef NEEDLE_NAME
 };
 
-// Calls of a kernel that oneDNN did, in all.
+// The total number of calls of a kernel that oneDNN executed.
 int64_t num_calls(Kernel kernel);
 
-// What, besides the amount of work, decides who is faster.
+// The property that, besides the amount of work, decides which provider is faster.
 enum class ShapeClass {
   any,
-  few_channels,  // images with fewer than 16
-  strided,       // windows more than one pixel apart
-  thin,          // matrices with fewer than 32 rows, columns or numbers in a sum
-  bfloat16,      // matrices of these numbers, not thin ones: some processors multiply them in pairs
+  few_channels,  // images with fewer than 16 channels
+  strided,       // a stride of more than one pixel
+  thin,          // matrices with m, k or n below 32
+  bfloat16,      // bfloat16 matrices that are not thin: some processors multiply bfloat16 in pairs
 };
 
-// Whether a call is oneDNN's. `work` counts multiply-adds, or elements of images where there are none.
+// Whether oneDNN is to execute a call. `work` is the number of multiply-adds, or of image elements if there are none.
 bool is_chosen(Level level, Kernel kernel, ShapeClass shape_class, int64_t work);
 
 }  // namespace needle::dnnl

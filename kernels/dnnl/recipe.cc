@@ -14,10 +14,10 @@
 namespace needle::dnnl {
 namespace {
 
-// Recipes, for all threads.
+// A thread-safe cache of recipes.
 class Cache {
  public:
-  // One for the process, never destroyed: primitives must not outlive the library, whatever is destroyed first.
+  // One for the process, never destroyed, so that the order of destruction at exit does not matter.
   static Cache& instance() {
     static Cache* cache = [] {
       auto* made = new Cache;
@@ -36,7 +36,7 @@ class Cache {
 
   void keep(const Key& key, std::shared_ptr<const Recipe> recipe) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!recipes_.find(key)) recipes_.keep(key, std::move(recipe));  // else another thread made the same meanwhile
+    if (!recipes_.find(key)) recipes_.keep(key, std::move(recipe));  // else another thread has cached it meanwhile
   }
 
   int64_t size() {
@@ -64,7 +64,7 @@ std::shared_ptr<const Recipe> find_recipe(const Key& key, const std::function<vo
   auto made = std::make_shared<Recipe>();
   try {
     make(*made);
-  } catch (const Refused&) {  // which it would do again
+  } catch (const Refused&) {  // cached as empty, because it would be refused again
     *made = Recipe();
   }
   Cache::instance().keep(with_threads, made);

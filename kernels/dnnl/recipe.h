@@ -1,8 +1,8 @@
-// What a kernel runs on oneDNN, made once for each description of a call and kept.
+// A cache of the oneDNN primitives that kernels run, keyed by call signature.
 //
-// Making a primitive compiles machine code for its shapes, which takes as long as many runs of it. So primitives are
-// kept by everything that went into them: operation, dtype, extents, stride, padding, number of threads. Only numbers
-// are not kept, weights in oneDNN's order neither: a training step changes weights in place and tells nobody, so they
+// Creating a primitive compiles machine code for its shapes, which takes as long as many runs of it. So primitives are
+// cached, keyed by everything that they depend on: operation, dtype, extents, stride, padding, number of threads. Data
+// is never cached, not even weights in oneDNN's order: a training step changes weights in-place without notice, so they
 // are reordered at each call.
 #pragma once
 
@@ -17,28 +17,28 @@
 namespace needle::dnnl {
 
 struct Recipe {
-  std::optional<Primitive> primitive;  // none where oneDNN has nothing good for the call
-  std::optional<Primitive> reorder;    // of weights, where the primitive wants them in another order than ours
+  std::optional<Primitive> primitive;  // none if oneDNN has no optimized implementation of the call
+  std::optional<Primitive> reorder;    // reorders the weights, if the primitive's order differs from ours
 };
 
-// All that a recipe depends on but the number of threads: which kernel, and its numbers.
+// Everything that a recipe depends on except the number of threads: the kernel and its numeric parameters.
 struct Key {
   static constexpr int kMaxNumbers = 20;
   int64_t numbers[kMaxNumbers] = {};
 
   Key(std::initializer_list<int64_t> values);
-  bool operator<(const Key& other) const;  // any order
+  bool operator<(const Key& other) const;  // an arbitrary order
 };
 
-// The recipe kept for the key and the present number of threads; else the one that `make` completes, or an empty one if
-// it throws Refused, kept from now on in place of the one that was not used for longest.
+// The recipe cached for the key and the current number of threads. If there is none, calls `make` to fill in a new one
+// (left empty if `make` throws Refused) and caches it, evicting the least recently used one.
 std::shared_ptr<const Recipe> find_recipe(const Key& key, const std::function<void(Recipe&)>& make);
 
 inline constexpr int64_t kMaxRecipes = 512;
 int64_t num_recipes();
 
-// While it lives, OpenMP gives oneDNN num_threads() threads, neither more nor fewer: its primitives rely on the number
-// that they were made for.
+// For its lifetime, OpenMP gives oneDNN exactly num_threads() threads, because primitives rely on the number of threads
+// that they were created for.
 class Threads {
  public:
   Threads();

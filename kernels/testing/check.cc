@@ -19,7 +19,7 @@ std::vector<Named>& tests() {
 }
 
 int failures = 0;
-std::string context;  // what is being tested, shown with each failure
+std::string context;  // describes what is being tested; shown with each failure
 
 // Calls visit(position in the buffer) for every element in row-major order.
 void for_each_element(const Array& a, const std::function<void(int64_t)>& visit) {

@@ -1,8 +1,8 @@
-// The little that the C++ tests need: tests by name, expectations that print what they met, and arrays of all layouts.
+// A minimal framework for the C++ tests: named tests, expectations that print actual values, and arrays of all layouts.
 //
 //   TEST(sums_rows) { EXPECT_EQ(sum, 6.0); }
 //
-// The program runs every TEST of its files, prints what failed, and exits with 1 if anything did.
+// The program runs every TEST of its files, prints the failures, and exits with 1 if there are any.
 #pragma once
 
 #include <cmath>
@@ -36,7 +36,7 @@ void expect_equal(const char* file, int line, const char* what, const A& met, co
   fail(file, line, text.str());
 }
 
-// |met - expected| <= tolerance; NaN and infinities must be the same.
+// |met - expected| <= tolerance; NaN and infinities must match.
 inline bool is_near(double met, double expected, double tolerance) {
   if (std::isnan(expected)) return std::isnan(met);
   if (std::isinf(expected)) return met == expected;
@@ -53,7 +53,7 @@ inline bool is_near(double met, double expected, double tolerance) {
 
 #define EXPECT_EQ(met, expected) needle::testing::expect_equal(__FILE__, __LINE__, #met, (met), (expected))
 
-// The statement throws `type`, with `part` somewhere in the message.
+// Expects the statement to throw `type` with a message that contains `part`.
 #define EXPECT_THROW(type, part, statement)                                                                    \
   do {                                                                                                         \
     std::string met_ = "nothing";                                                                              \
@@ -68,7 +68,7 @@ inline bool is_near(double met, double expected, double tolerance) {
                             std::string(#statement " throws ") + met_ + ", expected " #type ": " + (part));   \
   } while (false)
 
-// Elements that expectations compare, whatever their dtype, in row-major order.
+// The elements in row-major order, converted to double for expectations.
 std::vector<double> values(const Array& a);
 void fill(const Array& a, const std::function<double()>& next);
 
@@ -78,14 +78,14 @@ void expect_near(const char* file, int line, const std::string& what, const std:
 #define EXPECT_NEAR(what, met, expected, ...) \
   needle::testing::expect_near(__FILE__, __LINE__, what, met, expected, __VA_ARGS__)
 
-// The distance of neighbouring numbers of the dtype around 1.
+// The machine epsilon of the dtype: the distance from 1 to the next larger number.
 double epsilon(DType dtype);
 
 using Shape = std::vector<int64_t>;
 
 Array compact(DType dtype, const Shape& shape);
 
-// How an array lies in its buffer. `broadcast` repeats elements, so it is for operands that are only read.
+// The memory layout of an array. `broadcast` repeats elements, so it is only for read operands.
 enum class Layout { compact, permuted, sliced, flipped, broadcast };
 inline constexpr Layout kWritableLayouts[] = {Layout::compact, Layout::permuted, Layout::sliced, Layout::flipped};
 inline constexpr Layout kLayouts[] = {Layout::compact, Layout::permuted, Layout::sliced, Layout::flipped,
@@ -97,13 +97,13 @@ inline constexpr DType kAllDTypes[] = {DType::float32, DType::float64, DType::fl
 inline constexpr DType kFloatingDTypes[] = {DType::float32, DType::float64, DType::float16, DType::bfloat16};
 inline constexpr DType kIntegerDTypes[] = {DType::int8, DType::uint8, DType::int32, DType::int64};
 
-// Random numbers that are the same in every run.
+// Reproducible random numbers.
 class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
   int64_t integer(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(engine_); }
   double normal() { return std::normal_distribution<double>()(engine_); }
-  // A number that the dtype holds; small for integers, so that sums do not all wrap around.
+  // A number that the dtype can represent; small for integers, so that most sums do not wrap around.
   double number(DType dtype) {
     if (dtype == DType::boolean) return static_cast<double>(integer(0, 1));
     if (dtype <= DType::bfloat16) return normal();
@@ -117,7 +117,7 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-// result() is the same with each of these numbers of threads.
+// Expects result() to be equal for all of these thread counts.
 template <class Result>
 void expect_same_with_threads(const char* file, int line, std::initializer_list<int> counts, const Result& result) {
   const int before = num_threads();
@@ -132,7 +132,7 @@ void expect_same_with_threads(const char* file, int line, std::initializer_list<
 #define EXPECT_SAME_WITH_THREADS(result, ...) \
   needle::testing::expect_same_with_threads(__FILE__, __LINE__, {__VA_ARGS__}, result)
 
-// Runs `body` with the kernels of every level that this processor has.
+// Runs `body` with the kernels of every level that this processor supports.
 void for_each_level(const std::function<void(const Kernels&)>& body);
 
 }  // namespace needle::testing

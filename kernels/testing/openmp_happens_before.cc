@@ -1,20 +1,20 @@
-// Tells ThreadSanitizer how OpenMP orders what its threads do.
+// Tells ThreadSanitizer about the happens-before relations that OpenMP establishes.
 //
-// gcc's OpenMP runtime, libgomp, is built without the sanitizer's instructions and waits on futexes, which the
-// sanitizer does not see. It would report every result that one thread of a team leaves for another. gcc turns
-// `#pragma omp parallel` into a call of GOMP_parallel and `#pragma omp barrier` into one of GOMP_barrier. Under the
-// sanitizer, tests have these two from here: they call libgomp's, and state what that establishes:
+// gcc's OpenMP runtime, libgomp, is built without the sanitizer's instrumentation and waits on futexes, which the
+// sanitizer does not see. So it would report every result that one thread of a team leaves for another. gcc compiles
+// `#pragma omp parallel` to a call of GOMP_parallel and `#pragma omp barrier` to a call of GOMP_barrier. Under the
+// sanitizer, tests use the versions of these two functions defined here: they call libgomp's, and declare that
 //
-//   what happens before a region starts     happens before all that its threads do,
-//   what a thread does in the region        happens before what comes after its end,
-//   what a thread does ahead of a barrier   happens before what any does beyond it.
+//   everything before a region starts       happens before everything its threads do,
+//   everything a thread does in the region  happens before what comes after its end,
+//   what a thread does before a barrier     happens before what any thread does after it.
 //
-// Nothing else orders the threads, so two of them that meet in one place without a barrier in between are reported. Our
-// kernels use no other construct of OpenMP. Another one, such as a dynamic schedule, `critical` or a reduction, would
-// need its GOMP_ function here; until then its use would be reported where it is not a race.
+// Nothing else orders the threads, so two conflicting accesses without a barrier in between are reported. Our kernels
+// use no other OpenMP construct. Another one, such as a dynamic schedule, `critical` or a reduction, would need its
+// GOMP_ function here; until then its use would be reported as a race even if it is none.
 //
-// oneDNN is not built for the sanitizer either: of what it does, only its calls of memset and the like are seen, without
-// what orders them. They are left out. So is how the C library frees what belonged to a thread that ended.
+// oneDNN is not instrumented either: the sanitizer sees only its calls of memset and the like, without their ordering.
+// They are suppressed. So is the C library's freeing of the memory of ended threads.
 #ifdef __SANITIZE_THREAD__
 
 #include <dlfcn.h>
@@ -22,15 +22,15 @@
 
 namespace {
 
-// A parallel region, whose members stand for moments in time. Two barriers take turns: else a thread that leaves one
-// late would seem to come after what others did on the way to the next.
+// A parallel region, whose members represent synchronization points. Two barriers alternate; with only one, a thread
+// that leaves a barrier late would seem ordered after what others did on their way to the next.
 struct Region {
   void (*body)(void*);
   void* data;
   char start = 0, end = 0, barriers[2] = {};
 };
 
-// The region that this thread is in, and how many barriers it has met there.
+// The region that this thread is in, and the number of barriers it has passed there.
 thread_local Region* region = nullptr;
 thread_local unsigned met = 0;
 
@@ -39,7 +39,8 @@ Function* in_libgomp(const char* name) {
   return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
 }
 
-// What every thread of a region runs. Its own accesses are not checked: it reads a Region before it has said when.
+// The function that every thread of a region runs. Its own accesses are not checked, because it reads a Region before
+// the acquire that orders the read.
 __attribute__((no_sanitize("thread"))) void run(void* argument) {
   Region* const outer = region;
   const unsigned outer_met = met;

@@ -1,8 +1,8 @@
-// Matrix products by cuBLAS, through its newer interface, cublasLt: one call for all dtypes, strides and batches, and for
-// a bias and a ReLU on the way out.
+// Matrix products by cuBLAS, through its newer API, cublasLt: one call handles all dtypes, strides and batches, and can
+// fuse a bias and a ReLU.
 //
-// cuBLAS counts in columns: to it a row-major (m, n) array is an (n, m) matrix. So out = a b is asked for as
-// out^T = b^T a^T, and a transposed operand is a flag.
+// cuBLAS is column-major: to it, a row-major (m, n) array is an (n, m) matrix. So we compute out = a b as
+// out^T = b^T a^T; a flag marks transposed operands.
 #include <cublasLt.h>
 
 #include <map>
@@ -23,26 +23,26 @@
 namespace needle::cuda::libraries {
 namespace {
 
-constexpr int64_t kWorkspace = int64_t{32} << 20;  // what cuBLAS itself takes on compute capability 9.0
+constexpr int64_t kWorkspace = int64_t{32} << 20;  // what cuBLAS itself uses on compute capability 9.0
 constexpr size_t kMostRecipes = 1024;
 
-// A stack of matrices as cuBLAS sees them.
+// A batch of matrices as cuBLAS sees them.
 struct Matrix {
   void* data;
   int64_t rows, columns, leading;
-  bool transposed;  // whether the product takes its transpose
+  bool transposed;  // whether the product uses its transpose
   int64_t batch_stride;
 
   auto key() const { return std::make_tuple(rows, columns, leading, transposed, batch_stride, alignment()); }
 
-  // Of the first number: cuBLAS has faster ways for 16 bytes and more.
+  // The alignment of the first element: cuBLAS has faster algorithms for 16 bytes and more.
   uint32_t alignment() const {
     const auto address = reinterpret_cast<uintptr_t>(data);
     return address % 256 ? static_cast<uint32_t>(address & -address) : 256;
   }
 };
 
-// The last two axes of `a`, whose transpose the product takes; false where they lie as no matrix of cuBLAS's does.
+// Describes the last two axes of `a`, whose transpose the product uses; false if cuBLAS cannot express their strides.
 bool last_axes(const Array& a, Matrix& matrix) {
   const int row_axis = a.ndim - 2, column_axis = a.ndim - 1;
   const int64_t rows = a.shape[row_axis], columns = a.shape[column_axis];
@@ -61,7 +61,7 @@ bool last_axes(const Array& a, Matrix& matrix) {
   return false;
 }
 
-// The leading axes as one; false where no single stride steps through them.
+// Merges the leading axes into one; false if no single stride steps through them.
 bool leading_axes_as_one(const Array& a, int64_t& batch, int64_t& stride) {
   batch = 1, stride = 0;
   for (int d = a.ndim - 3; d >= 0; --d) {
@@ -87,7 +87,7 @@ cublasComputeType_t compute_type(DType dtype) {
   return dtype == DType::float32 && allows_tf32() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
 
-cublasLtHandle_t handle() {  // one for each device, never destroyed
+cublasLtHandle_t handle() {  // one per device, never destroyed
   static std::mutex mutex;
   static auto* handles = new std::map<int, cublasLtHandle_t>;
   const std::lock_guard<std::mutex> lock(mutex);
@@ -96,13 +96,13 @@ cublasLtHandle_t handle() {  // one for each device, never destroyed
   return made;
 }
 
-// How cuBLAS does the products of one form.
+// The descriptors and algorithm for one call signature.
 struct Recipe {
   cublasLtMatmulDesc_t operation = nullptr;
   cublasLtMatrixLayout_t a = nullptr, b = nullptr, out = nullptr;
   cublasLtMatmulAlgo_t algorithm;
   size_t workspace;
-  bool exists;  // whether cuBLAS has a way at all
+  bool exists;  // whether cuBLAS has an algorithm at all
 
   Recipe(DType dtype, const Matrix& a_matrix, const Matrix& b_matrix, const Matrix& out_matrix, int64_t batch, bool bias,
        bool relu) {
@@ -121,7 +121,7 @@ struct Recipe {
       NEEDLE_CUDA(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value));
     };
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kWorkspace));
-    // Parts of a long sum are added in the compute type: else those of half types are rounded to them before.
+    // Adds the parts of a long sum in the compute type; otherwise half-type parts are rounded before they are added.
     prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, a_matrix.alignment());
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, b_matrix.alignment());
@@ -160,7 +160,7 @@ struct Recipe {
   }
 };
 
-// The recipe for a product of this form.
+// The cached recipe for a product with this signature, or a new one.
 Recipe& recipe_for(DType dtype, const Matrix& a, const Matrix& b, const Matrix& out, int64_t batch, bool bias, bool relu) {
   const auto key = std::make_tuple(device().index, dtype, compute_type(dtype), a.key(), b.key(), out.key(), batch, bias, relu);
   static auto* kept = new BoundedCache<std::decay_t<decltype(key)>, std::unique_ptr<Recipe>>(kMostRecipes);
@@ -172,7 +172,7 @@ bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, c
   if (!is_chosen(kernel, out.dtype, out.size() * a.shape[a.ndim - 1])) return false;
   if (!is_floating_dtype(out.dtype) || a.dtype != out.dtype || b.dtype != out.dtype) return false;
   if (a.size() == 0 || b.size() == 0 || out.size() == 0) return false;
-  // out^T = b^T a^T: what stands first is b.
+  // out^T = b^T a^T: b is the first operand.
   Matrix first, second, result;
   if (!last_axes(b, first) || !last_axes(a, second) || !last_axes(out, result) || result.transposed) return false;
   int64_t batch, same;
@@ -181,7 +181,7 @@ bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, c
     return false;
   if (batch > 1 && result.batch_stride < result.columns * result.leading) return false;
 
-  static std::mutex mutex;  // a recipe is used by one thread at a time
+  static std::mutex mutex;  // recipes are not thread-safe
   const std::lock_guard<std::mutex> lock(mutex);
   Recipe& recipe = recipe_for(out.dtype, first, second, result, batch, bias != nullptr, relu);
   if (!recipe.exists) return false;
@@ -189,7 +189,7 @@ bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, c
   std::optional<Buffer> workspace;
   try {
     workspace.emplace(static_cast<int64_t>(recipe.workspace), *device().pool);
-  } catch (const OutOfMemoryError&) {  // ours needs none
+  } catch (const OutOfMemoryError&) {  // our kernel needs no workspace
     return false;
   }
   const double one = 1, zero = 0;

@@ -15,13 +15,13 @@ constexpr size_t kMostConvolutions = 512;
 
 bool is_strict(DType dtype) { return dtype == DType::float32 && !allows_tf32(); }
 
-// What the ranking is asked for. Without CUDNN_FMA_MATH cuDNN rounds float32 operands to TF32.
+// The math type to request. Without CUDNN_FMA_MATH cuDNN rounds float32 operands to TF32.
 cudnnMathType_t wanted_math(DType dtype) {
   if (is_strict(dtype)) return CUDNN_FMA_MATH;
   return is_half_dtype(dtype) ? CUDNN_TENSOR_OP_MATH : CUDNN_DEFAULT_MATH;
 }
 
-// The ways of one direction, best first. rank(most, &count, found) and size(algorithm, &bytes) are cuDNN's functions.
+// The ways of one direction, best first. rank(most, &count, found) and size(algorithm, &bytes) call cuDNN's functions.
 template <class Ranked, class Rank, class Size>
 std::vector<Way> find_ways(DType dtype, cudnnConvolutionDescriptor_t convolution, int most, const char* call,
                            const Rank& rank, const Size& size) {
@@ -36,9 +36,9 @@ std::vector<Way> find_ways(DType dtype, cudnnConvolutionDescriptor_t convolution
   std::vector<Way> ways;
   for (const Ranked& one : found) {
     if (one.status != CUDNN_STATUS_SUCCESS || one.determinism != CUDNN_DETERMINISTIC) continue;
-    if (one.mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION) continue;  // float32 as float16
+    if (one.mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION) continue;  // converts float32 to float16
     if (is_strict(dtype) && one.mathType == CUDNN_TENSOR_OP_MATH) continue;
-    // The algorithm and the kind of arithmetic together say which kernel it is, and how much memory it needs.
+    // The algorithm and the math type together determine the kernel and the size of its workspace.
     const cudnnMathType_t math = is_strict(dtype) ? CUDNN_FMA_MATH : one.mathType;
     NEEDLE_CUDA(cudnnSetConvolutionMathType(convolution, math));
     size_t workspace = 0;
@@ -117,7 +117,7 @@ ConvolutionKey key_of(Direction direction, const Array& images, const Array& wei
     key[count++] = number;
   for (const Array* a : {&images, &outs}) {
     for (int d = 0; d < 4; ++d) key[count++] = a->strides[d];
-    for (int d = a == &images ? 0 : 3; d < 4; ++d) key[count++] = a->shape[d];  // the rest of the second follows
+    for (int d = a == &images ? 0 : 3; d < 4; ++d) key[count++] = a->shape[d];  // outs' other extents follow
   }
   return key;
 }

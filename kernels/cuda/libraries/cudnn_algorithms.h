@@ -1,8 +1,8 @@
-// Which of cuDNN's algorithms does a convolution: chosen once for each form of call, by cuDNN's own ranking.
+// Selects cuDNN's algorithm for a convolution, once per call signature, by cuDNN's own ranking.
 //
-// The ranking comes from cudnnGetConvolution*Algorithm_v7, a model of the GPU that runs nothing. cudnnFind* measures
-// instead, and so picks by chance between algorithms that are about as fast but round differently; two runs of a program
-// would not give the same bits. For the same reason algorithms that add in the order in which threads come are left out.
+// The ranking comes from cudnnGetConvolution*Algorithm_v7, which models the GPU and runs nothing. cudnnFind* measures
+// instead, so it chooses at random between algorithms that are about equally fast but round differently, and two runs
+// of a program would not be bitwise equal. For the same reason, nondeterministic algorithms are excluded.
 #pragma once
 
 #include <cudnn.h>
@@ -18,21 +18,21 @@ namespace needle::cuda::libraries {
 enum class Direction { forward, backward_data, backward_weight };
 
 struct Way {
-  int algorithm;  // of the enumeration for the direction
+  int algorithm;  // a value of the direction's enumeration
   cudnnMathType_t math;
   size_t workspace;  // bytes
 };
 
-// All that is known of one form of convolution. `image` is x or its gradient, `out` what the convolution gives or the
-// gradient of it, `filter` the weights or theirs.
+// The descriptors and algorithms for one call signature. `image` is x or its gradient, `out` the convolution's output
+// or its gradient, `filter` the weights or their gradient.
 struct Convolution {
   Direction direction;
   TensorDescriptor image, out;
   FilterDescriptor filter;
   ConvolutionDescriptor convolution;
-  TensorDescriptor bias;            // where there is one
+  TensorDescriptor bias;            // null without a bias
   ActivationDescriptor activation;
-  std::vector<Way> ways;            // best first; those that there was no room or no kernel for are taken out
+  std::vector<Way> ways;            // best first; a way is removed if it turns out to lack memory or a kernel
 
   Convolution(Direction direction, const Array& images, const Array& weight, const Array& outs, int64_t stride,
               int64_t padding, bool has_bias);
@@ -43,7 +43,7 @@ using ConvolutionKey = std::array<int64_t, 24>;
 ConvolutionKey key_of(Direction direction, const Array& images, const Array& weight, const Array& outs, int64_t stride,
                       int64_t padding, bool has_bias);
 
-// The one kept for the call, else a new one.
+// The cached Convolution for the call, or a new one that is then cached.
 Convolution& convolution_for(Direction direction, const Array& images, const Array& weight, const Array& outs,
                              int64_t stride, int64_t padding, bool has_bias);
 

@@ -1,8 +1,8 @@
 // Two-dimensional convolution and its two gradients by cuDNN.
 //
-// Channels-last images, as Needle's layers make them, go in where they are; others are copied, but for float64, whose
-// kernels take any strides. What meets the padding is left out or multiplied by zero, as the algorithm does it, so that
-// an infinite weight there may give NaN or not.
+// Channels-last images, as Needle's layers make them, are used without copying. Others are copied, except for float64,
+// whose kernels take any strides. Depending on the algorithm, taps that fall on padding are skipped or multiplied by
+// zero, so that an infinite weight there may or may not give NaN.
 #include <utility>
 
 #include "kernels/common/buffer.h"
@@ -19,7 +19,7 @@
 namespace needle::cuda::libraries {
 namespace {
 
-// Whether the call is for cuDNN. Throws what our kernels throw where it is wrong.
+// Whether cuDNN is to execute the call. Throws the errors of our kernels if the call is invalid.
 bool takes(Kernel kernel, const char* op, NamedArray image, NamedArray weight, NamedArray out, int64_t stride,
            int64_t padding) {
   check_convolution(op, image, weight, out, stride, padding);
@@ -29,8 +29,8 @@ bool takes(Kernel kernel, const char* op, NamedArray image, NamedArray weight, N
   return is_chosen(kernel, y.dtype, y.size() * w.shape[0] * w.shape[1] * w.shape[2]);
 }
 
-// Calls run(way, workspace), which gives cuDNN's status, for the best of the ways that there is memory and a kernel for.
-// A way that fails for one of these reasons is not tried again. False where none is left.
+// Calls run(way, workspace), which returns cuDNN's status, with the best way for which there are memory and a kernel. A
+// way that fails for one of these reasons is not tried again. Returns false if no way is left.
 template <class Run>
 bool run_best(Convolution& made, const char* call, const Run& run) {
   while (!made.ways.empty()) {
@@ -50,8 +50,8 @@ bool run_best(Convolution& made, const char* call, const Run& run) {
   return false;
 }
 
-// out = x convolved with weight, + bias where there is one, either on the way out of the one algorithm that can, or by
-// adding to an out that is the bias to begin with.
+// out = x convolved with weight (+ bias). The bias is either fused into the one algorithm that supports it, or copied
+// to out first, to which the convolution is then added.
 bool convolve(Kernel kernel, const char* op, const Array& x, const Array& weight, const Array* bias, const Array& out,
               int64_t stride, int64_t padding) {
   if (!takes(kernel, op, {"x", x}, {"weight", weight}, {"out", out}, stride, padding)) return false;
@@ -77,7 +77,7 @@ bool convolve(Kernel kernel, const char* op, const Array& x, const Array& weight
           way.workspace, zero.data(), made.out.get(), outs.data(), made.bias.get(), first_byte(*bias),
           made.activation.get(), made.out.get(), outs.data());
       if (!is_not_supported(status)) return status;
-      made.activation.reset();  // not to be asked for again
+      made.activation.reset();  // so that it is not tried again
     }
     Array everywhere = outs.array();
     everywhere.buffer = bias->buffer, everywhere.offset = bias->offset;

@@ -9,7 +9,7 @@ namespace {
 
 int as_int(int64_t value) { return static_cast<int>(value); }  // callers have checked the range: cudnn_images.h
 
-// What `create` makes, owned from the start, so that a `set` that fails leaves nothing behind.
+// The object that `create` makes, owned from the start, so that a failing `set` leaks nothing.
 template <class Owned, class Pointer>
 Owned made_by(cudnnStatus_t (*create)(Pointer*), const char* call) {
   Pointer descriptor = nullptr;
@@ -20,7 +20,7 @@ Owned made_by(cudnnStatus_t (*create)(Pointer*), const char* call) {
 
 }  // namespace
 
-cudnnHandle_t cudnn_handle() {  // one for each device, never destroyed
+cudnnHandle_t cudnn_handle() {  // one per device, never destroyed
   static auto* handles = new std::map<int, cudnnHandle_t>;
   const Device& mine = device();
   cudnnHandle_t& handle = (*handles)[mine.index];

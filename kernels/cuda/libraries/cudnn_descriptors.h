@@ -1,8 +1,8 @@
-// What cuDNN's calls are made of: its handle, and its descriptors with their C handles owned.
+// cuDNN's handle, and RAII wrappers of its descriptors.
 //
-// These are the functions that cuDNN had before its graph API: marked as deprecated, and all there in 9.15, the version that
-// is locked. One call says what takes a dozen objects there, which is made for longer chains of operations than any kernel
-// of the table.
+// We use the functions that predate cuDNN's graph API. They are marked as deprecated, but 9.15, the locked version,
+// still has all of them. One such call replaces a dozen objects of the graph API, which is designed for longer chains
+// of operations than any kernel of the table.
 #pragma once
 
 #include <cudnn.h>
@@ -17,8 +17,8 @@
 
 namespace needle::cuda::libraries {
 
-// cuDNN's handle for this thread's device, which works on its stream. One thread at a time may use it, and with it
-// everything that is kept for later calls: hold cudnn_mutex().
+// cuDNN's handle for this thread's device and its stream. The handle, and everything cached for later calls, is not
+// thread-safe: hold cudnn_mutex() while using them.
 cudnnHandle_t cudnn_handle();
 std::mutex& cudnn_mutex();
 
@@ -36,9 +36,9 @@ using ActivationDescriptor = Descriptor<cudnnActivationDescriptor_t, cudnnDestro
 
 cudnnDataType_t cudnn_type(DType dtype);
 
-// Images (N, H, W, C) where they lie.
+// Images (N, H, W, C) with their own strides.
 TensorDescriptor describe_images(const Array& images);
-// (C,), for each pixel of some images.
+// A bias (C,), which is added to each pixel of some images.
 TensorDescriptor describe_bias(DType dtype, int64_t channels);
 // Row-major weights, (C_out, K_h, K_w, C_in) for NHWC and (C_out, C_in, K_h, K_w) for NCHW.
 FilterDescriptor describe_filter(DType dtype, cudnnTensorFormat_t format, int64_t out_channels, int64_t in_channels,
@@ -47,7 +47,7 @@ ConvolutionDescriptor describe_convolution(DType dtype, int64_t stride, int64_t 
 PoolingDescriptor describe_pooling(cudnnPoolingMode_t mode, int64_t kernel, int64_t stride, int64_t padding);
 ActivationDescriptor describe_identity();
 
-// A factor as cuDNN reads it: a double for float64, else a float.
+// A scaling factor in the form that cuDNN expects: a double for float64, else a float.
 class Factor {
  public:
   Factor(DType dtype, double value) : is_double_(dtype == DType::float64), double_(value), float_(value) {}
@@ -59,7 +59,7 @@ class Factor {
   float float_;
 };
 
-// Whether cuDNN has nothing for a call, for one of several reasons that it gives.
+// Whether the status means that cuDNN does not support a call, for any of several reasons.
 inline bool is_not_supported(cudnnStatus_t status) {
   return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED;
 }

@@ -15,7 +15,7 @@ constexpr int64_t kMost = INT32_MAX;
 
 bool is_aligned(const Array& a) { return reinterpret_cast<uintptr_t>(first_byte(a)) % 16 == 0; }
 
-// Whether each image is row-major without gaps, and the next one begins behind it.
+// Whether each image is row-major without gaps, and images follow one another without overlap.
 bool is_channels_last(const Array& images) {
   const Dims& shape = images.shape;
   const int64_t packed[] = {0, shape[2] * shape[3], shape[3], 1};
@@ -57,7 +57,7 @@ bool is_plainly_strided(const Array& images) {
   for (int d = 0; d < 4; ++d)
     if (images.shape[d] != 1) axes.emplace_back(images.strides[d], images.shape[d]);
   std::sort(axes.begin(), axes.end());
-  int64_t reach = 0;  // of what the axes so far step through
+  int64_t reach = 0;  // the largest offset along the axes so far
   for (const auto& [stride, extent] : axes) {
     if (stride <= reach) return false;
     reach += (extent - 1) * stride;

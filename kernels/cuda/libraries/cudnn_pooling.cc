@@ -1,7 +1,8 @@
-// Pooling by cuDNN: averages, their gradient, and maxima, of images that lie anyhow.
+// Pooling by cuDNN: average pooling, its gradient, and max pooling, of images with any positive strides.
 //
-// The gradient of maxima stays ours. cuDNN wants the maxima as an operand, which the kernel table does not hand in and
-// which would have to be computed again, and nothing says which of several equal elements its gradient goes to.
+// The gradient of max pooling always uses our kernel. cuDNN needs the maxima as an operand, but the kernel table does
+// not pass them, so they would have to be recomputed. Nor does cuDNN document which of several equal elements gets the
+// gradient.
 #include "kernels/common/pooling.h"
 #include "kernels/common/plan.h"
 #include "kernels/cuda/libraries/cudnn_descriptors.h"
@@ -12,13 +13,13 @@
 namespace needle::cuda::libraries {
 namespace {
 
-// Whether the call is for cuDNN, which has no windows that lie in the padding alone.
+// Whether cuDNN is to execute the call. It does not support windows that consist only of padding.
 bool takes(Kernel which, const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
   return is_within_reach(x) && is_within_reach(out) && kernel <= INT32_MAX && stride <= INT32_MAX && padding < kernel &&
          is_plainly_strided(x) && is_plainly_strided(out) && is_chosen(which, x.dtype, x.size() + out.size());
 }
 
-// Whether cuDNN did a call, which gave `status`.
+// Whether cuDNN executed a call that returned `status`; throws on errors.
 bool has_done(cudnnStatus_t status, const char* call) {
   if (is_not_supported(status)) return false;
   check(status, call);
@@ -49,7 +50,8 @@ bool avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
   return pool(Kernel::avg_pool2d, CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING, x, out, kernel, stride, padding);
 }
 
-// cuDNN takes x and out here, too, on which the gradient of an average does not depend: the gradients go in twice.
+// cuDNN also takes x and out here, but the gradient of an average does not depend on them, so the gradients are passed
+// in their place.
 bool avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding) {
   const PoolingGeometry checked("avg_pool2d_backward", {"grad_x", grad_x}, {"grad_out", grad_out}, kernel, stride,
                                 padding);

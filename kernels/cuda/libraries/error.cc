@@ -8,7 +8,7 @@
 namespace needle::cuda {
 namespace {
 
-// "cublasLtCreate" of "cublasLtCreate(&handle)"
+// "cublasLtCreate" for "cublasLtCreate(&handle)"
 std::string name_of(const char* call) { return {call, std::strcspn(call, "(")}; }
 
 }  // namespace
@@ -23,7 +23,7 @@ void check(cublasStatus_t status, const char* call) {
 void check(cudnnStatus_t status, const char* call) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   char details[512] = "";
-  cudnnGetLastErrorString(details, sizeof details);  // of this thread's last error, in words
+  cudnnGetLastErrorString(details, sizeof details);  // the text of this thread's last error
   const std::string text = message(name_of(call), ": ", cudnnGetErrorString(status), *details ? ", " : "", details);
   if (status == CUDNN_STATUS_ALLOC_FAILED || status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)
     throw OutOfMemoryError(text);

@@ -1,4 +1,4 @@
-// Calls of cuBLAS and cuDNN are checked as those of the runtime are: NEEDLE_CUDA(cublasLtCreate(&handle)).
+// Calls of cuBLAS and cuDNN are checked like those of the CUDA runtime: NEEDLE_CUDA(cublasLtCreate(&handle)).
 #pragma once
 
 #include <cublas_v2.h>

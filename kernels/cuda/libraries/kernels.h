@@ -1,6 +1,6 @@
-// The kernels that NVIDIA's libraries have, too, with the operands of the kernel table. Each says whether it
-// did the call. If not, ours does it: the dtypes or strides are none of the library's, it is not chosen for as much work,
-// there is no memory for what it needs beside the operands, or the call is wrong, which our kernel refuses.
+// The kernels that NVIDIA's libraries have, too, with the operands of the kernel table. Each returns whether it
+// executed the call. If false, our kernel does: the library does not support the dtypes or strides, or it is not chosen
+// for that amount of work, or there is no memory for its workspace, or the call is invalid, and our kernel rejects it.
 #pragma once
 
 #include "kernels/common/kernel_table.h"

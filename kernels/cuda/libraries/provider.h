@@ -1,4 +1,4 @@
-// Who provides a kernel: we (kernels/cuda/), or NVIDIA's libraries where they have it (this folder).
+// Selects the provider of a kernel: our own (kernels/cuda/), or NVIDIA's libraries if they have it (this folder).
 #pragma once
 
 #include <cstdint>
@@ -7,17 +7,17 @@
 
 namespace needle::cuda::libraries {
 
-// One setting for all threads. `library` takes the libraries for every call that they can do, `automatic` for those that
-// choice_table.inc names.
+// One setting for all threads. `library` uses the libraries for every call that they support, `automatic` only for
+// those that choice_table.inc names.
 enum class Provider { native, library, automatic };
 void set_provider(Provider provider);
 Provider provider();
 
-// Whether float32 products may round their operands to TF32, with 10 bits of mantissa for 23; not unless set.
+// Whether float32 products may round their operands to TF32, with 10 mantissa bits instead of 23. Off by default.
 void allow_tf32(bool allowed);
 bool allows_tf32();
 
-// Calls of each kernel that a library has, too, which it did, in all.
+// For each kernel that a library has, too, the total number of calls that the library executed.
 enum class Kernel {
 #define NEEDLE_NAME(name, parameters) name,
   NEEDLE_NVIDIA_KERNELS(NEEDLE_NAME)
@@ -25,13 +25,14 @@ enum class Kernel {
 };
 int64_t num_calls(Kernel kernel);
 
-// What, besides the amount of work, decides who is faster.
+// The property that, besides the amount of work, decides which provider is faster.
 enum class ShapeClass {
   any,
-  half,  // float16 and bfloat16, for which GPUs have units of their own
+  half,  // float16 and bfloat16, for which GPUs have dedicated units
 };
 
-// Whether a call is a library's. `work` counts multiply-adds, or elements of images where there are none.
+// Whether a library is to execute a call. `work` is the number of multiply-adds, or of image elements if there are
+// none.
 bool is_chosen(Kernel kernel, DType dtype, int64_t work);
 
 // Our kernel table, with the libraries' kernels where they are chosen.

@@ -1,4 +1,4 @@
-// The threads of a block, which take turns.
+// Runs the threads of a block, which take turns.
 #include "kernels/testing/cuda_emulation/blocks.h"
 
 #include <sys/mman.h>
@@ -17,23 +17,23 @@ NEEDLE_CUDA_REGISTERS dim3 blockDim, gridDim;
 namespace cuda_emulation {
 namespace {
 
-// A block: each thread has a stack of its own from its first wait on.
+// A block. Each thread has its own stack from its first wait on.
 
 enum class State { ready, at_block_barrier, at_warp_barrier, done };
 
 struct Fiber {
   ucontext_t context;
   char* stack;
-  unsigned thread;  // its number in the block
+  unsigned thread;  // the thread's index in the block
 };
 
 struct Thread {
   State state;
   Fiber* fiber;
-  unsigned mask;       // of the lanes that it waits for
-  bool orders_memory;  // whether all of them then see what each did before: a shuffle promises no such thing
-  int flag;            // what it brings to __syncthreads_or
-  unsigned exchanges;  // how many it has done: two rounds of values are kept in turn
+  unsigned mask;       // the lanes that it waits for
+  bool orders_memory;  // whether the wait orders memory accesses: a shuffle does not guarantee that
+  int flag;            // its argument of __syncthreads_or
+  unsigned exchanges;  // how many exchanges it has done: two rounds of values are kept in turn
 };
 
 constexpr size_t kStackBytes = 64 << 10;
@@ -76,7 +76,7 @@ Fiber* idle_fiber() {
   return fiber;
 }
 
-// Runs a thread until it waits, is done, or has failed.
+// Runs a thread until it waits, finishes or fails.
 void resume(unsigned number) {
   Thread& thread = threads[number];
   if (!thread.fiber) {
@@ -107,7 +107,7 @@ void meet_lanes(unsigned mask, bool orders_memory) {
   wait(State::at_warp_barrier);
 }
 
-// Whether all lanes that this one waits for have come; those that are done are not waited for.
+// Whether all lanes that this one waits for have arrived; lanes that have finished are not waited for.
 bool warp_has_come(unsigned number) {
   const unsigned first = number / 32 * 32;
   for (unsigned lane = 0; lane < 32 && first + lane < num_threads; ++lane) {
@@ -117,7 +117,7 @@ bool warp_has_come(unsigned number) {
   return true;
 }
 
-// Once for all lanes that met at this one's __syncwarp().
+// Called once for all lanes that synchronized at this one's __syncwarp().
 void tell_that_lanes_meet(unsigned number) {
   const Thread& thread = threads[number];
   if (thread.state != State::at_warp_barrier || !thread.orders_memory) return;
@@ -172,7 +172,7 @@ void run_block(bool backwards) {
 
 void run_grid(const dim3& grid, const dim3& block, const Call& call) {
   static bool backwards = false;
-  backwards = !backwards;  // so that a kernel which needs a certain order fails on every second launch
+  backwards = !backwards;  // so that a kernel that depends on the thread order fails on every second launch
   gridDim = grid;
   blockDim = block;
   body = &call;
@@ -192,7 +192,7 @@ const std::string& last_failure() { return failure; }
 
 void forget_failure() { failure.clear(); }
 
-// The other threads stay where they are, for good.
+// The other threads are abandoned where they are.
 void fail(const std::string& text) {
   failure = text;
   wait(State::done);

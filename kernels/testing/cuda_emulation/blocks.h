@@ -1,4 +1,4 @@
-// A kernel's call, done block by block.
+// Runs a kernel call block by block.
 #pragma once
 
 #include <string>
@@ -9,10 +9,10 @@ namespace cuda_emulation {
 
 inline constexpr unsigned kMaxThreads = 1024;  // of a block
 
-// Runs the call for every thread of every block of the grid, unless one fails.
+// Runs the call for every thread of every block of the grid, or until one fails.
 void run_grid(const dim3& grid, const dim3& block, const Call& call);
 
-// Ends the running grid. As on a GPU nothing goes on after that, and the host sees it in what its next calls return.
+// Aborts the running grid. As on a GPU, nothing runs after that, and the host's next calls return the error.
 [[noreturn]] void fail(const std::string& text);
 const std::string& last_failure();  // "" if there was none
 void forget_failure();

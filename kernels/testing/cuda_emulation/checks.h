@@ -1,20 +1,21 @@
-// What the emulation tells whoever checks the accesses of kernels: checked/access_checker.cc; or no_checks.cc, which
-// does not listen. All of it happens on one thread at a time.
+// The events that the emulation reports to the access checker: checked/access_checker.cc, or no_checks.cc, whose
+// functions are no-ops. Only one thread at a time reports events.
 #pragma once
 
 #include <cstddef>
 
 namespace cuda_emulation::checks {
 
-// A call of a kernel, whose threads may read its arguments. The blocks before it are done.
+// A kernel call begins; its threads may read its arguments. All earlier blocks are done.
 void grid_begins(const void* arguments, size_t nbytes);
 void block_begins(unsigned number);
 
-// A thread of the block goes on, with local memory of its own, until it waits or is done.
+// A thread of the block runs, with its own local memory, until it waits or finishes.
 void turn_begins(unsigned thread, const void* stack, size_t nbytes);
 void turn_ends();
 
-// All threads of the block have come to a barrier; the lanes of `mask` in the warp of `thread` have.
+// block_meets: all threads of the block have reached a barrier; lanes_meet: the lanes of `mask` in the warp of
+// `thread`.
 void block_meets();
 void lanes_meet(unsigned thread, unsigned mask);
 

@@ -1,4 +1,4 @@
-// The stand-in for cublasLt: plain loops, after checks of what NVIDIA's header asks of the arguments.
+// The stand-in for cublasLt: plain loops, after checking the arguments as NVIDIA's header requires.
 #include <cublasLt.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ struct cublasLtMatrixLayoutOpaque {
 struct cublasLtMatmulPreferenceOpaque {
   uint64_t workspace = 0;
   uint32_t alignment[4] = {256, 256, 256, 256};  // of a, b, c, d
-  uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_MASK;  // how the parts of a sum may be added
+  uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_MASK;  // allowed ways to add the parts of a sum
 };
 
 namespace {
@@ -47,7 +47,7 @@ cublasStatus_t set(Value& target, const void* value, size_t nbytes) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-// Rows or columns of op(matrix).
+// The rows and columns of op(matrix).
 int64_t rows(const cublasLtMatrixLayoutOpaque& m, cublasOperation_t op) { return op == CUBLAS_OP_N ? m.rows : m.columns; }
 int64_t columns(const cublasLtMatrixLayoutOpaque& m, cublasOperation_t op) {
   return op == CUBLAS_OP_N ? m.columns : m.rows;
@@ -148,8 +148,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
   return set(preference->alignment[operand], value, nbytes);
 }
 
-// One way: its first four numbers are the alignments that it was found for, the fifth its workspace, the sixth whether the
-// two halves of a sum are rounded to the result's dtype before they are added.
+// Returns one algorithm. Its first four numbers are the alignments that it was found for, the fifth its workspace, and
+// the sixth whether the two halves of a sum are rounded to the result's dtype before they are added.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d,

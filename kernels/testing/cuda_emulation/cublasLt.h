@@ -1,4 +1,4 @@
-// As much of cublasLt as kernels/cuda/libraries uses, on the host: names and numbers are those of NVIDIA's header.
+// The part of cublasLt that kernels/cuda/libraries uses, on the host. Names and numbers are those of NVIDIA's header.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -1,4 +1,4 @@
-// What error.h needs of cuBLAS, for the stand-in: cublasLt.h.
+// The part of cuBLAS that error.h needs: the stand-in's cublasLt.h.
 #pragma once
 
 #include "cublasLt.h"

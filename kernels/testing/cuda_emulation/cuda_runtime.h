@@ -1,9 +1,9 @@
-// As much of CUDA as kernels/cuda uses, on the host: the same kernels, compiled by the host's compiler against this header
-// in place of NVIDIA's, compute what they would compute on a GPU. What it is for, and what it cannot show, is in
-// docs/cuda.md, "Without a GPU".
+// The part of CUDA that kernels/cuda uses, emulated on the host. The same kernels, compiled by the host's compiler with
+// this header instead of NVIDIA's, compute what they would compute on a GPU. docs/cuda.md, "Without a GPU", explains
+// its purpose and limits.
 //
-// A block's threads take turns on one thread of the host; at a barrier or a shuffle a thread waits for the others. What is
-// given to a stream is done when somebody waits for it, as late as possible, so that a host that does not wait is caught.
+// A block's threads take turns on one host thread; at a barrier or a shuffle, a thread waits for the others. Work on a
+// stream runs as late as possible, when somebody waits for it, so that missing synchronization on the host is detected.
 #pragma once
 
 #include <algorithm>
@@ -50,15 +50,15 @@ inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline double2 make_double2(double x, double y) { return {x, y}; }
 
-// Where the running thread stands
+// The running thread's indices
 
-// Who checks accesses tells them from memory by their section.
+// The access checker tells these variables from memory by their section.
 #define NEEDLE_CUDA_REGISTERS __attribute__((section("cuda_registers")))
 extern NEEDLE_CUDA_REGISTERS uint3 threadIdx, blockIdx;
 extern NEEDLE_CUDA_REGISTERS dim3 blockDim, gridDim;
 inline constexpr int warpSize = 32;
 
-// What threads of a block do together
+// Cooperation of a block's threads
 
 void __syncthreads();
 void __syncwarp(unsigned mask = 0xffffffff);
@@ -67,7 +67,7 @@ inline void __threadfence_block() {}
 inline void __threadfence_system() {}
 
 namespace cuda_emulation {
-// Waits for the lanes of `mask`, each of which brings a value, and returns that of `lane`.
+// Waits for the lanes of `mask`, each of which contributes a value, and returns the value of `lane`.
 uint64_t exchange(unsigned mask, uint64_t value, int lane);
 int this_lane();
 unsigned ballot(unsigned mask, bool value);
@@ -119,7 +119,7 @@ __attribute__((noinline, no_sanitize("thread"))) T exchange_memory(T* address, c
   return old;
 }
 template <class T> struct Same { using type = T; };
-template <class T> using SameAs = typename Same<T>::type;  // an argument that does not decide what T is
+template <class T> using SameAs = typename Same<T>::type;  // excludes an argument from the deduction of T
 }  // namespace cuda_emulation
 
 template <class T>
@@ -174,7 +174,8 @@ T __ldg(const T* address) { return *address; }
 #define CUDART_VERSION 13000
 #define __CUDA_ARCH_LIST__ 900
 
-// The runtime's functions. There are two devices of 4 GiB each, or as NEEDLE_EMULATED_DEVICES and NEEDLE_EMULATED_MIB say.
+// The runtime's functions. By default there are two devices of 4 GiB each; NEEDLE_EMULATED_DEVICES and
+// NEEDLE_EMULATED_MIB change that.
 
 enum cudaError_t {
   cudaSuccess = 0,
@@ -246,14 +247,14 @@ struct cudaLaunchConfig_t {
   unsigned numAttrs;
 };
 namespace cuda_emulation {
-// A kernel and its arguments, as one piece of memory, and how to run it for the present thread.
+// A kernel and its arguments, as one piece of memory, and a function that runs it for the current thread.
 struct Call {
   std::shared_ptr<const void> arguments;
   size_t nbytes;
   void (*run)(const void* arguments);
 };
 
-// Work that a stream does when its turn comes.
+// Enqueues work on a stream.
 cudaError_t submit(cudaStream_t stream, std::function<void()> work);
 cudaError_t launch(const cudaLaunchConfig_t& config, const Call& call);
 }  // namespace cuda_emulation

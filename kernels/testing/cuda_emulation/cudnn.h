@@ -1,4 +1,4 @@
-// As much of cuDNN as kernels/cuda/libraries uses, on the host: names and numbers are those of NVIDIA's header.
+// The part of cuDNN that kernels/cuda/libraries uses, on the host. Names and numbers are those of NVIDIA's header.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -65,7 +65,7 @@ typedef struct cudnnPoolingStruct* cudnnPoolingDescriptor_t;
 typedef struct cudnnActivationStruct* cudnnActivationDescriptor_t;
 
 template <class Algorithm>
-struct cudnnAlgorithmPerformance {  // NVIDIA's are three structures that look like this
+struct cudnnAlgorithmPerformance {  // NVIDIA has three structures with these members
   Algorithm algo;
   cudnnStatus_t status;
   float time;

@@ -1,5 +1,5 @@
-// Convolutions by the stand-in for cuDNN. It ranks algorithms as the real one may, so that all that a caller has to do
-// with a ranking is needed: one that adds in no fixed order, one that has no kernel after all, one that wants much memory.
+// Convolutions of the cuDNN stand-in. Its ranking of algorithms exercises everything that a caller must handle: one
+// algorithm is nondeterministic, one turns out to have no kernel, and one needs much memory.
 #include <iterator>
 
 #include "kernels/testing/cuda_emulation/cudnn_descriptors.h"
@@ -13,7 +13,7 @@ struct Problem {
   cudnnFilterStruct w;
   cudnnConvolutionStruct conv;
 
-  // Of the numbers in x.
+  // The number of elements in x.
   size_t numbers() const { return x.extents[0] * x.extents[1] * x.extents[2] * x.extents[3]; }
 };
 
@@ -42,11 +42,11 @@ cudnnStatus_t check(const Problem& p) {
   return CUDNN_STATUS_SUCCESS;
 }
 
-// What the stand-in knows of an algorithm; of those that it does not list it has none.
+// The stand-in's description of an algorithm; it has no kernels for algorithms that it does not list.
 struct Known {
   int algorithm;
   cudnnDeterminism_t determinism;
-  size_t fixed, per_number;  // bytes of workspace, and those for each number of x
+  size_t fixed, per_number;  // bytes of workspace: a constant, and per element of x
   bool has_kernel;
 };
 constexpr size_t kMuch = size_t{2} << 30;
@@ -112,7 +112,7 @@ cudnnStatus_t check_run(const char* name, const Known (&known)[count], const Pro
   return CUDNN_STATUS_SUCCESS;
 }
 
-// Calls body(n, k, i, j, c, a, b, h, w) for each product of an output pixel i, j: pixel h, w by tap a, b.
+// Calls body(n, k, i, j, c, a, b, h, w) for each product of an output pixel i, j: pixel h, w times tap a, b.
 template <class Body>
 void for_each_product(const Problem& p, const Body& body) {
   const auto &x = p.x.extents, &w = p.w.extents, &y = p.y.extents;
@@ -129,7 +129,7 @@ void for_each_product(const Problem& p, const Body& body) {
           }
 }
 
-// An operand, in TF32 where cuDNN would round to it.
+// An operand, rounded to TF32 if cuDNN would do so.
 Values operand(const Problem& p, const cudnnTensorStruct& desc, const void* data) {
   Values values = read(desc, data);
   if (desc.type == CUDNN_DATA_FLOAT && p.conv.math != CUDNN_FMA_MATH)
@@ -209,7 +209,7 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(
   RETURN_IF_BAD(check_operand(p.y, y, true));
   REFUSE_IF(activation->mode == CUDNN_ACTIVATION_IDENTITY && algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
             CUDNN_STATUS_NOT_SUPPORTED);
-  REFUSE_IF(p.x.type == CUDNN_DATA_DOUBLE, CUDNN_STATUS_NOT_SUPPORTED_DATA_TYPE);  // so that the other form runs, too
+  REFUSE_IF(p.x.type == CUDNN_DATA_DOUBLE, CUDNN_STATUS_NOT_SUPPORTED_DATA_TYPE);  // tests the fallback, too
   const std::array<int64_t, 4> expected{1, p.y.extents[1], 1, 1};
   REFUSE_IF(bias_desc->extents != expected || bias_desc->strides[1] != 1, CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH);
   REFUSE_IF(z_desc->extents != p.y.extents, CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH);

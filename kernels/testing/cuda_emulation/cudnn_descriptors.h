@@ -1,4 +1,4 @@
-// The descriptors of the stand-in for cuDNN, and the numbers that they describe.
+// The descriptors of the cuDNN stand-in, and the data that they describe.
 #pragma once
 
 #include <cudnn.h>
@@ -31,11 +31,11 @@ namespace cuda_emulation {
 
 Number number(cudnnDataType_t type);
 
-// What cudnnGetLastErrorString says of this thread; returns `status`.
+// Sets the text that cudnnGetLastErrorString returns on this thread; returns `status`.
 cudnnStatus_t refuse(cudnnStatus_t status, const char* why);
 
-// Statuses for operands that cuDNN does not take: strides that are not positive, elements of an output that share
-// a place, null pointers, and, since nothing says that all kernels take them, pointers that are not at 16 bytes.
+// An error status for operands that cuDNN does not accept: nonpositive strides, overlapping elements of an output, null
+// pointers, and pointers that are not 16-byte aligned, because nothing documents that all kernels accept them.
 cudnnStatus_t check_operand(const cudnnTensorStruct& desc, const void* data, bool is_output);
 
 // Elements as row-major doubles, n, c, h, w.
@@ -51,7 +51,7 @@ struct Values {
 };
 
 Values read(const cudnnTensorStruct& desc, const void* data);
-// data = alpha * values + beta * data; with beta 0 data is not looked at.
+// data = alpha * values + beta * data; if beta is 0, data is not read.
 void write(const cudnnTensorStruct& desc, void* data, Values& values, double alpha, double beta);
 
 #define REFUSE_IF(condition, status) \

@@ -1,4 +1,4 @@
-// Pooling by the stand-in for cuDNN.
+// Pooling of the cuDNN stand-in.
 #include <algorithm>
 #include <limits>
 
@@ -20,7 +20,7 @@ cudnnStatus_t check(const cudnnPoolingStruct& pooling, const cudnnTensorStruct& 
   return CUDNN_STATUS_SUCCESS;
 }
 
-// Calls body(n, c, i, j, h, w) for each pixel h, w of each window i, j that lies in the image.
+// Calls body(n, c, i, j, h, w) for each pixel h, w of window i, j that lies in the image.
 template <class Body>
 void for_each_pixel(const cudnnPoolingStruct& p, const Values& x, const Values& y, const Body& body) {
   for (int64_t n = 0; n < y.extents[0]; ++n)

@@ -16,7 +16,7 @@ void cuda_emulation::count_call(const char* name, int algorithm) {
   ++counts[algorithm < 0 ? std::string(name) : std::string(name) + "/" + std::to_string(algorithm)];
 }
 
-// For tests, by way of ctypes.
+// For tests, which call it with ctypes.
 extern "C" __attribute__((visibility("default"))) int64_t emulated_library_calls(const char* name) {
   const std::lock_guard<std::mutex> lock(mutex);
   return counts[name];

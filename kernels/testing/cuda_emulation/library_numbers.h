@@ -1,4 +1,4 @@
-// What the stand-ins for cuBLAS and cuDNN share: numbers of any dtype, and a count of what was called.
+// Shared by the stand-ins for cuBLAS and cuDNN: numbers of any dtype, and call counts.
 #pragma once
 
 #include <cmath>
@@ -7,7 +7,7 @@
 
 namespace cuda_emulation {
 
-// How often a function of the libraries was called, under its name, or name/algorithm.
+// Counts a call of a library function, under its name or name/algorithm.
 void count_call(const char* name, int algorithm = -1);
 
 enum class Number { float32, float64, float16, bfloat16 };

@@ -1,4 +1,4 @@
-// The streams, the events and the memory behind cuda_runtime.h.
+// The streams, events and memory behind cuda_runtime.h.
 #include <cstdlib>
 #include <deque>
 #include <map>
@@ -13,7 +13,7 @@
 
 using namespace cuda_emulation;
 
-// Streams: work in the order in which it was given, done when somebody waits for it.
+// Streams: work in submission order, executed when somebody waits for it.
 
 struct CUstream_st {
   std::deque<std::function<void()>> work;
@@ -30,14 +30,14 @@ std::recursive_mutex mutex;
 using Lock = std::lock_guard<std::recursive_mutex>;
 thread_local int current_device = 0;
 thread_local cudaError_t last_error = cudaSuccess;
-constexpr size_t kMostWork = 256;  // what a stream holds before it begins by itself
+constexpr size_t kMostWork = 256;  // how much work a stream holds before it starts executing by itself
 
 cudaError_t report(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;
   return error;
 }
 
-// What is said of work that has been done: whether any kernel has failed.
+// The status of the executed work: whether any kernel has failed.
 cudaError_t status() { return report(last_failure().empty() ? cudaSuccess : cudaErrorLaunchFailure); }
 
 CUstream_st& resolve(cudaStream_t stream) {
@@ -144,7 +144,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   const Lock lock(mutex);
   if (event->done || event->stream == &resolve(stream)) return cudaSuccess;
   CUstream_st* other = event->stream;
-  const auto reached = std::make_shared<bool>(false);  // the event may be recorded again before this stream comes to it
+  const auto reached = std::make_shared<bool>(false);  // the event may be recorded again before this stream reaches it
   other->work.push_back([reached] { *reached = true; });
   return cuda_emulation::submit(stream, [other, reached] {
     while (!*reached) do_next(*other);
@@ -176,7 +176,7 @@ cudaError_t cudaMalloc(void** memory, size_t nbytes) {
   if (used[current_device] + nbytes > capacity()) return report(cudaErrorMemoryAllocation);
   *memory = std::aligned_alloc(256, (nbytes + 255) / 256 * 256);
   if (!*memory) return report(cudaErrorMemoryAllocation);
-  std::memset(*memory, 0xff, nbytes);  // nothing may rely on zeros: NaN in every floating dtype
+  std::memset(*memory, 0xff, nbytes);  // NaN in every floating dtype, so that nothing relies on zeros
   checks::memory_begins(*memory, nbytes);
   blocks[*memory] = {current_device, nbytes};
   used[current_device] += nbytes;

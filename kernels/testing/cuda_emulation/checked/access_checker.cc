@@ -17,29 +17,30 @@
 #include "kernels/testing/cuda_emulation/blocks.h"
 #include "kernels/testing/cuda_emulation/checks.h"
 
-// What the linker makes of the section that threadIdx and the like are in.
+// Defined by the linker: the bounds of the section that holds threadIdx and the like.
 extern const char __start_cuda_registers[], __stop_cuda_registers[];
 
 namespace cuda_emulation::checks {
 namespace {
 
-// Who made an access and when: how often all threads of the block had met before it, and this one others of its warp.
+// Which thread made an access and when: the epochs count how often, before it, all threads of the block had
+// synchronized and the thread had synchronized with others of its warp.
 struct Access {
   uint64_t exists : 1, is_atomic : 1, thread : 10, warp_epoch : 14, block_epoch : 14, block : 24;
 };
 constexpr unsigned kMostEpochs = 1 << 14, kMostBlocks = 1 << 24;
 
-// What is known of a byte since the kernel was started. Of two reads by different warps one conflicts with any write
-// that a third read would conflict with.
+// The accesses of a byte since the kernel started. Two reads by different warps suffice: any write that conflicts with
+// a third read also conflicts with one of them.
 struct Byte {
   Access write, reads[2];
 };
 constexpr size_t kPage = 4096;
 
-// A piece of memory. Its bytes' history is in pages that come into being when they are touched.
+// A piece of memory. The history of its bytes is in pages that are allocated when first touched.
 struct Region {
   uintptr_t begin = 0, end = 0;
-  bool is_shared = false;  // each block has its own, in the same place
+  bool is_shared = false;  // each block has its own, at the same address
   Byte* bytes = nullptr;
   std::vector<size_t> touched;  // pages
   std::vector<bool> is_touched;
@@ -81,16 +82,16 @@ struct Range {
 
 uintptr_t number(const void* address) { return reinterpret_cast<uintptr_t>(address); }
 
-// What there is
+// Memory regions
 
 std::map<uintptr_t, Region>& regions() {
   static auto* all = new std::map<uintptr_t, Region>;
   return *all;
 }
 Region* last_found = nullptr;
-std::vector<Range> constants;  // of the program or module that this file is in
+std::vector<Range> constants;  // of the program or module that contains this file
 
-// Its variables, as which shared memory is emulated, and its constants.
+// Finds the module's variables, which emulate shared memory, and its constants.
 void find_segments() {
   dl_iterate_phdr(
       [](dl_phdr_info* info, size_t, void*) {
@@ -113,15 +114,15 @@ void find_segments() {
       nullptr);
 }
 
-// What runs
+// Running state
 
-thread_local bool is_running = false;   // on this thread of the host
-thread_local bool is_checking = false;  // what the library does for the checker may be instrumented, too
+thread_local bool is_running = false;   // whether this host thread runs a kernel
+thread_local bool is_checking = false;  // whether the checker runs; library code that it calls may be instrumented, too
 Range arguments, local_memory;
 unsigned block, thread, block_epoch;
-unsigned warp_epochs[kMaxThreads];     // how often a thread has met others of its warp
-unsigned seen[kMaxThreads][32];        // the warp epoch up to which a thread has seen what each lane of its warp did
-const void* lock;                      // that the running thread holds
+unsigned warp_epochs[kMaxThreads];     // how often a thread has synchronized with its warp
+unsigned seen[kMaxThreads][32];        // the warp epoch up to which a thread sees the accesses of each lane of its warp
+const void* lock;                      // held by the running thread
 
 Region* find_region(uintptr_t address) {
   if (last_found && address >= last_found->begin && address < last_found->end) return last_found;
@@ -138,7 +139,8 @@ std::string access_text(Kind kind) {
   return std::string(text(kind)) + " by thread " + std::to_string(thread) + " of block " + std::to_string(block);
 }
 
-// Whether `before` is no matter for the running thread: of another block's memory, its own, or beyond a barrier.
+// Whether `before` cannot conflict with the running thread's access: it was to another block's shared memory, by the
+// same thread, before a barrier, or both are atomic.
 bool is_ordered(const Access& before, const Region& region, bool is_atomic) {
   if (!before.exists || (before.is_atomic && is_atomic)) return true;
   if (before.block != block) return region.is_shared;
@@ -159,8 +161,7 @@ void check_order(const Access& before, const Region& region, bool is_atomic, Kin
   report(message.str(), where);
 }
 
-// "FILE:LINE: " of the instruction before this one: of the innermost function that was inlined there, this folder's not
-// counted.
+// "FILE:LINE: " of the instruction before this one, in the innermost inlined function that is not from this folder.
 std::string source_of(const void* where) {
   Dl_info info;
   if (!dladdr(where, &info)) return "";
@@ -171,7 +172,7 @@ std::string source_of(const void* where) {
     char line[4096];
     while (std::fgets(line, sizeof line, pipe))
       if (found.empty() || found.find("/cuda_emulation/") != std::string::npos)
-        found = std::string(line, std::strcspn(line, " \n"));  // after a space comes which of a line's parts it is
+        found = std::string(line, std::strcspn(line, " \n"));  // a discriminator may follow after a space
     pclose(pipe);
   }
   return (found.empty() || found[0] == '?' ? command.str() : found) + ": ";
@@ -183,7 +184,7 @@ void report(const std::string& text, const void* where) {
   is_checking = true;
   const std::string place = where ? source_of(where) : "";
   if (is_running) fail(place + text);
-  std::fprintf(stderr, "CUDA emulation: %s%s\n", place.c_str(), text.c_str());  // the host's code, in the same files
+  std::fprintf(stderr, "CUDA emulation: %s%s\n", place.c_str(), text.c_str());  // host code in the same files
   std::abort();
 }
 
@@ -276,7 +277,7 @@ void block_meets() {
   if (++block_epoch == kMostEpochs) report("more barriers than can be told apart", nullptr);
 }
 
-// Each of the lanes has now seen what any of them had seen, and what they did until now.
+// From now on each of the lanes sees everything that any of them had seen or done.
 void lanes_meet(unsigned index, unsigned mask) {
   const unsigned first = index / 32 * 32;
   unsigned joined[32] = {};
@@ -294,7 +295,7 @@ void atomic_access(const void* address, size_t nbytes, const void* where) {
   access(address, nbytes, Kind::atomic, where);
 }
 
-// Accesses under a lock are taken for atomic ones: there is one lock in the kernels.
+// Accesses under a lock count as atomic: the kernels have only one lock.
 void lock_taken(const void* address) { lock = address; }
 void lock_given_back(const void* address) {
   if (lock == address) lock = nullptr;

@@ -1,9 +1,9 @@
-// What compute-sanitizer's memcheck and racecheck are on a GPU, for kernels that the host runs: docs/cuda.md.
+// The counterpart of compute-sanitizer's memcheck and racecheck for kernels that run on the host: docs/cuda.md.
 //
 // The kernels are compiled with gcc's instrumentation for ThreadSanitizer, which calls a function at each access;
-// instrumented_calls.cc has these functions in place of ThreadSanitizer's. An access must lie in memory that a kernel
-// can reach; shared memory must be written before it is read; and two accesses to one byte, of which one writes, must
-// be of one thread, or a barrier must stand between them.
+// instrumented_calls.cc provides these functions instead of ThreadSanitizer. An access must be to memory that a kernel
+// may use. Shared memory must be written before it is read. Two accesses to one byte, at least one of them a write,
+// must be by the same thread or be separated by a barrier.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +14,13 @@ namespace cuda_emulation::checks {
 
 enum class Kind { read, write, atomic };
 
-// A running kernel's access, made by the code at `where`. The kernel fails if anything is wrong with it.
+// Checks a running kernel's access, made by the code at `where`. The kernel fails if the access is invalid.
 void access(const void* address, size_t nbytes, Kind kind, const void* where);
 
-// The same for an access of a type that has to lie at a multiple of its size.
+// The same for an access that must be aligned to its size.
 void aligned_access(const void* address, size_t nbytes, Kind kind, const void* where);
 
-// The running kernel fails; the program ends where none runs.
+// Makes the running kernel fail; aborts the program if no kernel is running.
 [[noreturn]] void report(const std::string& text, const void* where);
 [[noreturn]] void report_at(const char* file, unsigned line, const char* text, const int64_t* number);
 

@@ -1,4 +1,5 @@
-// What gcc's -fsanitize=thread and -fsanitize=alignment,bounds,signed-integer-overflow call.
+// The functions that code compiled with gcc's -fsanitize=thread and
+// -fsanitize=alignment,bounds,signed-integer-overflow calls.
 #include <cstdint>
 
 #include "kernels/testing/cuda_emulation/checked/access_checker.h"
@@ -27,14 +28,14 @@ NEEDLE_ACCESS(16)
 void __tsan_read_range(void* address, size_t nbytes) { access(address, nbytes, Kind::read, NEEDLE_CALLER); }
 void __tsan_write_range(void* address, size_t nbytes) { access(address, nbytes, Kind::write, NEEDLE_CALLER); }
 
-// Of the host's code in the same files, which is not checked.
+// For host code in the same files, which is not checked.
 void __tsan_vptr_update(void**, void*) {}
 int32_t __tsan_atomic32_fetch_add(volatile int32_t* address, int32_t value, int order) {
   (void)order;
   return __atomic_fetch_add(address, value, __ATOMIC_SEQ_CST);
 }
 
-// The first thing that each of these is given begins with where it is in the source.
+// The first argument of each of these functions begins with its source location.
 struct SourceLocation {
   const char* file;
   uint32_t line, column;
