@@ -218,7 +218,11 @@ class Value:
         """For pickle: a leaf with the array and the gradient, without any graph."""
         make, arguments, (attributes, slots) = super().__reduce_ex__(2)[:3]
         grad = self.grad if self.grad is None or self.grad.is_leaf() else self.grad.detach()
-        return make, arguments, (attributes, slots | {"op": None, "inputs": (), "read": None, "saved": None, "grad": grad})
+        return (
+            make,
+            arguments,
+            (attributes, slots | {"op": None, "inputs": (), "read": None, "saved": None, "grad": grad}),
+        )
 
 
 def _with_state(value: Value, state: tuple[dict | None, dict]) -> Value:
@@ -498,7 +502,9 @@ class Tensor(Value):
         """
         if is_recording() or not (self.is_leaf() and self.requires_grad):
             if is_recording() and isinstance(self, Parameter):
-                raise GradientError(f"{operator}: of a Parameter: expected it within no_grad(), or a new name: x = x + y")
+                raise GradientError(
+                    f"{operator}: of a Parameter: expected it within no_grad(), or a new name: x = x + y"
+                )
             return result
         if result.shape != self.shape:
             raise ShapeError(f"{operator}: a result of shape {result.shape}: expected {self.shape}")

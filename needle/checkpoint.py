@@ -238,7 +238,9 @@ def restore_training_state(
     there = state.get("arithmetic", here)
     was, now = (", ".join(fact for fact in a if fact not in b) for a, b in ((there, here), (here, there)))
     if was or now:
-        notice(f"the checkpoint is of a run with {was}; this one is with {now}: the last bits of its results may differ")
+        notice(
+            f"the checkpoint is of a run with {was}; this one is with {now}: the last bits of its results may differ"
+        )
 
 
 def _arithmetic_of(model) -> list[str]:

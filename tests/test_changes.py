@@ -78,8 +78,9 @@ NEEDS_NOTHING = {
     "relu": ops.relu,
     "where": lambda w: ops.where(ndl.Tensor([True, False, True], device=w.device), w, 0.0),
     "times data": lambda w: w * ndl.Tensor([1.0, 2.0, 3.0], device=w.device, requires_grad=False),
-    "through a matrix": lambda w: ops.reshape(w, (1, -1))
-    @ ndl.Tensor([[1.0], [2.0], [3.0]], device=w.device, requires_grad=False),
+    "through a matrix": lambda w: (
+        ops.reshape(w, (1, -1)) @ ndl.Tensor([[1.0], [2.0], [3.0]], device=w.device, requires_grad=False)
+    ),
 }
 
 
@@ -211,7 +212,9 @@ def test_an_operation_that_is_called_twice(device):
     x, other = (ndl.Tensor(values, device=device) for values in ([[1.0, 2.0, 4.0]], [[9.0, 0.0, 3.0]]))
     vectors = [ndl.Tensor(values, device=device) for values in ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])]
     for op in (ops.LayerNorm(1e-5), ops.BatchNorm(1e-5)):
-        inputs = (x, *vectors) if isinstance(op, ops.LayerNorm) else (ops.reshape(x, (3, 1)), vectors[0][:1], vectors[1][:1])
+        inputs = (
+            (x, *vectors) if isinstance(op, ops.LayerNorm) else (ops.reshape(x, (3, 1)), vectors[0][:1], vectors[1][:1])
+        )
         others = (other, *inputs[1:]) if isinstance(op, ops.LayerNorm) else (ops.reshape(other, (3, 1)), *inputs[1:])
         gradients = []
         for calls in ((inputs,), (inputs, others)):

@@ -87,7 +87,9 @@ x = ndl.init.ones(300, 300)
 print((x @ x).sum().numpy() == 300**3, ndl.get_num_threads())
 """
     environment = {"PYTHONPATH": ":".join(sys.path), "NEEDLE_CPU_KERNELS": provider, **environment}
-    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
+    )
     assert result.stdout.split() == ["True", str(threads or len(os.sched_getaffinity(0)))], result.stderr
 
 
@@ -95,7 +97,9 @@ def test_there_are_no_more_threads_than_onednn_and_the_system_bear():
     """100,000 made oneDNN crash."""
     program = "import needle as ndl; x = ndl.init.ones(9, 9); (x @ x).numpy(); print(ndl.get_num_threads())"
     environment = {"PYTHONPATH": ":".join(sys.path), "NEEDLE_CPU_KERNELS": "onednn", "OMP_NUM_THREADS": "100000"}
-    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
+    )
     assert result.stdout.split() == ["1024"], result.stderr
 
 

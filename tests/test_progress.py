@@ -198,7 +198,9 @@ class Late:
         self.begun = []
 
     def begin_read(self):
-        reading = types.SimpleNamespace(ready=lambda: reading.has_come, item=lambda value=self.value: value, has_come=False)
+        reading = types.SimpleNamespace(
+            ready=lambda: reading.has_come, item=lambda value=self.value: value, has_come=False
+        )
         self.begun.append(reading)
         return reading
 

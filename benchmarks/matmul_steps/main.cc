@@ -72,8 +72,7 @@ void run(int64_t n, Level level) {
               c = Array::compact(DType::float32, 2, {n, n});
   std::mt19937 engine(0);
   std::normal_distribution<float> normal;
-  for (const Array* operand : {&a, &b})
-    std::generate_n(operand->data<float>(), n * n, [&] { return normal(engine); });
+  for (const Array* operand : {&a, &b}) std::generate_n(operand->data<float>(), n * n, [&] { return normal(engine); });
 
   const auto peak = [&](int count) {
     double operations = 0;

@@ -3,9 +3,15 @@
 
 namespace needle::cpu {
 
-namespace baseline { extern const MatmulSteps steps_table; }
-namespace avx2 { extern const MatmulSteps steps_table; }
-namespace avx512 { extern const MatmulSteps steps_table; }
+namespace baseline {
+extern const MatmulSteps steps_table;
+}
+namespace avx2 {
+extern const MatmulSteps steps_table;
+}
+namespace avx512 {
+extern const MatmulSteps steps_table;
+}
 
 const MatmulSteps& matmul_steps(Level level) {
   kernels(level);  // throws where the processor does not have it

@@ -128,8 +128,7 @@ void vectorized(int64_t n, const float* a, const float* b, float* c) {
     const int64_t p1 = std::min(p0 + kDepth, n), depth = p1 - p0;
     for (int64_t q = 0; q < panels; ++q)
       pack_b(n, b, p0, p1, q * kTileColumns, kTileColumns, &packed_b[q * kTileColumns * depth]);
-    for (int64_t i0 = 0; i0 < n; i0 += kRows)
-      multiply_block_row(n, a, i0, p0, p1, packed_a.data(), packed_b.data(), c);
+    for (int64_t i0 = 0; i0 < n; i0 += kRows) multiply_block_row(n, a, i0, p0, p1, packed_a.data(), packed_b.data(), c);
   }
 }
 

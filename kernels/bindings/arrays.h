@@ -15,14 +15,12 @@ namespace needle::bindings {
 extern PyTypeObject *buffer_type, *array_type;
 
 struct PyBuffer {
-  PyObject_HEAD
-  BufferPtr buffer;
+  PyObject_HEAD BufferPtr buffer;
   long long changed_at;  // read and written only by needle/backend_ndarray/changes.py
 };
 
 struct PyArray {
-  PyObject_HEAD
-  Array array;
+  PyObject_HEAD Array array;
 };
 
 // Adds the types to a module. Only host memory can be shared with other Python objects: Buffer(nbytes) allocates from

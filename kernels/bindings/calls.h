@@ -65,7 +65,9 @@ void call_kernel(PyObject* self, const char* op, PyObject* const* arguments, voi
 }
 
 template <class... Parameters>
-constexpr size_t count_parameters(void (*Kernels::*)(Parameters...)) { return sizeof...(Parameters); }
+constexpr size_t count_parameters(void (*Kernels::*)(Parameters...)) {
+  return sizeof...(Parameters);
+}
 
 // The body of the Python function of one field of the kernel table.
 template <class Backend, auto field>
@@ -84,10 +86,10 @@ inline PyCFunction as_method(FastFunction function) {  // CPython calls it with 
 }
 
 // The PyMethodDef of a kernel for a backend.
-#define NEEDLE_METHOD(Backend, kernel, documentation)                                     \
-  {#kernel, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {  \
-     return run_kernel<Backend, &Kernels::kernel>(self, #kernel, arguments, count);       \
-   }),                                                                                    \
+#define NEEDLE_METHOD(Backend, kernel, documentation)                                    \
+  {#kernel, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) { \
+     return run_kernel<Backend, &Kernels::kernel>(self, #kernel, arguments, count);      \
+   }),                                                                                   \
    METH_FASTCALL, documentation},
 
 }  // namespace needle::bindings

@@ -103,9 +103,7 @@ void set_first_provider() {
 // The library files that needle.backend_ndarray.onednn finds.
 std::vector<std::string> library_paths() {
   const Locked locked;
-  return py::module_::import("needle.backend_ndarray.onednn")
-      .attr("library_paths")()
-      .cast<std::vector<std::string>>();
+  return py::module_::import("needle.backend_ndarray.onednn").attr("library_paths")().cast<std::vector<std::string>>();
 }
 
 void add_providers(py::module_& module) {

@@ -118,7 +118,8 @@ PyMethodDef* methods() {
       {"upload", as_method(upload), METH_FASTCALL, "upload(source): a Buffer with the bytes of a Python object."},
       {"start_read", as_method(start_read), METH_FASTCALL,
        "start_read(buffer, offset, nbytes): the bytes as they are after the work so far, without waiting for it."},
-      {"synchronize", [](PyObject* self, PyObject*) {
+      {"synchronize",
+       [](PyObject* self, PyObject*) {
          return without_arguments(self, [](const cuda::Device&) -> PyObject* {
            {
              const Unlocked unlocked;
@@ -128,7 +129,8 @@ PyMethodDef* methods() {
          });
        },
        METH_NOARGS, "Waits until everything that the device was given is done."},
-      {"memory_stats", [](PyObject* self, PyObject*) {
+      {"memory_stats",
+       [](PyObject* self, PyObject*) {
          return without_arguments(self, [](const cuda::Device& device) {
            MemoryStats stats = device.pool->stats();
            const MemoryStats incoming = device.incoming->stats();
@@ -138,7 +140,8 @@ PyMethodDef* methods() {
          });
        },
        METH_NOARGS, "Bytes of the pools: in arrays now, the most there ever was, and held from the device."},
-      {"reset_peak_memory", [](PyObject* self, PyObject*) {
+      {"reset_peak_memory",
+       [](PyObject* self, PyObject*) {
          return without_arguments(self, [](const cuda::Device& device) {
            device.pool->reset_peak();
            device.incoming->reset_peak();
@@ -146,7 +149,8 @@ PyMethodDef* methods() {
          });
        },
        METH_NOARGS, "Makes the current use the new peak."},
-      {"trim_memory", [](PyObject* self, PyObject*) {
+      {"trim_memory",
+       [](PyObject* self, PyObject*) {
          return without_arguments(self, [](const cuda::Device& device) {
            device.pool->trim();
            cuda::trim_incoming(device.index);
@@ -182,8 +186,7 @@ constexpr const char* kProviders[] = {"native", "library", "auto"};  // in the o
 
 void set_provider(const std::string& wanted) {
   for (int i = 0; i < 3; ++i)
-    if (wanted == kProviders[i])
-      return cuda::libraries::set_provider(static_cast<cuda::libraries::Provider>(i));
+    if (wanted == kProviders[i]) return cuda::libraries::set_provider(static_cast<cuda::libraries::Provider>(i));
   throw std::runtime_error(message("provider of kernels '", wanted, "', expected one of native, library, auto"));
 }
 
@@ -225,14 +228,17 @@ PYBIND11_MODULE(backend_cuda, m) {
   add_array_types(m, /*host=*/false);
   py::class_<cuda::PendingRead>(m, "PendingRead", "Bytes on their way to the host.")
       .def("ready", &cuda::PendingRead::ready, "Whether they have come. Does not wait.")
-      .def("data", [](const cuda::PendingRead& read) {
-        const std::byte* data;
-        {
-          const Unlocked unlocked;
-          data = read.data();
-        }
-        return py::bytes(reinterpret_cast<const char*>(data), read.nbytes());
-      }, "The bytes. Waits for them.");
+      .def(
+          "data",
+          [](const cuda::PendingRead& read) {
+            const std::byte* data;
+            {
+              const Unlocked unlocked;
+              data = read.data();
+            }
+            return py::bytes(reinterpret_cast<const char*>(data), read.nbytes());
+          },
+          "The bytes. Waits for them.");
   add_providers(m);
   m.def("device_count", &cuda::device_count, "How many GPUs there are.");
   m.def("reason_unavailable", &cuda::reason_unavailable, py::arg("index"),

@@ -18,8 +18,10 @@ Array::Array(BufferPtr buffer_, DType dtype, int ndim, const Dims& shape, const 
   bool empty = false;
   for (int d = 0; d < ndim; ++d) {
     if (shape[d] < 0) throw ShapeError(message("array: negative extent in shape ", shape_string(*this)));
-    if (shape[d] == 0) empty = true;
-    else size = saturated_product(size, shape[d]);
+    if (shape[d] == 0)
+      empty = true;
+    else
+      size = saturated_product(size, shape[d]);
   }
   if (size >= kMaxElements)
     throw ShapeError(message("array: shape ", shape_string(*this), ", expected fewer than 2^57 elements"));

@@ -61,9 +61,9 @@ struct Array {
     return reinterpret_cast<T*>(start) + offset;
   }
 
-  int64_t size() const;                                    // number of elements
+  int64_t size() const;  // number of elements
   bool has_shape(std::initializer_list<int64_t> expected) const;
-  bool is_compact() const;                                 // row-major, without gaps
+  bool is_compact() const;  // row-major, without gaps
 
  private:
   Array(DType dtype) : dtype(dtype), ndim(0) {}
@@ -81,6 +81,6 @@ struct ArrayList {
 };
 
 bool same_shape(const Array& a, const Array& b);
-std::string shape_string(const Array& a);                  // "(2, 3)"
+std::string shape_string(const Array& a);  // "(2, 3)"
 
 }  // namespace needle

@@ -10,47 +10,64 @@
 namespace needle {
 
 template <class T, bool = std::is_integral_v<T> && !std::is_same_v<T, bool>>
-struct ArithmeticType { using type = T; };
+struct ArithmeticType {
+  using type = T;
+};
 template <class T>
-struct ArithmeticType<T, true> { using type = std::make_unsigned_t<T>; };
+struct ArithmeticType<T, true> {
+  using type = std::make_unsigned_t<T>;
+};
 // The type that T's arithmetic is done in. Integers use their unsigned type, because signed overflow is undefined.
-template <class T> using Arithmetic = typename ArithmeticType<T>::type;
+template <class T>
+using Arithmetic = typename ArithmeticType<T>::type;
 
 struct Add {
   template <class T>
   static NEEDLE_HOST_DEVICE T apply(T a, T b) {
-    if constexpr (std::is_same_v<T, bool>) return a | b;
-    else return static_cast<T>(Arithmetic<T>(a) + Arithmetic<T>(b));
+    if constexpr (std::is_same_v<T, bool>)
+      return a | b;
+    else
+      return static_cast<T>(Arithmetic<T>(a) + Arithmetic<T>(b));
   }
 };
 
 struct Subtract {
   template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T a, T b) { return static_cast<T>(Arithmetic<T>(a) - Arithmetic<T>(b)); }
+  static NEEDLE_HOST_DEVICE T apply(T a, T b) {
+    return static_cast<T>(Arithmetic<T>(a) - Arithmetic<T>(b));
+  }
 };
 
 struct Multiply {
   template <class T>
   static NEEDLE_HOST_DEVICE T apply(T a, T b) {
-    if constexpr (std::is_same_v<T, bool>) return a & b;
-    else return static_cast<T>(Arithmetic<T>(a) * Arithmetic<T>(b));
+    if constexpr (std::is_same_v<T, bool>)
+      return a & b;
+    else
+      return static_cast<T>(Arithmetic<T>(a) * Arithmetic<T>(b));
   }
 };
 
 struct Divide {
   template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T a, T b) { return a / b; }
+  static NEEDLE_HOST_DEVICE T apply(T a, T b) {
+    return a / b;
+  }
 };
 
 // Maximum and Minimum propagate NaN: a NaN in `a` by the second test, a NaN in `b` because both tests are then false.
 struct Maximum {
   template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T a, T b) { return (a > b) | (a != a) ? a : b; }
+  static NEEDLE_HOST_DEVICE T apply(T a, T b) {
+    return (a > b) | (a != a) ? a : b;
+  }
 };
 
 struct Minimum {
   template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T a, T b) { return (a < b) | (a != a) ? a : b; }
+  static NEEDLE_HOST_DEVICE T apply(T a, T b) {
+    return (a < b) | (a != a) ? a : b;
+  }
 };
 
 struct AddRelu {
@@ -63,7 +80,9 @@ struct AddRelu {
 
 struct ReluBackward {
   template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T grad, T a) { return a <= 0 ? T{0} : grad; }  // grad where a is NaN, as in PyTorch
+  static NEEDLE_HOST_DEVICE T apply(T grad, T a) {
+    return a <= 0 ? T{0} : grad;
+  }  // grad where a is NaN, as in PyTorch
 };
 
 // a = q b + r, where q is an integer, r has b's sign and |r| < |b|. Floating-point results match NumPy's divmod.
@@ -127,13 +146,19 @@ struct Power {
 template <class Math>
 struct GeluBackwardOf {
   template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T grad, T a) { return grad * Math::gelu_derivative(a); }
+  static NEEDLE_HOST_DEVICE T apply(T grad, T a) {
+    return grad * Math::gelu_derivative(a);
+  }
 };
 
-template <> inline constexpr int kCost<Remainder> = 16;
-template <> inline constexpr int kCost<FloorDivide> = 16;
-template <> inline constexpr int kCost<Power> = 16;
-template <class Math> inline constexpr int kCost<GeluBackwardOf<Math>> = 8;
+template <>
+inline constexpr int kCost<Remainder> = 16;
+template <>
+inline constexpr int kCost<FloorDivide> = 16;
+template <>
+inline constexpr int kCost<Power> = 16;
+template <class Math>
+inline constexpr int kCost<GeluBackwardOf<Math>> = 8;
 
 // Operations whose result is bool
 // clang-format off

@@ -48,8 +48,7 @@ void check_floating(const char* op, NamedArray a) {
 }
 
 void check_not_bool(const char* op, NamedArray a) {
-  if (a.array.dtype == DType::boolean)
-    throw DTypeError(message(op, ": ", a.name, " is bool, expected a number"));
+  if (a.array.dtype == DType::boolean) throw DTypeError(message(op, ": ", a.name, " is bool, expected a number"));
 }
 
 void check_index_dtype(const char* op, NamedArray a) {

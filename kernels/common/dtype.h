@@ -47,15 +47,30 @@ inline bool is_half_dtype(DType dtype) { return dtype == DType::float16 || dtype
 const char* name(DType dtype);
 
 // The type that arithmetic on T is done in.
-template <class T> struct ComputeType { using type = T; };
-template <> struct ComputeType<float16> { using type = float; };
-template <> struct ComputeType<bfloat16> { using type = float; };
-template <class T> using Compute = typename ComputeType<T>::type;
+template <class T>
+struct ComputeType {
+  using type = T;
+};
+template <>
+struct ComputeType<float16> {
+  using type = float;
+};
+template <>
+struct ComputeType<bfloat16> {
+  using type = float;
+};
+template <class T>
+using Compute = typename ComputeType<T>::type;
 
-template <class T> inline constexpr bool is_floating = false;
-template <> inline constexpr bool is_floating<float> = true;
-template <> inline constexpr bool is_floating<double> = true;
-template <> inline constexpr bool is_floating<float16> = true;
-template <> inline constexpr bool is_floating<bfloat16> = true;
+template <class T>
+inline constexpr bool is_floating = false;
+template <>
+inline constexpr bool is_floating<float> = true;
+template <>
+inline constexpr bool is_floating<double> = true;
+template <>
+inline constexpr bool is_floating<float16> = true;
+template <>
+inline constexpr bool is_floating<bfloat16> = true;
 
 }  // namespace needle

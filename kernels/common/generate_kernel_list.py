@@ -55,13 +55,21 @@ def macro(name: str, kernels, arguments) -> str:
 def header(kernels) -> str:
     return HEADER.format(
         kernels=macro("NEEDLE_KERNELS", kernels, lambda kernel: [parameters(kernel), documentation(kernel)]),
-        unary=macro("NEEDLE_UNARY_KERNELS", [k for k in kernels if is_element_wise(k, "element-wise", 1)], element_wise),
-        binary=macro("NEEDLE_BINARY_KERNELS", [k for k in kernels if is_element_wise(k, "element-wise", 2)], element_wise),
+        unary=macro(
+            "NEEDLE_UNARY_KERNELS", [k for k in kernels if is_element_wise(k, "element-wise", 1)], element_wise
+        ),
+        binary=macro(
+            "NEEDLE_BINARY_KERNELS", [k for k in kernels if is_element_wise(k, "element-wise", 2)], element_wise
+        ),
         comparison=macro(
             "NEEDLE_COMPARISON_KERNELS", [k for k in kernels if is_element_wise(k, "comparison", 2)], element_wise
         ),
-        onednn=macro("NEEDLE_ONEDNN_KERNELS", [k for k in kernels if "onednn" in k.libraries], lambda k: [parameters(k)]),
-        nvidia=macro("NEEDLE_NVIDIA_KERNELS", [k for k in kernels if "nvidia" in k.libraries], lambda k: [parameters(k)]),
+        onednn=macro(
+            "NEEDLE_ONEDNN_KERNELS", [k for k in kernels if "onednn" in k.libraries], lambda k: [parameters(k)]
+        ),
+        nvidia=macro(
+            "NEEDLE_NVIDIA_KERNELS", [k for k in kernels if "nvidia" in k.libraries], lambda k: [parameters(k)]
+        ),
     )
 
 

@@ -21,8 +21,7 @@ bool keeps_blocks() {
   const char* wanted = std::getenv("NEEDLE_MEMORY_POOL");
   const std::string_view setting = wanted ? wanted : "";
   if (setting == "on" || setting == "off") return setting == "on";
-  if (!setting.empty())
-    throw std::runtime_error(message("NEEDLE_MEMORY_POOL: '", setting, "', expected on or off"));
+  if (!setting.empty()) throw std::runtime_error(message("NEEDLE_MEMORY_POOL: '", setting, "', expected on or off"));
 #ifdef __SANITIZE_ADDRESS__
   return false;
 #else
@@ -43,7 +42,7 @@ SizeClass size_class(int64_t nbytes) {
   }
   const int power = 63 - __builtin_clzll(nbytes - 1);  // 2^power < nbytes <= 2^(power + 1)
   const int64_t step = int64_t{1} << (power - 3);
-  const int64_t steps = (nbytes + step - 1) / step;    // 9 to 16
+  const int64_t steps = (nbytes + step - 1) / step;  // 9 to 16
   return {16 + 8 * (power - 10) + static_cast<int>(steps - 9), steps * step};
 }
 

@@ -32,7 +32,7 @@ class MemorySource {
   virtual ~MemorySource() = default;
   virtual std::byte* allocate(int64_t nbytes) = 0;  // null if no memory is left
   virtual void release(std::byte* block, int64_t nbytes) noexcept = 0;
-  virtual int64_t capacity() const = 0;             // the most bytes that it could ever provide
+  virtual int64_t capacity() const = 0;  // the most bytes that it could ever provide
 };
 
 class MemoryPool {

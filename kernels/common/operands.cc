@@ -27,8 +27,8 @@ void check_crop_images(const Array& images, const Array& windows, const Array& v
     throw_shape_error("crop_images: out has shape %s, expected (%ld, %ld, %ld, %ld)", ShapeText(out).text,
                       windows.shape[0], images.shape[1], images.shape[2], images.shape[3]);
   if (!values.has_shape({images.shape[3], kByteValues}))
-    throw_shape_error("crop_images: values have shape %s, expected (%ld, %ld)", ShapeText(values).text,
-                      images.shape[3], kByteValues);
+    throw_shape_error("crop_images: values have shape %s, expected (%ld, %ld)", ShapeText(values).text, images.shape[3],
+                      kByteValues);
 }
 
 // Optimizer steps
@@ -52,7 +52,8 @@ static void check_state(const char* op, const char* name, const ArrayList& array
 }
 
 static void check_only_if_finite(const char* op, const ArrayList& numbers) {
-  if (numbers.count > 1) throw_shape_error("%s: %ld arrays for only_if_finite, expected at most one", op, numbers.count);
+  if (numbers.count > 1)
+    throw_shape_error("%s: %ld arrays for only_if_finite, expected at most one", op, numbers.count);
   for (const Array& number : numbers) {
     if (number.dtype != DType::float32 && number.dtype != DType::float64)
       throw_dtype_error("%s: only_if_finite has dtype %s, expected float32 or float64", op, name(number.dtype));
@@ -146,8 +147,8 @@ RecurrentSizes check_lstm(const Array& gates, const Array& W_hh, const Array& bi
 }
 
 RecurrentSizes check_lstm_backward(const Array& grad_hidden, const Array& grad_cell, const Array& gates,
-                                   const Array& cells, const Array& W_hh, const Array& grad_gates,
-                                   const Array& grad_h0, const Array& grad_c0) {
+                                   const Array& cells, const Array& W_hh, const Array& grad_gates, const Array& grad_h0,
+                                   const Array& grad_c0) {
   constexpr const char* op = "lstm_backward";
   const RecurrentSizes sizes = check_sizes(op, {"gates", gates}, W_hh, 4);
   check_states(op, {"grad_hidden", grad_hidden}, sizes.steps, sizes, gates);

@@ -30,7 +30,7 @@ RecurrentSizes check_rnn_backward(const Array& grad_hidden, const Array& hidden,
 RecurrentSizes check_lstm(const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden,
                           const Array& cells);
 RecurrentSizes check_lstm_backward(const Array& grad_hidden, const Array& grad_cell, const Array& gates,
-                                   const Array& cells, const Array& W_hh, const Array& grad_gates,
-                                   const Array& grad_h0, const Array& grad_c0);
+                                   const Array& cells, const Array& W_hh, const Array& grad_gates, const Array& grad_h0,
+                                   const Array& grad_c0);
 
 }  // namespace needle

@@ -4,6 +4,7 @@
 namespace needle {
 
 // The cost per element, in additions.
-template <class Operation> inline constexpr int kCost = 1;
+template <class Operation>
+inline constexpr int kCost = 1;
 
 }  // namespace needle

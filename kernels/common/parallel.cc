@@ -37,8 +37,9 @@ void set_num_threads(int64_t count) {
   if (count < 1 || count > kMaxThreads)
     throw ShapeError(message("set_num_threads: ", count, ", expected 1 to ", kMaxThreads));
   if (forked && count != 1)
-    throw std::runtime_error("set_num_threads: a process made by fork() runs on one thread; start it with the "
-                             "'spawn' method to use more");
+    throw std::runtime_error(
+        "set_num_threads: a process made by fork() runs on one thread; start it with the "
+        "'spawn' method to use more");
   setting() = most(static_cast<int>(count));
 }
 

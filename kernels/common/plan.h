@@ -17,7 +17,7 @@ inline constexpr int kMaxOperands = 5;
 struct Plan {
   int num_operands;
   int ndim = 1;
-  int64_t size = 1;                            // number of positions
+  int64_t size = 1;  // number of positions
   int64_t extent[kMaxDims] = {1};
   int64_t stride[kMaxOperands][kMaxDims] = {};  // in bytes
   std::byte* data[kMaxOperands];

@@ -48,7 +48,9 @@ struct Sign {
 template <class Math>
 struct Relu {
   template <class T>
-  static NEEDLE_HOST_DEVICE T apply(T a) { return T{0} > a ? T{0} : a; }  // propagates NaN
+  static NEEDLE_HOST_DEVICE T apply(T a) {
+    return T{0} > a ? T{0} : a;
+  }  // propagates NaN
 };
 
 template <class Math>

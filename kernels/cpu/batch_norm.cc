@@ -301,7 +301,7 @@ void batch_norm(const Array& x, const Array& weight, const Array& bias, const Ar
     check_parameter(op, p, x);
   check_any_rows(op, x);
   (x.dtype == DType::float64 ? batch_norm_typed<double> : batch_norm_typed<float>)(x, weight, bias, out, mean, variance,
-                                                                                    eps, relu);
+                                                                                   eps, relu);
 }
 
 void batch_norm_inference(const Array& x, const Array& weight, const Array& bias, const Array& mean,
@@ -311,8 +311,8 @@ void batch_norm_inference(const Array& x, const Array& weight, const Array& bias
   check_like(op, {"out", out}, x);
   for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance}})
     check_parameter(op, p, x);
-  (x.dtype == DType::float64 ? batch_norm_inference_typed<double> : batch_norm_inference_typed<float>)(
-      x, weight, bias, mean, variance, out, eps, relu);
+  (x.dtype == DType::float64 ? batch_norm_inference_typed<double>
+                             : batch_norm_inference_typed<float>)(x, weight, bias, mean, variance, out, eps, relu);
 }
 
 void batch_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& bias,
@@ -322,13 +322,18 @@ void batch_norm_backward(const Array& grad_out, const Array& x, const Array& wei
   check_rows(op, x);
   check_like(op, {"grad_out", grad_out}, x);
   check_like(op, {"grad_x", grad_x}, x);
-  for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance},
-                       {"grad_weight", grad_weight}, {"grad_bias", grad_bias}})
+  for (NamedArray p : {NamedArray{"weight", weight},
+                       {"bias", bias},
+                       {"mean", mean},
+                       {"variance", variance},
+                       {"grad_weight", grad_weight},
+                       {"grad_bias", grad_bias}})
     check_parameter(op, p, x);
   check_any_rows(op, x);
   const auto run = x.dtype == DType::float64
                        ? relu ? batch_norm_backward_typed<true, double> : batch_norm_backward_typed<false, double>
-                       : relu ? batch_norm_backward_typed<true, float> : batch_norm_backward_typed<false, float>;
+                   : relu ? batch_norm_backward_typed<true, float>
+                          : batch_norm_backward_typed<false, float>;
   run(grad_out, x, weight, bias, mean, variance, grad_x, grad_weight, grad_bias, eps);
 }
 

@@ -28,17 +28,26 @@ template <class E>
 struct Windows {
   const E* data;
   Dims strides;
-  int64_t height, width, channels;         // of an image
+  int64_t height, width, channels;  // of an image
   int64_t rows_per_image, columns_per_image;
   int64_t kernel_height, kernel_width;
   int64_t stride, top, left;
-  int64_t first = 0;                       // the window that is row 0 of the matrix
+  int64_t first = 0;  // the window that is row 0 of the matrix
 
   Windows(const Array& images, int64_t rows_per_image, int64_t columns_per_image, int64_t kernel_height,
           int64_t kernel_width, int64_t stride, int64_t top, int64_t left)
-      : data(images.data<E>()), strides(images.strides), height(images.shape[1]), width(images.shape[2]),
-        channels(images.shape[3]), rows_per_image(rows_per_image), columns_per_image(columns_per_image),
-        kernel_height(kernel_height), kernel_width(kernel_width), stride(stride), top(top), left(left) {}
+      : data(images.data<E>()),
+        strides(images.strides),
+        height(images.shape[1]),
+        width(images.shape[2]),
+        channels(images.shape[3]),
+        rows_per_image(rows_per_image),
+        columns_per_image(columns_per_image),
+        kernel_height(kernel_height),
+        kernel_width(kernel_width),
+        stride(stride),
+        top(top),
+        left(left) {}
 
   // Copies run by run of columns. A run is a range of numbers that is contiguous both in a window and in memory: a
   // whole row of the kernel if the images' pixels are packed, else one pixel.
@@ -143,14 +152,18 @@ void convolve(const char* op, const Array& x, const Array& weight, const Array* 
     const Windows<E> windows(x, out.shape[1], out.shape[2], rows.count(), columns.count(), stride, padding - rows.begin,
                              padding - columns.begin);
     const Weights<E> weights{weight.data<E>() + rows.begin * weight.strides[0] + columns.begin * weight.strides[1],
-                             weight.strides[0], weight.strides[1], weight.strides[2], weight.strides[3],
-                             columns.count(), weight.shape[2]};
-    const PixelResult<E> result{out.data<E>(), out.strides[3], out.strides[0], out.strides[1],
-                                out.strides[2], out.shape[1], out.shape[2]};
-    gemm<Compute<E>>(1, out.shape[0] * out.shape[1] * out.shape[2], out.shape[3],
-                     rows.count() * columns.count() * x.shape[3], [&](int64_t) { return windows; },
-                     [&](int64_t) { return weights; }, [&](int64_t) { return result; },
-                     bias ? biases.data() : nullptr);
+                             weight.strides[0],
+                             weight.strides[1],
+                             weight.strides[2],
+                             weight.strides[3],
+                             columns.count(),
+                             weight.shape[2]};
+    const PixelResult<E> result{out.data<E>(),  out.strides[3], out.strides[0], out.strides[1],
+                                out.strides[2], out.shape[1],   out.shape[2]};
+    gemm<Compute<E>>(
+        1, out.shape[0] * out.shape[1] * out.shape[2], out.shape[3], rows.count() * columns.count() * x.shape[3],
+        [&](int64_t) { return windows; }, [&](int64_t) { return weights; }, [&](int64_t) { return result; },
+        bias ? biases.data() : nullptr);
   });
 }
 
@@ -180,14 +193,22 @@ void conv2d_backward_data(const Array& grad_out, const Array& weight, const Arra
                                  columns.lead);
         const Weights<E> weights{weight.data<E>() + rows.tap * weight.strides[0] + columns.tap * weight.strides[1],
                                  -step_of(stride, weight.strides[0], rows.taps),
-                                 -step_of(stride, weight.strides[1], columns.taps), weight.strides[3],
-                                 weight.strides[2], columns.taps, weight.shape[3]};
-        const PixelResult<E> result{grad_x.data<E>() + y * grad_x.strides[1] + x * grad_x.strides[2], grad_x.strides[3],
-                                    grad_x.strides[0], step_of(stride, grad_x.strides[1], rows.pixels),
-                                    step_of(stride, grad_x.strides[2], columns.pixels), rows.pixels, columns.pixels};
-        gemm<Compute<E>>(1, grad_x.shape[0] * rows.pixels * columns.pixels, grad_x.shape[3],
-                         rows.taps * columns.taps * grad_out.shape[3], [&](int64_t) { return windows; },
-                         [&](int64_t) { return weights; }, [&](int64_t) { return result; });
+                                 -step_of(stride, weight.strides[1], columns.taps),
+                                 weight.strides[3],
+                                 weight.strides[2],
+                                 columns.taps,
+                                 weight.shape[3]};
+        const PixelResult<E> result{grad_x.data<E>() + y * grad_x.strides[1] + x * grad_x.strides[2],
+                                    grad_x.strides[3],
+                                    grad_x.strides[0],
+                                    step_of(stride, grad_x.strides[1], rows.pixels),
+                                    step_of(stride, grad_x.strides[2], columns.pixels),
+                                    rows.pixels,
+                                    columns.pixels};
+        gemm<Compute<E>>(
+            1, grad_x.shape[0] * rows.pixels * columns.pixels, grad_x.shape[3],
+            rows.taps * columns.taps * grad_out.shape[3], [&](int64_t) { return windows; },
+            [&](int64_t) { return weights; }, [&](int64_t) { return result; });
       }
     }
   });
@@ -230,9 +251,9 @@ void conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& 
     };
     gemm<Sum>(full_slices, out_channels, features, slice, gradients, windows, result);
     if (full_slices < slices)
-      gemm<Sum>(1, out_channels, features, pixels - full_slices * slice,
-                [&](int64_t) { return gradients(full_slices); }, [&](int64_t) { return windows(full_slices); },
-                [&](int64_t) { return result(full_slices); });
+      gemm<Sum>(
+          1, out_channels, features, pixels - full_slices * slice, [&](int64_t) { return gradients(full_slices); },
+          [&](int64_t) { return windows(full_slices); }, [&](int64_t) { return result(full_slices); });
 
     const int64_t size = out_channels * features;
     parallel_for(size, parallel_parts(size, slices * size), [&](int, int64_t begin, int64_t end) {

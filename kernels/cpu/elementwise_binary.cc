@@ -21,12 +21,16 @@ struct PowerMinusTwo { template <class T> static T apply(T a) { return (1 / a) *
 // As with std::pow, -0 and -infinity give 0 and infinity; std::sqrt alone would give -0 and NaN.
 struct PowerHalf {
   template <class T>
-  static T apply(T a) { return a == -INFINITY ? T(INFINITY) : std::sqrt(a + T{0}); }
+  static T apply(T a) {
+    return a == -INFINITY ? T(INFINITY) : std::sqrt(a + T{0});
+  }
 };
 
 struct PowerMinusHalf {
   template <class T>
-  static T apply(T a) { return a == -INFINITY ? T{0} : 1 / std::sqrt(a + T{0}); }
+  static T apply(T a) {
+    return a == -INFINITY ? T{0} : 1 / std::sqrt(a + T{0});
+  }
 };
 
 template <class T>

@@ -8,9 +8,8 @@ namespace {
 template <class Operation>
 void any(const char* op, const Array& a, const Array& b, const Array& out) {
   check_dtype(op, {"out", out}, DType::boolean);
-  dispatch(a.dtype, [&](auto zero) {
-    run_binary(op, binary_loop<Operation, Compute<decltype(zero)>, bool>, 1, a, b, out);
-  });
+  dispatch(a.dtype,
+           [&](auto zero) { run_binary(op, binary_loop<Operation, Compute<decltype(zero)>, bool>, 1, a, b, out); });
 }
 
 template <class T>
@@ -28,9 +27,7 @@ void where_loop(int64_t n, void* const* operands, const void*) {
 
 void pick(const Array& condition, const Array& a, const Array& b, const Array& out) {
   const Array* arrays[] = {&out, &condition, &a, &b};
-  dispatch(out.dtype, [&](auto zero) {
-    elementwise(where_loop<Stored<Compute<decltype(zero)>>>, arrays, 4, 1);
-  });
+  dispatch(out.dtype, [&](auto zero) { elementwise(where_loop<Stored<Compute<decltype(zero)>>>, arrays, 4, 1); });
 }
 
 }  // namespace
@@ -47,8 +44,7 @@ void where(const Array& condition, const Array& a, const Array& b, const Array& 
   check_broadcast("where", {"condition", condition}, {"out", out});
   check_broadcast("where", {"a", a}, {"out", out});
   check_broadcast("where", {"b", b}, {"out", out});
-  if (a.is_half_scalar() || b.is_half_scalar())
-    return pick(condition, a.rounded_scalar(), b.rounded_scalar(), out);
+  if (a.is_half_scalar() || b.is_half_scalar()) return pick(condition, a.rounded_scalar(), b.rounded_scalar(), out);
   pick(condition, a, b, out);
 }
 

@@ -17,9 +17,14 @@ inline constexpr int kVectorBytes = 32;
 #else
 inline constexpr int kVectorBytes = 16;
 #endif
-template <class T, int bytes> struct VectorOf { typedef T type __attribute__((vector_size(bytes))); };
-template <class T> using Vector = typename VectorOf<T, kVectorBytes>::type;
-template <class T> inline constexpr int64_t kLanes = kVectorBytes / sizeof(T);
+template <class T, int bytes>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(bytes)));
+};
+template <class T>
+using Vector = typename VectorOf<T, kVectorBytes>::type;
+template <class T>
+inline constexpr int64_t kLanes = kVectorBytes / sizeof(T);
 
 // The number of consecutive float32 additions whose accumulated error stays small. Longer sums add such short sums in
 // float64, which is as accurate as pairwise summation and as fast as a plain loop.
@@ -27,7 +32,8 @@ constexpr int64_t kShortSum = 64;
 constexpr int64_t kRun = 4 * kShortSum * kLanes<float>;  // kShortSum in each lane of the four vectors of `fold`
 
 // The accumulation type for sums of T.
-template <class T> using Longer = std::conditional_t<std::is_same_v<T, float>, double, T>;
+template <class T>
+using Longer = std::conditional_t<std::is_same_v<T, float>, double, T>;
 
 // The operations. `step` folds `right`, a number or a vector of numbers, into `left`.
 template <class T>
@@ -35,7 +41,9 @@ struct Add {
   using Value = T;
   static constexpr T identity() { return 0; }
   template <class V>
-  static void step(V& left, const V& right) { left += right; }
+  static void step(V& left, const V& right) {
+    left += right;
+  }
 };
 
 // Takes the later value if it is larger or NaN, and keeps a NaN.
@@ -47,8 +55,10 @@ struct Max {
   }
   template <class V>
   static void step(V& left, const V& right) {
-    if constexpr (std::is_floating_point_v<T>) left = (right > left) | (right != right) ? right : left;
-    else left = left >= right ? left : right;
+    if constexpr (std::is_floating_point_v<T>)
+      left = (right > left) | (right != right) ? right : left;
+    else
+      left = left >= right ? left : right;
   }
   static bool is_better(T later, T earlier) { return later > earlier; }
 };
@@ -61,8 +71,10 @@ struct Min {
   }
   template <class V>
   static void step(V& left, const V& right) {
-    if constexpr (std::is_floating_point_v<T>) left = (right < left) | (right != right) ? right : left;
-    else left = left <= right ? left : right;
+    if constexpr (std::is_floating_point_v<T>)
+      left = (right < left) | (right != right) ? right : left;
+    else
+      left = left <= right ? left : right;
   }
   static bool is_better(T later, T earlier) { return later < earlier; }
 };
@@ -113,8 +125,8 @@ inline typename Operation::Value fold(int64_t n, const Value& value, const MakeV
 template <class Operation>
 inline typename Operation::Value fold(int64_t n, const typename Operation::Value* a) {
   using T = typename Operation::Value;
-  return fold<Operation>(n, [a](int64_t i) { return a[i]; },
-                         [a](int64_t i, Vector<T>& to) { std::memcpy(&to, a + i, sizeof to); });
+  return fold<Operation>(
+      n, [a](int64_t i) { return a[i]; }, [a](int64_t i, Vector<T>& to) { std::memcpy(&to, a + i, sizeof to); });
 }
 
 template <class T>

@@ -64,14 +64,16 @@ namespace {
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64, kTileRows = 12;  // 32 registers of 64 bytes
 #elif defined(__AVX2__)
-constexpr int kVectorBytes = 32, kTileRows = 6;   // 16 registers of 32 bytes
+constexpr int kVectorBytes = 32, kTileRows = 6;  // 16 registers of 32 bytes
 #else
-constexpr int kVectorBytes = 16, kTileRows = 6;   // 16 registers of 16 bytes
+constexpr int kVectorBytes = 16, kTileRows = 6;  // 16 registers of 16 bytes
 #endif
 
 constexpr int kTileVectors = 2;
-template <class T> constexpr int kLanes = kVectorBytes / sizeof(T);
-template <class T> constexpr int kTileColumns = kTileVectors * kLanes<T>;  // N_R; kTileRows is M_R
+template <class T>
+constexpr int kLanes = kVectorBytes / sizeof(T);
+template <class T>
+constexpr int kTileColumns = kTileVectors * kLanes<T>;  // N_R; kTileRows is M_R
 
 constexpr int64_t kBlockDepth = 256;     // K_C
 constexpr int64_t kBlockRows = 192;      // M_C, a multiple of M_R
@@ -80,26 +82,52 @@ static_assert(kBlockRows % kTileRows == 0);
 
 // A panel of A is row-major. Its rows are one cache line further apart than K_C, so that they do not compete for cache
 // lines.
-template <class T> constexpr int64_t kPanelStride = kBlockDepth + 64 / sizeof(T);
+template <class T>
+constexpr int64_t kPanelStride = kBlockDepth + 64 / sizeof(T);
 
 // One register of Ts, which may be unaligned in memory.
 template <class T>
 struct VectorOf {
   typedef T type __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
 };
-template <class T> using Vector = typename VectorOf<T>::type;
+template <class T>
+using Vector = typename VectorOf<T>::type;
 
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // Integers are multiplied as unsigned numbers with the same bits, because their overflow is defined: it wraps. Bools
 // are summed as float32: such a sum may round but never returns to zero, and true means "not zero".
-template <class T> struct GemmTypes { using Element = T; using Sum = Compute<T>; };
-template <> struct GemmTypes<bool> { using Element = bool; using Sum = float; };
-template <> struct GemmTypes<int8_t> { using Element = int8_t; using Sum = uint32_t; };
-template <> struct GemmTypes<uint8_t> { using Element = uint8_t; using Sum = uint32_t; };
-template <> struct GemmTypes<int32_t> { using Element = uint32_t; using Sum = uint32_t; };
-template <> struct GemmTypes<int64_t> { using Element = uint64_t; using Sum = uint64_t; };
+template <class T>
+struct GemmTypes {
+  using Element = T;
+  using Sum = Compute<T>;
+};
+template <>
+struct GemmTypes<bool> {
+  using Element = bool;
+  using Sum = float;
+};
+template <>
+struct GemmTypes<int8_t> {
+  using Element = int8_t;
+  using Sum = uint32_t;
+};
+template <>
+struct GemmTypes<uint8_t> {
+  using Element = uint8_t;
+  using Sum = uint32_t;
+};
+template <>
+struct GemmTypes<int32_t> {
+  using Element = uint32_t;
+  using Sum = uint32_t;
+};
+template <>
+struct GemmTypes<int64_t> {
+  using Element = uint64_t;
+  using Sum = uint64_t;
+};
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Operands
@@ -173,8 +201,7 @@ struct StridedMatrix {
     if (row_stride == 1 && column_stride != 1) {
       copy_transposed(source, column_stride, block, block_stride, rows, columns);
     } else if (column_stride == 1) {
-      for (int64_t r = 0; r < rows; ++r, source += row_stride, block += block_stride)
-        copy_row(source, block, columns);
+      for (int64_t r = 0; r < rows; ++r, source += row_stride, block += block_stride) copy_row(source, block, columns);
     } else {
       for (int64_t r = 0; r < rows; ++r, source += row_stride, block += block_stride)
         for (int64_t c = 0; c < columns; ++c) block[c] = static_cast<T>(source[c * column_stride]);

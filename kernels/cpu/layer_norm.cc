@@ -12,13 +12,13 @@ Longer<T> squared_distances(int64_t n, const T* a, T mean) {
   Longer<T> sum = 0;
   for (int64_t i = 0; i < n; i += kRun) {
     const T* part = a + i;
-    sum += fold<Add<T>>(n - i < kRun ? n - i : kRun,
-                        [&](int64_t j) { return (part[j] - mean) * (part[j] - mean); },
-                        [&](int64_t j, Vector<T>& to) {
-                          std::memcpy(&to, part + j, sizeof to);
-                          to -= mean;
-                          to *= to;
-                        });
+    sum += fold<Add<T>>(
+        n - i < kRun ? n - i : kRun, [&](int64_t j) { return (part[j] - mean) * (part[j] - mean); },
+        [&](int64_t j, Vector<T>& to) {
+          std::memcpy(&to, part + j, sizeof to);
+          to -= mean;
+          to *= to;
+        });
   }
   return sum;
 }
@@ -151,7 +151,7 @@ void layer_norm(const Array& x, const Array& weight, const Array& bias, const Ar
   check_row_statistics(op, {"mean", mean}, x);
   check_row_statistics(op, {"variance", variance}, x);
   (x.dtype == DType::float64 ? layer_norm_typed<double> : layer_norm_typed<float>)(x, weight, bias, out, mean, variance,
-                                                                                    eps);
+                                                                                   eps);
 }
 
 void layer_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
@@ -166,8 +166,9 @@ void layer_norm_backward(const Array& grad_out, const Array& x, const Array& wei
   check_not_empty_rows(op, x);
   check_row_statistics(op, {"mean", mean}, x);
   check_row_statistics(op, {"variance", variance}, x);
-  (x.dtype == DType::float64 ? layer_norm_backward_typed<double> : layer_norm_backward_typed<float>)(
-      grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps);
+  (x.dtype == DType::float64
+       ? layer_norm_backward_typed<double>
+       : layer_norm_backward_typed<float>)(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps);
 }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -133,13 +133,13 @@ struct Access {
 
 template <class Word>
 Access access_words() {
-  return {true, true, false, sizeof(Word), sizeof(Word),
-          load_words<Word>, store_words<Word>, load_elements<Word, Word>};
+  return {
+      true, true, false, sizeof(Word), sizeof(Word), load_words<Word>, store_words<Word>, load_elements<Word, Word>};
 }
 template <class Half>
 Access access_halves() {
-  return {true, true, true, sizeof(Half), sizeof(float),
-          load_halves<Half>, store_halves<Half>, load_elements<float, Half>};
+  return {
+      true, true, true, sizeof(Half), sizeof(float), load_halves<Half>, store_halves<Half>, load_elements<float, Half>};
 }
 
 Access access_scalar() {
@@ -150,8 +150,10 @@ Access access_of(DType dtype) {
   switch (dtype) {
     case DType::float16: return access_halves<float16>();
     case DType::bfloat16: return access_halves<bfloat16>();
-    case DType::float32: case DType::int32: return access_words<uint32_t>();
-    case DType::float64: case DType::int64: return access_words<uint64_t>();
+    case DType::float32:
+    case DType::int32: return access_words<uint32_t>();
+    case DType::float64:
+    case DType::int64: return access_words<uint64_t>();
     default: return access_words<uint8_t>();
   }
 }

@@ -44,8 +44,15 @@ void elementwise(Loop loop, const ArrayList* lists, int num_lists, int cost, int
                  const void* context);
 
 // How a type is stored. A bool is stored as a byte, which loops read as != 0, so that any byte value is well defined.
-template <class T> struct StoredType { using type = T; };
-template <> struct StoredType<bool> { using type = uint8_t; };
-template <class T> using Stored = typename StoredType<T>::type;
+template <class T>
+struct StoredType {
+  using type = T;
+};
+template <>
+struct StoredType<bool> {
+  using type = uint8_t;
+};
+template <class T>
+using Stored = typename StoredType<T>::type;
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -1,7 +1,7 @@
 // out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias, optionally followed by relu. Matrices
 // may have any strides; gemm.h has the loop nest.
-#include "kernels/common/dispatch.h"
 #include "kernels/common/matmul.h"
+#include "kernels/common/dispatch.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/rows.h"
@@ -50,8 +50,8 @@ void multiply_vector(const StridedMatrix<E>& matrix, int64_t row, int64_t rows, 
       }
       if (p + 4 <= depth) {
         for (int64_t r = 0; r < rows; ++r)
-          sums[r] += factor[0] * column[0][r] + factor[1] * column[1][r] +
-                     factor[2] * column[2][r] + factor[3] * column[3][r];
+          sums[r] +=
+              factor[0] * column[0][r] + factor[1] * column[1][r] + factor[2] * column[2][r] + factor[3] * column[3][r];
       } else {
         for (int64_t q = 0; p + q < depth; ++q)
           for (int64_t r = 0; r < rows; ++r) sums[r] += factor[q] * column[q][r];
@@ -102,8 +102,9 @@ void matmul(const Array& a, const Array& b, const Array& out) {
                                     out.strides[columns]};
     };
     if (m != 1 && n != 1)
-      return gemm<Sum>(batch, m, n, k, [&](int64_t index) { return matrix(a, index); },
-                       [&](int64_t index) { return matrix(b, index); }, result);
+      return gemm<Sum>(
+          batch, m, n, k, [&](int64_t index) { return matrix(a, index); },
+          [&](int64_t index) { return matrix(b, index); }, result);
 
     const int64_t length = m == 1 ? n : m, blocks = ceil_div(length, kVectorRows), items = batch * blocks;
     const int parts = parallel_parts(items, saturated_product(batch, length, k));
@@ -136,13 +137,11 @@ void linear(const Array& x, const Array& weight, const Array& bias, const Array&
     using Sum = Compute<Element>;
     const Scratch<Sum> biases(n);
     read_vector(bias, biases.data());
-    gemm<Sum>(1, m, n, k,
-              [&](int64_t) { return StridedMatrix<Element>{x.data<Element>(), x.strides[0], x.strides[1]}; },
-              [&](int64_t) {
-                return StridedMatrix<Element>{weight.data<Element>(), weight.strides[0], weight.strides[1]};
-              },
-              [&](int64_t) { return StridedResult<Element>{out.data<Element>(), out.strides[0], out.strides[1]}; },
-              biases.data(), relu);
+    gemm<Sum>(
+        1, m, n, k, [&](int64_t) { return StridedMatrix<Element>{x.data<Element>(), x.strides[0], x.strides[1]}; },
+        [&](int64_t) { return StridedMatrix<Element>{weight.data<Element>(), weight.strides[0], weight.strides[1]}; },
+        [&](int64_t) { return StridedResult<Element>{out.data<Element>(), out.strides[0], out.strides[1]}; },
+        biases.data(), relu);
   });
 }
 

@@ -59,7 +59,7 @@ void momentum_loop(int64_t n, void* const* operands, const void* context) {
 
 struct Adam {
   double learning_rate, beta1, beta2, eps;
-  double coupled_decay, kept;             // decay added to the gradient; parameter's factor under decoupled decay
+  double coupled_decay, kept;                  // decay added to the gradient; parameter's factor under decoupled decay
   double first_correction, second_correction;  // 1 / (1 - beta^step)
 };
 
@@ -108,8 +108,13 @@ void adam_step(const ArrayList& parameters, const ArrayList& grads, const ArrayL
   check_adam_step(parameters, grads, first_moments, second_moments, step, only_if_finite);
   if (forbids(only_if_finite)) return;
   const double t = static_cast<double>(step);
-  const Adam adam{learning_rate, beta1, beta2, eps, decoupled ? 0 : weight_decay,
-                  decoupled ? 1 - learning_rate * weight_decay : 1, 1 / (1 - std::pow(beta1, t)),
+  const Adam adam{learning_rate,
+                  beta1,
+                  beta2,
+                  eps,
+                  decoupled ? 0 : weight_decay,
+                  decoupled ? 1 - learning_rate * weight_decay : 1,
+                  1 / (1 - std::pow(beta1, t)),
                   1 / (1 - std::pow(beta2, t))};
   const ArrayList lists[] = {parameters, first_moments, second_moments, grads};
   elementwise(is_double(parameters) ? adam_loop<double> : adam_loop<float>, lists, 4, 4, 3, true, &adam);

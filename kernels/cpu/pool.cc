@@ -53,8 +53,10 @@ Channels<Compute<E>> load_channels(const E* from, int64_t stride, int64_t count)
   if (stride != 1 || count < Channels<T>::kCount) {
     for (int64_t k = 0; k < count; ++k) buffer[k] = static_cast<T>(from[k * stride]);
   } else {
-    if constexpr (std::is_same_v<E, T>) values = from;
-    else convert(Channels<T>::kCount, from, buffer);
+    if constexpr (std::is_same_v<E, T>)
+      values = from;
+    else
+      convert(Channels<T>::kCount, from, buffer);
   }
   Channels<T> channels;  // filled one register at a time, because gcc would copy the whole through memory in pieces
   for (int v = 0; v < channels.kVectors; ++v)
@@ -148,15 +150,17 @@ void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
   dispatch_floating("max_pool2d", x.dtype, [&](auto zero) {
     using E = decltype(zero);
     using Largest = Max<Compute<E>>;
-    fold_windows<E>(geometry, x, out, &Axis::pixels, Largest::identity(),
-                    [](auto& largest, const auto& values) { Largest::step(largest, values); }, [](auto&) {});
+    fold_windows<E>(
+        geometry, x, out, &Axis::pixels, Largest::identity(),
+        [](auto& largest, const auto& values) { Largest::step(largest, values); }, [](auto&) {});
   });
 }
 
 namespace {
 
 // A pixel's position in its image, row * width + column, in as many bits as T has.
-template <class T> using Position = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+template <class T>
+using Position = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
 
 // The position of the largest element, per channel, of each window in window row i of image n.
 template <class E>
@@ -243,8 +247,9 @@ void average(const char* op, const Geometry& geometry, const Array& from, const 
   dispatch_floating(op, to.dtype, [&](auto zero) {
     using E = decltype(zero);
     const Compute<E> area = static_cast<Compute<E>>(kernel) * static_cast<Compute<E>>(kernel);
-    fold_windows<E>(geometry, from, to, meets, 0, [](auto& sum, const auto& values) { sum += values; },
-                    [area](auto& sum) { sum /= area; });
+    fold_windows<E>(
+        geometry, from, to, meets, 0, [](auto& sum, const auto& values) { sum += values; },
+        [area](auto& sum) { sum /= area; });
   });
 }
 

@@ -27,8 +27,10 @@ struct Fold {
   static Result result(Partial partial) { return static_cast<Result>(partial); }
 
   static void join(Partial& left, Partial right) {
-    if constexpr (std::is_same_v<Operation, Add<Value>>) left += right;
-    else Operation::step(left, right);
+    if constexpr (std::is_same_v<Operation, Add<Value>>)
+      left += right;
+    else
+      Operation::step(left, right);
   }
 
   // Folds n <= kRun consecutive values; `index` is the position of the first.
@@ -93,11 +95,12 @@ struct FoldSquares : Fold<Add<T>> {
   using Sum = Fold<Add<T>>;
 
   static void fold_run(typename Sum::Partial& partial, int64_t n, const T* a, int64_t /*index*/) {
-    partial += fold<Add<T>>(n, [a](int64_t i) { return a[i] * a[i]; },
-                            [a](int64_t i, Vector<T>& to) {
-                              std::memcpy(&to, a + i, sizeof to);
-                              to *= to;
-                            });
+    partial += fold<Add<T>>(
+        n, [a](int64_t i) { return a[i] * a[i]; },
+        [a](int64_t i, Vector<T>& to) {
+          std::memcpy(&to, a + i, sizeof to);
+          to *= to;
+        });
   }
 
   class Columns : public Sum::Columns {
@@ -373,7 +376,8 @@ void check_not_empty(const char* op, const Array& a, const Array& out) {
 }
 
 // The type that a dtype's values are compared in.
-template <class T> using Ordered = Stored<Compute<T>>;
+template <class T>
+using Ordered = Stored<Compute<T>>;
 
 template <template <class> class Extremum>
 void extremum(const char* op, const Array& a, const Array& out) {

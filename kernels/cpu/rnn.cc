@@ -32,7 +32,8 @@ template <class T>
 class RowMajor {
  public:
   explicit RowMajor(const Array& a, Content content = Content::used)
-      : original_(a), is_copy_(a.dtype != kDType || !a.is_compact()),
+      : original_(a),
+        is_copy_(a.dtype != kDType || !a.is_compact()),
         used_(is_copy_ ? Array::compact(kDType, a.ndim, a.shape) : a) {
     if (is_copy_ && content == Content::used) copy(original_, used_);
   }
@@ -229,18 +230,18 @@ void rnn_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, cons
   const StridedMatrix<T> transposed{weights.data(), 1, n.units};
   share_units<T>(n.rows, n.units, 1, transposed, n.units,
                  [&](const Team& team, Range mine, const StepProduct<T>& product) {
-    const int64_t width = mine.end - mine.begin;
-    for (int64_t at = mine.begin; at < n.states(); at += n.units)
-      std::memset(grad_h.data() + at, 0, width * sizeof(T));
-    for (int64_t t = n.steps - 1; t >= 0; --t) {
-      T* grad_gate = grad_gates.at(t, n.states());
-      for (int64_t at = mine.begin; at < n.states(); at += n.units)
-        rnn_backward_row(width, grad_hidden.at(t, n.states()) + at, hidden.at(t + 1, n.states()) + at, relu,
-                         grad_h.data() + at, grad_gate + at);
-      team.barrier();
-      product.add_to(grad_h.data(), n.units, grad_gate, n.rows);
-    }
-  });
+                   const int64_t width = mine.end - mine.begin;
+                   for (int64_t at = mine.begin; at < n.states(); at += n.units)
+                     std::memset(grad_h.data() + at, 0, width * sizeof(T));
+                   for (int64_t t = n.steps - 1; t >= 0; --t) {
+                     T* grad_gate = grad_gates.at(t, n.states());
+                     for (int64_t at = mine.begin; at < n.states(); at += n.units)
+                       rnn_backward_row(width, grad_hidden.at(t, n.states()) + at, hidden.at(t + 1, n.states()) + at,
+                                        relu, grad_h.data() + at, grad_gate + at);
+                     team.barrier();
+                     product.add_to(grad_h.data(), n.units, grad_gate, n.rows);
+                   }
+                 });
   grad_gates.store();
   grad_h.store();
 }
@@ -277,26 +278,26 @@ void lstm_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, con
   const RowMajor<T> grad_gates(grad_gates_, Content::overwritten);
   const RowMajor<T> grad_h(grad_h0_, Content::overwritten), grad_c(grad_c0_, Content::overwritten);
   const StridedMatrix<T> transposed{weights.data(), 1, 4 * n.units};
-  share_units<T>(n.rows, n.units, 1, transposed, 4 * n.units,
-                 [&](const Team& team, Range mine, const StepProduct<T>& product) {
-    const int64_t width = mine.end - mine.begin;
-    for (int64_t at = mine.begin; at < n.states(); at += n.units) {
-      std::memset(grad_h.data() + at, 0, width * sizeof(T));
-      std::memcpy(grad_c.data() + at, grad_cell.data() + at, width * sizeof(T));
-    }
-    for (int64_t t = n.steps - 1; t >= 0; --t) {
-      T* grad_gate = grad_gates.at(t, 4 * n.states());
-      for (int64_t row = 0; row < n.rows; ++row) {
-        const int64_t at = row * n.units + mine.begin, gate_at = 4 * row * n.units + mine.begin;
-        lstm_backward_row(width, grad_hidden.at(t, n.states()) + at,
-                          Gates<const T>(gates.at(t, 4 * n.states()) + gate_at, n.units),
-                          cells.at(t, n.states()) + at, cells.at(t + 1, n.states()) + at, grad_h.data() + at,
-                          grad_c.data() + at, Gates<T>(grad_gate + gate_at, n.units));
-      }
-      team.barrier();
-      product.add_to(grad_h.data(), n.units, grad_gate, n.rows);
-    }
-  });
+  share_units<T>(
+      n.rows, n.units, 1, transposed, 4 * n.units, [&](const Team& team, Range mine, const StepProduct<T>& product) {
+        const int64_t width = mine.end - mine.begin;
+        for (int64_t at = mine.begin; at < n.states(); at += n.units) {
+          std::memset(grad_h.data() + at, 0, width * sizeof(T));
+          std::memcpy(grad_c.data() + at, grad_cell.data() + at, width * sizeof(T));
+        }
+        for (int64_t t = n.steps - 1; t >= 0; --t) {
+          T* grad_gate = grad_gates.at(t, 4 * n.states());
+          for (int64_t row = 0; row < n.rows; ++row) {
+            const int64_t at = row * n.units + mine.begin, gate_at = 4 * row * n.units + mine.begin;
+            lstm_backward_row(width, grad_hidden.at(t, n.states()) + at,
+                              Gates<const T>(gates.at(t, 4 * n.states()) + gate_at, n.units),
+                              cells.at(t, n.states()) + at, cells.at(t + 1, n.states()) + at, grad_h.data() + at,
+                              grad_c.data() + at, Gates<T>(grad_gate + gate_at, n.units));
+          }
+          team.barrier();
+          product.add_to(grad_h.data(), n.units, grad_gate, n.rows);
+        }
+      });
   grad_gates.store();
   grad_h.store();
   grad_c.store();
@@ -312,8 +313,9 @@ void rnn(const Array& gates, const Array& W_hh, const Array& bias, const Array& 
 void rnn_backward(const Array& grad_hidden, const Array& hidden, const Array& W_hh, const Array& grad_gates,
                   const Array& grad_h0, bool relu) {
   const RecurrentSizes sizes = check_rnn_backward(grad_hidden, hidden, W_hh, grad_gates, grad_h0);
-  (hidden.dtype == DType::float64 ? rnn_backward_typed<double> : rnn_backward_typed<float>)(
-      sizes, grad_hidden, hidden, W_hh, grad_gates, grad_h0, relu);
+  (hidden.dtype == DType::float64 ? rnn_backward_typed<double> : rnn_backward_typed<float>)(sizes, grad_hidden, hidden,
+                                                                                            W_hh, grad_gates, grad_h0,
+                                                                                            relu);
 }
 
 void lstm(const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden, const Array& cells) {
@@ -325,8 +327,9 @@ void lstm_backward(const Array& grad_hidden, const Array& grad_cell, const Array
                    const Array& W_hh, const Array& grad_gates, const Array& grad_h0, const Array& grad_c0) {
   const RecurrentSizes sizes =
       check_lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
-  (gates.dtype == DType::float64 ? lstm_backward_typed<double> : lstm_backward_typed<float>)(
-      sizes, grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
+  (gates.dtype == DType::float64
+       ? lstm_backward_typed<double>
+       : lstm_backward_typed<float>)(sizes, grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
 }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -193,9 +193,9 @@ void softmax_cross_entropy_backward(const Array& logits, const Array& labels, co
   check_same_shape(op, {"grad_logits", grad_logits}, {"logits", logits});
   const Scratch<int64_t> checked(labels.shape[0]);
   read_indices(op, "label", labels, logits.shape[1], checked.data());
-  (logits.dtype == DType::float64 ? softmax_cross_entropy_backward_typed<double>
-                                  : softmax_cross_entropy_backward_typed<float>)(logits, checked.data(), grad_loss,
-                                                                                 grad_logits);
+  (logits.dtype == DType::float64
+       ? softmax_cross_entropy_backward_typed<double>
+       : softmax_cross_entropy_backward_typed<float>)(logits, checked.data(), grad_loss, grad_logits);
 }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -26,8 +26,8 @@ inline To bit_cast(From from) {
 
 // Adding this number to x and subtracting it again rounds x to the nearest integer; the low bits of the sum are that
 // integer.
-inline constexpr float kRoundFloat = 12582912.0f;            // 1.5 * 2^23
-inline constexpr double kRoundDouble = 6755399441055744.0;   // 1.5 * 2^52
+inline constexpr float kRoundFloat = 12582912.0f;           // 1.5 * 2^23
+inline constexpr double kRoundDouble = 6755399441055744.0;  // 1.5 * 2^52
 
 struct math {
   static float with_sign(float magnitude, float sign) {
@@ -88,7 +88,7 @@ struct math {
     p = p + e * -2.12194440e-4f;
     p = p - 0.5f * z;
     float result = f + p + e * 0.693359375f;
-    result = x < INFINITY ? result : x;        // infinity and NaN
+    result = x < INFINITY ? result : x;  // infinity and NaN
     result = x == 0.0f ? -INFINITY : result;
     return x < 0.0f ? NAN : result;
   }

@@ -64,9 +64,7 @@ struct Coefficients {
   Value mean, scale, shift, grad_mean, slope;
 
   __device__ Value normalized(Value x) const { return (x - mean) * scale + shift; }
-  __device__ Value masked(Value grad, Value x, bool relu) const {
-    return relu && normalized(x) <= 0 ? Value{0} : grad;
-  }
+  __device__ Value masked(Value grad, Value x, bool relu) const { return relu && normalized(x) <= 0 ? Value{0} : grad; }
 };
 
 template <class Value>
@@ -129,8 +127,8 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(Channels<arrays> job,
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-statistics_kernel(const Moments* moments, int64_t channels, int parts, Parameter<T> weight, Parameter<T> bias,
-                  Parameter<T> mean, Parameter<T> variance, double eps, Coefficients<Compute<T>>* coefficients) {
+    statistics_kernel(const Moments* moments, int64_t channels, int parts, Parameter<T> weight, Parameter<T> bias,
+                      Parameter<T> mean, Parameter<T> variance, double eps, Coefficients<Compute<T>>* coefficients) {
   using Value = Compute<T>;
   const int64_t c = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
   const Moments all = join_parts(moments, c, channels, parts, JoinMoments{});
@@ -147,8 +145,8 @@ statistics_kernel(const Moments* moments, int64_t channels, int parts, Parameter
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-coefficients_kernel(int64_t channels, Parameter<T> weight, Parameter<T> bias, Parameter<T> mean, Parameter<T> variance,
-                    double eps, Coefficients<Compute<T>>* coefficients) {
+    coefficients_kernel(int64_t channels, Parameter<T> weight, Parameter<T> bias, Parameter<T> mean,
+                        Parameter<T> variance, double eps, Coefficients<Compute<T>>* coefficients) {
   const int64_t c = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c < channels) coefficients[c] = {mean[c], scale_of(weight[c], variance[c], eps), bias[c], 0, 0};
 }
@@ -156,7 +154,7 @@ coefficients_kernel(int64_t channels, Parameter<T> weight, Parameter<T> bias, Pa
 // out = (x - mean) * scale + shift, optionally followed by relu; channels: (x, out)
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
-normalize_kernel(Channels<2> job, const Coefficients<Compute<T>>* coefficients, bool relu) {
+    normalize_kernel(Channels<2> job, const Coefficients<Compute<T>>* coefficients, bool relu) {
   using Value = Compute<T>;
   const int64_t channel = job.template channel<width>(), end = job.end(), step = job.row_step();
   if (channel >= job.channels) return;
@@ -185,7 +183,7 @@ normalize_kernel(Channels<2> job, const Coefficients<Compute<T>>* coefficients, 
 // Writes each channel's sums over part blockIdx.y of the rows of (x, grad_out, ...) to sums (channels, parts).
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
-gradient_sums_kernel(Channels<3> job, const Coefficients<Compute<T>>* coefficients, bool relu, GradientSums* sums) {
+    gradient_sums_kernel(Channels<3> job, const Coefficients<Compute<T>>* coefficients, bool relu, GradientSums* sums) {
   using Value = Compute<T>;
   const int64_t channel = job.template channel<width>(), end = job.end(), step = job.row_step();
   GradientSums total[width];
@@ -219,9 +217,9 @@ gradient_sums_kernel(Channels<3> job, const Coefficients<Compute<T>>* coefficien
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-parameter_gradients_kernel(const GradientSums* sums, int64_t channels, int64_t rows, int parts, Parameter<T> variance,
-                           Parameter<T> grad_weight, Parameter<T> grad_bias, double eps,
-                           Coefficients<Compute<T>>* coefficients) {
+    parameter_gradients_kernel(const GradientSums* sums, int64_t channels, int64_t rows, int parts,
+                               Parameter<T> variance, Parameter<T> grad_weight, Parameter<T> grad_bias, double eps,
+                               Coefficients<Compute<T>>* coefficients) {
   using Value = Compute<T>;
   const int64_t c = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
   const GradientSums all = join_parts(sums, c, channels, parts, JoinGradientSums{});
@@ -236,7 +234,7 @@ parameter_gradients_kernel(const GradientSums* sums, int64_t channels, int64_t r
 // grad_x = scale * (g - mean(g) - (x - mean) * slope); channels: (x, grad_out, grad_x)
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
-gradient_kernel(Channels<3> job, const Coefficients<Compute<T>>* coefficients, bool relu) {
+    gradient_kernel(Channels<3> job, const Coefficients<Compute<T>>* coefficients, bool relu) {
   using Value = Compute<T>;
   const int64_t channel = job.template channel<width>(), end = job.end(), step = job.row_step();
   if (channel >= job.channels) return;
@@ -322,8 +320,12 @@ void batch_norm_backward(const Array& grad_out, const Array& x, const Array& wei
   check_rows(op, x);
   check_like(op, {"grad_out", grad_out}, x);
   check_like(op, {"grad_x", grad_x}, x);
-  for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance},
-                       {"grad_weight", grad_weight}, {"grad_bias", grad_bias}})
+  for (NamedArray p : {NamedArray{"weight", weight},
+                       {"bias", bias},
+                       {"mean", mean},
+                       {"variance", variance},
+                       {"grad_weight", grad_weight},
+                       {"grad_bias", grad_bias}})
     check_parameter(op, p, x);
   check_any_rows(op, x);
   dispatch_floating(op, x.dtype, [&](auto zero) {

@@ -12,7 +12,8 @@ enum class Content { used, overwritten };
 class Compact {
  public:
   Compact(const Array& a, DType dtype, Content content = Content::used)
-      : original_(a), is_copy_(a.dtype != dtype || !a.is_compact()),
+      : original_(a),
+        is_copy_(a.dtype != dtype || !a.is_compact()),
         used_(is_copy_ ? Array::compact(dtype, a.ndim, a.shape, *device().pool) : a) {
     if (is_copy_ && content == Content::used) copy(original_, used_);
   }
@@ -20,7 +21,9 @@ class Compact {
 
   const Array& array() const { return used_; }
   template <class T>
-  T* data() const { return used_.data<T>(); }
+  T* data() const {
+    return used_.data<T>();
+  }
 
   void store() const {
     if (is_copy_) copy(used_, original_);

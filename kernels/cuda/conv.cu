@@ -34,7 +34,7 @@ struct ImageAxis {
   };
 
   int count;
-  Divisor extents[2];      // of the middle and last digits
+  Divisor extents[2];  // of the middle and last digits
   int64_t strides[3];
   int y[3] = {}, x[3] = {};  // how far each digit moves the pixel
   Place first = {};
@@ -71,8 +71,8 @@ ImageAxis channels(int64_t count, int64_t stride) { return {1, 1, count, 0, 0, s
 // The pixels of images, or every step-th of them.
 ImageAxis pixels(const Array& images, int64_t height, int64_t width, int64_t step = 1) {
   const Dims& strides = images.strides;
-  return {images.shape[0], height, width, strides[0], step_of(step, strides[1], height),
-          step_of(step, strides[2], width)};
+  return {
+      images.shape[0], height, width, strides[0], step_of(step, strides[1], height), step_of(step, strides[2], width)};
 }
 
 // The windows of `images`; window (i, j) begins at pixel (i * step - top, j * step - left).
@@ -105,8 +105,8 @@ bool packs(const ImageAxis& inner, const ImageAxis& outer, const void* data, int
 template <class E>
 ImageOperand<E> operand(const E* data, const ImageAxis& line, const ImageAxis& depth, ImageBounds bounds = {1, 1}) {
   const bool along_line = line.strides[2] == 1 && depth.strides[2] != 1;
-  return {data, line, depth, bounds, along_line,
-          along_line ? packs(line, depth, data, sizeof(E)) : packs(depth, line, data, sizeof(E))};
+  return {data,   line,       depth,
+          bounds, along_line, along_line ? packs(line, depth, data, sizeof(E)) : packs(depth, line, data, sizeof(E))};
 }
 
 ImageBounds bounds(const Array& images) {
@@ -115,8 +115,8 @@ ImageBounds bounds(const Array& images) {
 
 // c = a b; the axes of c are the lines of a and of b.
 template <class E>
-void multiply(const ImageOperand<E>& a, const ImageOperand<E>& b, const Array& out, E* data,
-              const ImageAxis& row, const ImageAxis& column, const Array* bias = nullptr) {
+void multiply(const ImageOperand<E>& a, const ImageOperand<E>& b, const Array& out, E* data, const ImageAxis& row,
+              const ImageAxis& column, const Array* bias = nullptr) {
   if (row.count == 0 || column.count == 0) return;
   const Array* const arrays[] = {&out, &out, &out};
   gemm<Compute<E>>(1, Strides<3>(Plan(arrays, 3, 0)), a, b,
@@ -127,8 +127,8 @@ void multiply(const ImageOperand<E>& a, const ImageOperand<E>& b, const Array& o
 // `image` and `out` as in check_convolution. The extents of the products, and pixel positions, must fit in 31 bits.
 void check_extents(const char* op, const Array& image, const Array& weight, const Array& out, int64_t padding) {
   const Dims &x = image.shape, &w = weight.shape, &y = out.shape;
-  const int64_t products[] = {x[0] * x[1] * x[2], y[0] * y[1] * y[2], w[0] * w[1] * w[2], w[0] * w[1] * w[3],
-                              x[1] + 2 * padding, x[2] + 2 * padding};
+  const int64_t products[] = {x[0] * x[1] * x[2], y[0] * y[1] * y[2], w[0] * w[1] * w[2],
+                              w[0] * w[1] * w[3], x[1] + 2 * padding, x[2] + 2 * padding};
   for (int64_t count : products)
     if (count >= kMostExtent)
       throw_shape_error("%s: images %s and weight %s with padding %ld, expected less than 2^30 pixels on a GPU", op,
@@ -150,13 +150,13 @@ void convolve(const char* op, const Array& x, const Array& weight, const Array* 
   const ImageAxis weight_taps(rows.count(), columns.count(), weight.shape[2], w[0], w[1], w[2]);
   dispatch_floating(op, x.dtype, [&](auto zero) {
     using E = decltype(zero);
-    multiply<E>(operand<E>(x.data<E>(), windows(x, out.shape[1], out.shape[2], stride, padding - rows.begin,
-                                                padding - columns.begin),
-                           taps(x, rows.count(), columns.count()), bounds(x)),
-                operand<E>(weight.data<E>() + rows.begin * w[0] + columns.begin * w[1],
-                           channels(weight.shape[3], w[3]), weight_taps),
-                out, out.data<E>(), pixels(out, out.shape[1], out.shape[2]), channels(out.shape[3], out.strides[3]),
-                bias);
+    multiply<E>(
+        operand<E>(x.data<E>(),
+                   windows(x, out.shape[1], out.shape[2], stride, padding - rows.begin, padding - columns.begin),
+                   taps(x, rows.count(), columns.count()), bounds(x)),
+        operand<E>(weight.data<E>() + rows.begin * w[0] + columns.begin * w[1], channels(weight.shape[3], w[3]),
+                   weight_taps),
+        out, out.data<E>(), pixels(out, out.shape[1], out.shape[2]), channels(out.shape[3], out.strides[3]), bias);
   });
 }
 
@@ -184,14 +184,14 @@ void conv2d_backward_data(const Array& grad_out, const Array& weight, const Arra
       for (int64_t x = 0; x < std::min(stride, grad_x.shape[2]); ++x) {
         const BackwardPart rows(y, grad_x.shape[1], grad_out.shape[1], weight.shape[0], stride, padding);
         const BackwardPart columns(x, grad_x.shape[2], grad_out.shape[2], weight.shape[1], stride, padding);
-        multiply<E>(operand<E>(grad_out.data<E>(),
-                               windows(grad_out, rows.pixels, columns.pixels, 1, rows.lead, columns.lead),
-                               taps(grad_out, rows.taps, columns.taps), bounds(grad_out)),
-                    operand<E>(weight.data<E>() + rows.tap * w[0] + columns.tap * w[1], channels(weight.shape[2], w[2]),
-                               ImageAxis(rows.taps, columns.taps, weight.shape[3], -step_of(stride, w[0], rows.taps),
-                                         -step_of(stride, w[1], columns.taps), w[3])),
-                    grad_x, grad_x.data<E>() + y * grad_x.strides[1] + x * grad_x.strides[2],
-                    pixels(grad_x, rows.pixels, columns.pixels, stride), channels(grad_x.shape[3], grad_x.strides[3]));
+        multiply<E>(
+            operand<E>(grad_out.data<E>(), windows(grad_out, rows.pixels, columns.pixels, 1, rows.lead, columns.lead),
+                       taps(grad_out, rows.taps, columns.taps), bounds(grad_out)),
+            operand<E>(weight.data<E>() + rows.tap * w[0] + columns.tap * w[1], channels(weight.shape[2], w[2]),
+                       ImageAxis(rows.taps, columns.taps, weight.shape[3], -step_of(stride, w[0], rows.taps),
+                                 -step_of(stride, w[1], columns.taps), w[3])),
+            grad_x, grad_x.data<E>() + y * grad_x.strides[1] + x * grad_x.strides[2],
+            pixels(grad_x, rows.pixels, columns.pixels, stride), channels(grad_x.shape[3], grad_x.strides[3]));
       }
     }
   });

@@ -6,7 +6,12 @@
 namespace needle::cuda {
 namespace {
 
-struct Same { template <class T> static __device__ T apply(T a) { return a; } };
+struct Same {
+  template <class T>
+  static __device__ T apply(T a) {
+    return a;
+  }
+};
 
 template <class From, class To>
 void convert(const Array& a, const Array& out) {
@@ -29,9 +34,8 @@ void copy(const Array& a, const Array& out) {
       default: return elementwise<uint64_t, uint64_t>(Same{}, out, a);
     }
   }
-  dispatch(a.dtype, [&](auto from) {
-    dispatch(out.dtype, [&](auto to) { convert<decltype(from), decltype(to)>(a, out); });
-  });
+  dispatch(a.dtype,
+           [&](auto from) { dispatch(out.dtype, [&](auto to) { convert<decltype(from), decltype(to)>(a, out); }); });
 }
 
 }  // namespace needle::cuda

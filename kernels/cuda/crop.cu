@@ -53,9 +53,9 @@ struct Positions {
 // a third of the bandwidth.
 template <class Word>
 __global__ void __launch_bounds__(kThreads)
-crop_kernel(const Images<const uint8_t> images, const int32_t* windows, const Word* values, const Images<Word> out,
-            const Positions positions, int64_t number, uint32_t size, uint32_t height, uint32_t width,
-            IndexLimit limit) {
+    crop_kernel(const Images<const uint8_t> images, const int32_t* windows, const Word* values, const Images<Word> out,
+                const Positions positions, int64_t number, uint32_t size, uint32_t height, uint32_t width,
+                IndexLimit limit) {
   const uint32_t first = blockIdx.x * blockDim.x + threadIdx.x;
   for (int64_t n = blockIdx.y; n < number; n += gridDim.y) {
     const int32_t* const window = windows + 4 * n;

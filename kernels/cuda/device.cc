@@ -56,8 +56,12 @@ const Device* make_device(int index) {
   NEEDLE_CUDA(cudaGetDeviceProperties(&properties, index));
   cudaStream_t stream;
   NEEDLE_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  return new Device{index, properties.name, properties.multiProcessorCount, stream,
-                    new MemoryPool(*new DeviceMemory(index, true)), new MemoryPool(*new DeviceMemory(index, false))};
+  return new Device{index,
+                    properties.name,
+                    properties.multiProcessorCount,
+                    stream,
+                    new MemoryPool(*new DeviceMemory(index, true)),
+                    new MemoryPool(*new DeviceMemory(index, false))};
 }
 
 thread_local const Device* current = nullptr;

@@ -13,8 +13,8 @@ namespace {
 std::mutex mutex;
 
 struct DeviceErrors {
-  IndexError* error;            // its host address
-  IndexError* seen_by_device;   // its device address
+  IndexError* error;           // its host address
+  IndexError* seen_by_device;  // its device address
   unsigned* lock;
   int64_t calls = 0;
 
@@ -50,9 +50,10 @@ void throw_index_error() {
   NEEDLE_CUDA(cudaStreamSynchronize(device().stream));  // so that no kernel is still writing to it
   const IndexError met = *errors->second.error;
   error.call = 0;
-  throw_shape_error("%s: %s %ld at position %ld, expected 0 to %ld; the call was an earlier one, which the GPU did "
-                    "after it had returned (reading a result waits for it)",
-                    met.op, met.what, met.index, met.position, met.limit - 1);
+  throw_shape_error(
+      "%s: %s %ld at position %ld, expected 0 to %ld; the call was an earlier one, which the GPU did "
+      "after it had returned (reading a result waits for it)",
+      met.op, met.what, met.index, met.position, met.limit - 1);
 }
 
 }  // namespace needle::cuda

@@ -58,8 +58,7 @@ __device__ Pack<Out, width> apply_to_packs(const Operation& operation, const Pac
 }
 
 template <int width, class Operation, class Out, class... In>
-__global__ void __launch_bounds__(kThreads)
-dense_kernel(Operation operation, int64_t n, Out* out, Input<In>... in) {
+__global__ void __launch_bounds__(kThreads) dense_kernel(Operation operation, int64_t n, Out* out, Input<In>... in) {
   const int64_t packs = n / width, stride = int64_t{gridDim.x} * blockDim.x;
   const int64_t first = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   for (int64_t pack = first; pack < packs; pack += stride)
@@ -77,7 +76,8 @@ __device__ void strided_element(const Operation& operation, const int64_t* offse
 
 template <class Operation, class Out, class... In>
 __global__ void __launch_bounds__(kThreads)
-strided_kernel(Operation operation, uint32_t n, Strides<1 + sizeof...(In)> strides, std::byte* out, Input<In>... in) {
+    strided_kernel(Operation operation, uint32_t n, Strides<1 + sizeof...(In)> strides, std::byte* out,
+                   Input<In>... in) {
   const uint32_t stride = gridDim.x * blockDim.x;
   for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += stride) {
     int64_t offset[1 + sizeof...(In)];
@@ -111,8 +111,7 @@ void run_elementwise(const Operation& operation, std::index_sequence<k...>, cons
   }
   for_each_part(plan, [&](const Plan& part) {
     launch(strided_kernel<Operation, Out, In...>, blocks_for(part.size, kThreads), kThreads, operation,
-           static_cast<uint32_t>(part.size), Strides<operands>(part), part.data[0],
-           Input<In>(in, part.data[k + 1])...);
+           static_cast<uint32_t>(part.size), Strides<operands>(part), part.data[0], Input<In>(in, part.data[k + 1])...);
   });
 }
 

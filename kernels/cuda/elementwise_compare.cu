@@ -6,7 +6,12 @@
 namespace needle::cuda {
 namespace {
 
-struct Where { template <class T> static __device__ T apply(bool condition, T a, T b) { return condition ? a : b; } };
+struct Where {
+  template <class T>
+  static __device__ T apply(bool condition, T a, T b) {
+    return condition ? a : b;
+  }
+};
 
 template <class Operation>
 void any(const char* op, const Array& a, const Array& b, const Array& out) {
@@ -41,8 +46,7 @@ void where(const Array& condition, const Array& a, const Array& b, const Array& 
   check_broadcast("where", {"condition", condition}, {"out", out});
   check_broadcast("where", {"a", a}, {"out", out});
   check_broadcast("where", {"b", b}, {"out", out});
-  if (a.is_half_scalar() || b.is_half_scalar())
-    return pick(condition, a.rounded_scalar(), b.rounded_scalar(), out);
+  if (a.is_half_scalar() || b.is_half_scalar()) return pick(condition, a.rounded_scalar(), b.rounded_scalar(), out);
   pick(condition, a, b, out);
 }
 

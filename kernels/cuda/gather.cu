@@ -24,8 +24,8 @@ void dispatch_index(DType dtype, Function&& function) {
 // MB, which should take 3 to 4 us, about as long as a launch.
 template <class Word, class Index>
 __global__ void __launch_bounds__(kThreads)
-gather_kernel(const Word* a, int64_t stride, const Index* indices, int64_t count, Word* out, int64_t width,
-              int row_bits, IndexLimit limit) {
+    gather_kernel(const Word* a, int64_t stride, const Index* indices, int64_t count, Word* out, int64_t width,
+                  int row_bits, IndexLimit limit) {
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int64_t step = int64_t{gridDim.x} * blockDim.x >> row_bits;
   const int64_t lane = thread & ((1 << row_bits) - 1);
@@ -87,8 +87,8 @@ constexpr int kColumns = 4;  // per thread, kSumThreads apart
 
 template <class T, class Sum, class Out, class Index>
 __global__ void __launch_bounds__(kSumThreads)
-scatter_add_kernel(const T* a, const Index* indices, int count, int64_t first, Out* out, int64_t width,
-                   IndexLimit limit) {
+    scatter_add_kernel(const T* a, const Index* indices, int count, int64_t first, Out* out, int64_t width,
+                       IndexLimit limit) {
   constexpr int kWords = kMostIndices / kWarp;
   __shared__ uint32_t same[kWords];  // bit i % 32 of word i / 32: whether indices[i] is this block's index
   __shared__ int16_t list[kMostIndices];

@@ -113,7 +113,8 @@ struct Tile {
 using LargeTile = Tile<128, 8>;
 using SmallTile = Tile<64, 16>;
 // Resident blocks per multiprocessor: threads have 128 registers, or 80 if that suffices for 16 float32 sums.
-template <class Tile, class Sum> inline constexpr int kResident = Tile::kEach * sizeof(Sum) == 16 ? 3 : 2;
+template <class Tile, class Sum>
+inline constexpr int kResident = Tile::kEach * sizeof(Sum) == 16 ? 3 : 2;
 
 // The first of the four numbers that a thread fetches in a step, as (line, p) within the tile. Along the line axis,
 // tile/4 neighbouring threads share a p; along the depth axis, two share a line, 32 bytes for float32.
@@ -140,7 +141,7 @@ __device__ void store(bool along_line, int2 at, const Sum (&values)[4], Sum (&ti
 // Compute-bound for square matrices: expected to reach 60 to 75% of the float32 peak with the large tile.
 template <class Tile, class Sum, class A, class B, class C>
 __global__ void __launch_bounds__(kThreads, kResident<Tile, Sum>)
-gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
+    gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
   constexpr int kTile = Tile::kTile, kDepth = Tile::kDepth, kEach = Tile::kEach, kGroups = kEach / 4;
   alignas(32) __shared__ Sum a_tile[2][kDepth][Tile::kPitch];
   alignas(32) __shared__ Sum b_tile[2][kDepth][Tile::kPitch];
@@ -231,7 +232,7 @@ gemm_kernel(Extents extents, Strides<3> batch, A a, B b, C c) {
 // c = the sum of the slices, partial (batch, slices, m, n), in their order. Bound by reading the slices.
 template <class Sum, class C>
 __global__ void __launch_bounds__(kThreads)
-add_slices_kernel(Extents extents, Strides<3> batch, const Sum* partial, int64_t count, C c) {
+    add_slices_kernel(Extents extents, Strides<3> batch, const Sum* partial, int64_t count, C c) {
   const int64_t size = int64_t{extents.m} * extents.n;
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += int64_t{gridDim.x} * blockDim.x) {
     const int64_t matrix = i / size, within = i - matrix * size;

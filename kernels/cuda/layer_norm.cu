@@ -18,14 +18,16 @@ namespace {
 
 struct JoinSum {
   template <class Value>
-  __device__ void operator()(Value& left, Value right) const { left += right; }
+  __device__ void operator()(Value& left, Value right) const {
+    left += right;
+  }
 };
 
 // The mean over a row of value(i, c), computed from a thread's i-th registers, which hold channel c after
 // load(first channel of a tile). If a row is one tile, the caller must have called load before.
 template <class T, int width, int arrays, class Load, class Function>
-__device__ Compute<T> row_mean(const Rows<arrays>& rows, const typename Rows<arrays>::Place& place,
-                               const Load& load, const Function& value) {
+__device__ Compute<T> row_mean(const Rows<arrays>& rows, const typename Rows<arrays>::Place& place, const Load& load,
+                               const Function& value) {
   using Value = Compute<T>;
   Value sum = 0;
   for (int64_t first = 0; first < rows.channels; first += rows.tile) {
@@ -42,8 +44,8 @@ __device__ Compute<T> row_mean(const Rows<arrays>& rows, const typename Rows<arr
 // rows: (x, out, mean, variance)
 template <class T, int width>
 __global__ void __launch_bounds__(kMostLanes<T>)
-layer_norm_kernel(Rows<4> rows, Parameter<T> weight, Parameter<T> bias, Parameter<T> stored_mean,
-                  Parameter<T> stored_variance, double eps) {
+    layer_norm_kernel(Rows<4> rows, Parameter<T> weight, Parameter<T> bias, Parameter<T> stored_mean,
+                      Parameter<T> stored_variance, double eps) {
   using Value = Compute<T>;
   const auto place = rows.place();
   Tile<T, width> tile;
@@ -52,16 +54,14 @@ layer_norm_kernel(Rows<4> rows, Parameter<T> weight, Parameter<T> bias, Paramete
   };
   if (rows.is_one_tile()) load(0);
   const Value mean = row_mean<T, width>(rows, place, load, [&](int i, int64_t) { return tile.values[i]; });
-  const Value variance = row_mean<T, width>(rows, place, load, [&](int i, int64_t) {
-    return (tile.values[i] - mean) * (tile.values[i] - mean);
-  });
+  const Value variance = row_mean<T, width>(
+      rows, place, load, [&](int i, int64_t) { return (tile.values[i] - mean) * (tile.values[i] - mean); });
   if (!place.exists) return;
   const Value scale = static_cast<Value>(1 / std::sqrt(static_cast<double>(variance) + eps));
   for (int64_t first = 0; first < rows.channels; first += rows.tile) {
     if (!rows.is_one_tile()) load(first);
-    tile.store(place.at[1], rows.step[1], first, rows.channels, rows.lanes, place.lane, [&](Value x, int64_t c) {
-      return (x - mean) * scale * weight[c] + bias[c];
-    });
+    tile.store(place.at[1], rows.step[1], first, rows.channels, rows.lanes, place.lane,
+               [&](Value x, int64_t c) { return (x - mean) * scale * weight[c] + bias[c]; });
   }
   if (place.lane > 0) return;
   stored_mean.write(place.at[2], mean);
@@ -75,8 +75,8 @@ constexpr int kGradientLanes = 512;  // threads hold two values per element
 // rows: (x, grad_out, mean, variance, grad_x)
 template <class T, int width>
 __global__ void __launch_bounds__(kGradientLanes, width > 1 && sizeof(T) < 8 ? 2 : 1)  // 2: 64 registers per thread
-layer_norm_gradient_kernel(Rows<5> rows, Parameter<T> weight, Parameter<T> stored_mean, Parameter<T> stored_variance,
-                           double eps) {
+    layer_norm_gradient_kernel(Rows<5> rows, Parameter<T> weight, Parameter<T> stored_mean,
+                               Parameter<T> stored_variance, double eps) {
   using Value = Compute<T>;
   const auto place = rows.place();
   const Value mean = place.exists ? stored_mean.read(place.at[2]) : Value{0};
@@ -95,9 +95,8 @@ layer_norm_gradient_kernel(Rows<5> rows, Parameter<T> weight, Parameter<T> store
   if (rows.is_one_tile()) load(0);
   const Value mean_g = row_mean<T, width>(rows, place, load, [&](int i, int64_t) { return g.values[i]; });
   // mean(g x_hat) is computed as mean((g - mean(g)) x_hat), which is equal because x_hat has mean 0
-  const Value mean_product = row_mean<T, width>(rows, place, load, [&](int i, int64_t) {
-    return (g.values[i] - mean_g) * x_hat.values[i];
-  });
+  const Value mean_product =
+      row_mean<T, width>(rows, place, load, [&](int i, int64_t) { return (g.values[i] - mean_g) * x_hat.values[i]; });
   if (!place.exists) return;
   for (int64_t first = 0; first < rows.channels; first += rows.tile) {
     if (!rows.is_one_tile()) load(first);
@@ -130,8 +129,8 @@ constexpr int kShortBlock = 32;  // rows whose values are added in x's compute t
 // parts).
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
-parameter_sums_kernel(Channels<4> job, Parameter<T> stored_mean, Parameter<T> stored_variance, double eps,
-                      ParameterSums* sums) {
+    parameter_sums_kernel(Channels<4> job, Parameter<T> stored_mean, Parameter<T> stored_variance, double eps,
+                          ParameterSums* sums) {
   using Value = Compute<T>;
   const int64_t channel = job.template channel<width>(), end = job.end(), step = job.row_step();
   ParameterSums total[width];
@@ -166,8 +165,8 @@ parameter_sums_kernel(Channels<4> job, Parameter<T> stored_mean, Parameter<T> st
 // With zero rows there are no parts, and the sums are 0.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-parameter_gradients_kernel(const ParameterSums* sums, int64_t channels, int parts, Parameter<T> grad_weight,
-                           Parameter<T> grad_bias) {
+    parameter_gradients_kernel(const ParameterSums* sums, int64_t channels, int parts, Parameter<T> grad_weight,
+                               Parameter<T> grad_bias) {
   const int64_t c = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
   const ParameterSums all = join_parts(sums, c, channels, parts, JoinParameterSums{});
   if (c >= channels || threadIdx.x % kWarp > 0) return;
@@ -212,8 +211,8 @@ void layer_norm_backward(const Array& grad_out, const Array& x, const Array& wei
     using T = decltype(zero);
     const Parameter<T> means(mean), variances(variance);
     const int64_t channels = last_extent(x);
-    for_rows<T, kGradientLanes>({&x, &grad_out, &mean, &variance, &grad_x},
-                                [&](const Rows<5>& rows, unsigned grid, unsigned block, bool packed) {
+    for_rows<T, kGradientLanes>({&x, &grad_out, &mean, &variance, &grad_x}, [&](const Rows<5>& rows, unsigned grid,
+                                                                                unsigned block, bool packed) {
       launch(packed ? layer_norm_gradient_kernel<T, kPackWidth<T>> : layer_norm_gradient_kernel<T, 1>, grid, block,
              rows, Parameter<T>(weight), means, variances, eps);
     });

@@ -21,9 +21,7 @@ bool keeps_packs_aligned(const Array& array, int leading) {
 }
 
 // An axis of an array as a matrix axis.
-PlainAxis axis_of(const Array& array, int axis) {
-  return {static_cast<int>(array.shape[axis]), array.strides[axis]};
-}
+PlainAxis axis_of(const Array& array, int axis) { return {static_cast<int>(array.shape[axis]), array.strides[axis]}; }
 
 bool packs(const Array& array, int inner, int outer) {
   return array.strides[inner] == 1 && (array.strides[outer] % 4 == 0 || array.shape[outer] == 1) &&
@@ -33,7 +31,11 @@ bool packs(const Array& array, int inner, int outer) {
 template <class E>
 Operand<E, PlainAxis, Unbounded> operand(const Array& array, int line, int depth) {
   const bool along_line = array.strides[line] == 1 || (array.strides[depth] != 1 && line > depth);
-  return {array.data<E>(), axis_of(array, line), axis_of(array, depth), {}, along_line,
+  return {array.data<E>(),
+          axis_of(array, line),
+          axis_of(array, depth),
+          {},
+          along_line,
           along_line ? packs(array, line, depth) : packs(array, depth, line)};
 }
 
@@ -47,22 +49,21 @@ void multiply(const Array& a, const Array& b, const Array& out, const Array* bia
   // in memory order.
   if (!bias && out.strides[row] == 1 && out.strides[column] != 1) {
     const Array* const exchanged[] = {&out, &b, &a};
-    return gemm<Compute<E>>(batch.size, Strides<3>(Plan(exchanged, 3, (1u << row) - 1)), operand<E>(b, column, row),
-                            operand<E>(a, row, column),
-                            Result<E, PlainAxis>{out.data<E>(), axis_of(out, column), axis_of(out, row),
-                                                 packs(out, row, column)});
+    return gemm<Compute<E>>(
+        batch.size, Strides<3>(Plan(exchanged, 3, (1u << row) - 1)), operand<E>(b, column, row),
+        operand<E>(a, row, column),
+        Result<E, PlainAxis>{out.data<E>(), axis_of(out, column), axis_of(out, row), packs(out, row, column)});
   }
   gemm<Compute<E>>(batch.size, Strides<3>(batch), operand<E>(a, row, column), operand<E>(b, column, row),
-                   Result<E, PlainAxis>{out.data<E>(), axis_of(out, row), axis_of(out, column),
-                                        packs(out, column, row), bias ? bias->data<E>() : nullptr,
-                                        bias ? bias->strides[0] : 0, relu});
+                   Result<E, PlainAxis>{out.data<E>(), axis_of(out, row), axis_of(out, column), packs(out, column, row),
+                                        bias ? bias->data<E>() : nullptr, bias ? bias->strides[0] : 0, relu});
 }
 
 // One thread per element of out. Integers wrap around; bool adds as `or` and multiplies as `and`.
 template <class E>
 __global__ void __launch_bounds__(kThreads)
-multiply_elements_kernel(uint32_t count, int k, Strides<3> strides, E* out, const E* a, const E* b, int64_t a_stride,
-                         int64_t b_stride) {
+    multiply_elements_kernel(uint32_t count, int k, Strides<3> strides, E* out, const E* a, const E* b,
+                             int64_t a_stride, int64_t b_stride) {
   using Sum = std::conditional_t<sizeof(E) == 8, uint64_t, uint32_t>;
   for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
     int64_t offset[3];

@@ -19,7 +19,8 @@ struct Parameter {
   bool is_float32;
 
   explicit Parameter(const Array& a)
-      : first(first_byte(a)), stride(a.ndim ? a.strides[0] * itemsize(a.dtype) : 0),
+      : first(first_byte(a)),
+        stride(a.ndim ? a.strides[0] * itemsize(a.dtype) : 0),
         is_float32(a.dtype == DType::float32) {}
 
   __device__ Compute<T> operator[](int64_t c) const { return read(first + c * stride); }
@@ -30,13 +31,16 @@ struct Parameter {
     return static_cast<Compute<T>>(*reinterpret_cast<const T*>(at));
   }
   __device__ void write(std::byte* at, Compute<T> value) const {
-    if (is_float32) *reinterpret_cast<float*>(at) = static_cast<float>(value);
-    else *reinterpret_cast<T*>(at) = static_cast<T>(value);
+    if (is_float32)
+      *reinterpret_cast<float*>(at) = static_cast<float>(value);
+    else
+      *reinterpret_cast<T*>(at) = static_cast<T>(value);
   }
 };
 
 // The number of channels in a pack.
-template <class T> inline constexpr int kChannelWidth = sizeof(T) == 8 ? 2 : 4;
+template <class T>
+inline constexpr int kChannelWidth = sizeof(T) == 8 ? 2 : 4;
 
 template <int arrays>
 struct Channels {
@@ -49,7 +53,9 @@ struct Channels {
 
   // This thread's first channel, and its first row within a part.
   template <int width>
-  __device__ int64_t channel() const { return (int64_t{blockIdx.x} * columns + threadIdx.x % columns) * width; }
+  __device__ int64_t channel() const {
+    return (int64_t{blockIdx.x} * columns + threadIdx.x % columns) * width;
+  }
   __device__ int row() const { return threadIdx.x / columns; }
   __device__ int row_step() const { return kThreads / columns; }
   __device__ int64_t end() const { return std::min((blockIdx.y + 1) * length, rows); }
@@ -59,16 +65,22 @@ struct Channels {
   template <int width>
   __device__ void locate(int64_t row, int64_t channel, std::byte* (&at)[arrays]) const {
     int64_t offset[arrays];
-    if (width > 1) leading.step(row, offset);
-    else leading.locate(row, offset);
+    if (width > 1)
+      leading.step(row, offset);
+    else
+      leading.locate(row, offset);
     for (int k = 0; k < arrays; ++k) at[k] = data[k] + offset[k] + channel * step[k];
   }
 };
 
 template <class T, int width>
-__device__ Pack<T, width> read_pack(const std::byte* at) { return *reinterpret_cast<const Pack<T, width>*>(at); }
+__device__ Pack<T, width> read_pack(const std::byte* at) {
+  return *reinterpret_cast<const Pack<T, width>*>(at);
+}
 template <class T, int width>
-__device__ void write_pack(std::byte* at, const Pack<T, width>& pack) { *reinterpret_cast<Pack<T, width>*>(at) = pack; }
+__device__ void write_pack(std::byte* at, const Pack<T, width>& pack) {
+  *reinterpret_cast<Pack<T, width>*>(at) = pack;
+}
 
 inline constexpr int kRowsAtOnce = 4;  // rows whose loads a thread has in flight
 
@@ -101,7 +113,8 @@ __device__ Partial join_parts(const Partial* partials, int64_t channel, int64_t 
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(int64_t count) : buffer_(saturated_product(std::max<int64_t>(count, 1), sizeof(T)), *device().pool) {}
+  explicit Scratch(int64_t count)
+      : buffer_(saturated_product(std::max<int64_t>(count, 1), sizeof(T)), *device().pool) {}
   T* data() const { return reinterpret_cast<T*>(buffer_.data()); }
 
  private:

@@ -118,7 +118,7 @@ __device__ void update(const Step& step, int64_t i, T* const (&lists)[Step::kLis
 // H100.
 template <class T, class Step>
 __global__ void __launch_bounds__(kThreads)
-step_kernel(const __grid_constant__ Table<Step::kLists> table, const Condition condition, const Step step) {
+    step_kernel(const __grid_constant__ Table<Step::kLists> table, const Condition condition, const Step step) {
   if (!condition.holds()) return;
   constexpr int width = 16 / sizeof(T);
   constexpr auto every_list = std::make_integer_sequence<int, Step::kLists>();
@@ -205,7 +205,7 @@ void adam_step(const ArrayList& parameters, const ArrayList& grads, const ArrayL
   dispatch_floating("adam_step", parameters[0].dtype, [&](auto zero) {
     using T = decltype(zero);
     const auto c = [](double value) { return static_cast<Compute<T>>(value); };
-    const Adam<Compute<T>> adam{c(beta1),     c(1 - beta1),  c(beta2), c(1 - beta2), c(step_size),
+    const Adam<Compute<T>> adam{c(beta1),      c(1 - beta1), c(beta2),   c(1 - beta2), c(step_size),
                                 c(correction), c(eps),       c(coupled), c(kept)};
     update_all<T>(only_if_finite, adam, {parameters, first_moments, second_moments, grads});
   });

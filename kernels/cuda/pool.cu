@@ -38,8 +38,10 @@ struct Axis {
   Divisor stride;
 
   explicit Axis(const PoolingAxis& axis)
-      : extent(static_cast<int>(axis.extent)), windows(static_cast<int>(axis.windows)),
-        kernel(static_cast<int>(axis.kernel)), padding(static_cast<int>(axis.padding)),
+      : extent(static_cast<int>(axis.extent)),
+        windows(static_cast<int>(axis.windows)),
+        kernel(static_cast<int>(axis.kernel)),
+        padding(static_cast<int>(axis.padding)),
         stride(static_cast<uint32_t>(std::min(axis.stride, kMostPositions))) {
     if (axis.extent + 2 * axis.padding > kMostPositions)
       throw_shape_error("pooling: %ld pixels with padding %ld on either side, expected less than 2^31 on a GPU",
@@ -92,7 +94,7 @@ void for_each_place(const Array& images, const Launch& start) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-max_kernel(Places places, Axis rows, Axis columns, Images<const T> x, Images<T> out) {
+    max_kernel(Places places, Axis rows, Axis columns, Images<const T> x, Images<T> out) {
   places.for_each([&](int64_t n, int i, int j, int c) {
     using Value = Compute<T>;
     const Span ys = rows.pixels(i), xs = columns.pixels(j);
@@ -127,8 +129,8 @@ __device__ bool is_largest(const Images<const T>& x, int64_t n, int row, int col
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-max_backward_kernel(Places places, Axis rows, Axis columns, Images<const T> x, Images<const T> grad_out,
-                    Images<T> grad_x) {
+    max_backward_kernel(Places places, Axis rows, Axis columns, Images<const T> x, Images<const T> grad_out,
+                        Images<T> grad_x) {
   places.for_each([&](int64_t n, int row, int column, int c) {
     const Span is = rows.windows_over(row), js = columns.windows_over(column);
     Compute<T> sum = 0;
@@ -143,7 +145,7 @@ max_backward_kernel(Places places, Axis rows, Axis columns, Images<const T> x, I
 // The sum over the pixels of a window (backward: over the windows that cover a pixel), divided by the window's area.
 template <class T, bool backward>
 __global__ void __launch_bounds__(kThreads)
-average_kernel(Places places, Axis rows, Axis columns, Compute<T> area, Images<const T> from, Images<T> to) {
+    average_kernel(Places places, Axis rows, Axis columns, Compute<T> area, Images<const T> from, Images<T> to) {
   places.for_each([&](int64_t n, int y, int x, int c) {
     const Span ys = backward ? rows.windows_over(y) : rows.pixels(y);
     const Span xs = backward ? columns.windows_over(x) : columns.pixels(x);
@@ -199,7 +201,8 @@ void avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
 }
 
 void avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding) {
-  const PoolingGeometry geometry("avg_pool2d_backward", {"grad_x", grad_x}, {"grad_out", grad_out}, kernel, stride, padding);
+  const PoolingGeometry geometry("avg_pool2d_backward", {"grad_x", grad_x}, {"grad_out", grad_out}, kernel, stride,
+                                 padding);
   average<true>("avg_pool2d_backward", geometry, grad_out, grad_x);
 }
 

@@ -96,7 +96,7 @@ struct DropoutMask {
 // logarithm, root, sine and cosine per pair.
 template <class T, class Generator>
 __global__ void __launch_bounds__(kThreads)
-generate_kernel(Generator generator, uint64_t seed, uint64_t offset, int64_t n, T* out, bool is_aligned) {
+    generate_kernel(Generator generator, uint64_t seed, uint64_t offset, int64_t n, T* out, bool is_aligned) {
   using Values = typename Generator::Values;
   constexpr int count = sizeof(Values::values) / sizeof(Values::values[0]);
   const int64_t step = int64_t{gridDim.x} * blockDim.x;

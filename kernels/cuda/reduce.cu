@@ -26,9 +26,15 @@ namespace {
 // is float64.
 
 template <class T, bool is_integer = !is_floating<T>>
-struct SumTypes { using Run = Compute<T>; using Partial = double; };
+struct SumTypes {
+  using Run = Compute<T>;
+  using Partial = double;
+};
 template <class T>
-struct SumTypes<T, true> { using Run = std::make_unsigned_t<T>; using Partial = Run; };  // wraps around
+struct SumTypes<T, true> {
+  using Run = std::make_unsigned_t<T>;
+  using Partial = Run;
+};  // wraps around
 
 template <class T, class Out, bool squares>
 struct SumOf {
@@ -48,8 +54,10 @@ struct SumOf {
     return static_cast<Result>(static_cast<std::conditional_t<sizeof(T) == 8, Partial, Run>>(partial));
   }
 };
-template <class T, class Out = T> using Sum = SumOf<T, Out, false>;
-template <class T> using SumOfSquares = SumOf<T, Compute<T>, true>;
+template <class T, class Out = T>
+using Sum = SumOf<T, Out, false>;
+template <class T>
+using SumOfSquares = SumOf<T, Compute<T>, true>;
 
 // The comparison of max and argmax: a later value replaces `earlier` if it is larger or NaN.
 template <class Value>
@@ -68,8 +76,10 @@ struct Order {
     return is_floating<T> ? -std::numeric_limits<Value>::infinity() : std::numeric_limits<Value>::lowest();
   }
   __device__ Value apply(Value value) const {
-    if constexpr (is_floating<T>) return smallest ? -value : value;
-    else return smallest ? static_cast<Value>(~value) : value;
+    if constexpr (is_floating<T>)
+      return smallest ? -value : value;
+    else
+      return smallest ? static_cast<Value>(~value) : value;
   }
 };
 
@@ -153,8 +163,10 @@ constexpr int kAtOnce = 4;  // loads that a thread has in flight
 template <class T, int width, bool one_dimension = (width > 1)>
 __device__ Pack<T, width> read_pack(const Positions<1>& reduced, const std::byte* from, int64_t position) {
   int64_t offset[1];
-  if (one_dimension) reduced.step(position, offset);
-  else reduced.locate(position, offset);
+  if (one_dimension)
+    reduced.step(position, offset);
+  else
+    reduced.locate(position, offset);
   return *reinterpret_cast<const Pack<T, width>*>(from + offset[0]);
 }
 
@@ -191,13 +203,14 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(Kind kind, Job job, int 
     const int64_t whole = begin + (end - begin) / width * width;
     for_each_pack<T, width>(job.reduced, from, begin + lane * width, whole, int64_t{lanes} * width,
                             [&](const Pack<T, width>* packs, int64_t position, int count) {
-      typename Kind::Run run = Kind::begin_run();
+                              typename Kind::Run run = Kind::begin_run();
 #pragma unroll
-      for (int i = 0; i < kAtOnce; ++i)
-        if (i < count)
-          for (int j = 0; j < width; ++j) kind.add(run, packs[i].values[j], position + i * int64_t{lanes} * width + j);
-      Kind::join(partial, run);
-    });
+                              for (int i = 0; i < kAtOnce; ++i)
+                                if (i < count)
+                                  for (int j = 0; j < width; ++j)
+                                    kind.add(run, packs[i].values[j], position + i * int64_t{lanes} * width + j);
+                              Kind::join(partial, run);
+                            });
     typename Kind::Run run = Kind::begin_run();
 #pragma unroll 1
     for (int64_t p = whole + lane; p < end; p += lanes)
@@ -224,14 +237,14 @@ __global__ void __launch_bounds__(kThreads) columns_kernel(Kind kind, Job job, i
     const int64_t begin = blockIdx.y * job.length, end = std::min(begin + job.length, job.reduced.size);
     for_each_pack<T, width>(job.reduced, job.a + offset[0], begin + row, end, rows,
                             [&](const Pack<T, width>* packs, int64_t position, int count) {
-      for (int j = 0; j < width; ++j) {
-        typename Kind::Run run = Kind::begin_run();
+                              for (int j = 0; j < width; ++j) {
+                                typename Kind::Run run = Kind::begin_run();
 #pragma unroll
-        for (int i = 0; i < kAtOnce; ++i)
-          if (i < count) kind.add(run, packs[i].values[j], position + i * int64_t{rows});
-        Kind::join(partial[j], run);
-      }
-    });
+                                for (int i = 0; i < kAtOnce; ++i)
+                                  if (i < count) kind.add(run, packs[i].values[j], position + i * int64_t{rows});
+                                Kind::join(partial[j], run);
+                              }
+                            });
   }
   __shared__ Partial shared[width][kThreads];
   for (int j = 0; j < width; ++j) shared[j][threadIdx.x] = partial[j];
@@ -315,7 +328,12 @@ void reduce_part(const Kind& kind, const Plan& kept, const Plan& reduced) {
   int64_t parts = std::max<int64_t>(std::min(ceil_divide(enough, blocks), most), 1);
   const int64_t length = ceil_divide(ceil_divide(n, parts), shares.width) * shares.width;
   parts = ceil_divide(n, length);
-  Job job{static_cast<uint32_t>(results), Strides<2>(kept), Positions<1>(reduced), kept.data[0], kept.data[1], nullptr,
+  Job job{static_cast<uint32_t>(results),
+          Strides<2>(kept),
+          Positions<1>(reduced),
+          kept.data[0],
+          kept.data[1],
+          nullptr,
           length};
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(parts));
   const int side = static_cast<int>(shares.side);
@@ -402,9 +420,8 @@ void sum_of_squares(const Array& a, const Array& out) {
   check_floating("sum_of_squares", {"a", a});
   check_dtype("sum_of_squares", {"out", out}, a.dtype == DType::float64 ? DType::float64 : DType::float32);
   const unsigned axes = reduced_axes("sum_of_squares", a, out);
-  dispatch_floating("sum_of_squares", a.dtype, [&](auto zero) {
-    reduce(SumOfSquares<decltype(zero)>{}, a, out, axes);
-  });
+  dispatch_floating("sum_of_squares", a.dtype,
+                    [&](auto zero) { reduce(SumOfSquares<decltype(zero)>{}, a, out, axes); });
 }
 
 void max(const Array& a, const Array& out) { extremum("max", a, out, false); }

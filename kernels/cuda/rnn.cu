@@ -36,7 +36,7 @@ constexpr int kRows = 32, kUnits = 8;
 
 template <class T, int gates, bool transposed, class Finish>
 __global__ void __launch_bounds__(kThreads, 2)
-step_kernel(const T* a, int depth, const T* W, int rows, int units, const Finish finish) {
+    step_kernel(const T* a, int depth, const T* W, int rows, int units, const Finish finish) {
   constexpr int kDepth = 512 / sizeof(T), kColumns = kUnits * gates, kQuads = kColumns / 4;
   constexpr int kGroup = kRows / 2 * kQuads, kGroups = kThreads / kGroup;
   constexpr int kFromA = kRows * kDepth / kThreads, kFromW = kColumns * kDepth / kThreads;  // loads per thread
@@ -115,8 +115,7 @@ step_kernel(const T* a, int depth, const T* W, int rows, int units, const Finish
 #pragma unroll
   for (int g = 0; g < kGroups; ++g)
 #pragma unroll
-    for (int gate = 0; gate < gates; ++gate)
-      total[gate] += partial[(g * kRows + row) * kColumns + unit * gates + gate];
+    for (int gate = 0; gate < gates; ++gate) total[gate] += partial[(g * kRows + row) * kColumns + unit * gates + gate];
   finish(int64_t{first_row + row}, int64_t{first_unit + unit}, total);
 }
 
@@ -132,7 +131,9 @@ void launch_step(const RecurrentSizes& n, const T* a, int64_t depth, const T* W,
 // The functions applied to the sums. Pointers point to the (B, U) or (B, 4U) numbers of a step.
 
 template <class T>
-__device__ T sigmoid(T x) { return 1 / (1 + std::exp(-x)); }
+__device__ T sigmoid(T x) {
+  return 1 / (1 + std::exp(-x));
+}
 
 template <class T>
 struct Rnn {
@@ -243,9 +244,9 @@ void rnn_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, cons
   for (int64_t t = n.steps - 1; t >= 0; --t) {
     const int64_t at = t * n.states();
     T* const grad_gate = grad_gates.data<T>() + at;
-    launch_step<T, 1, true>(n, grad_gate + n.states(), depth, W.data<T>(),
-                            RnnBackward<T>{grad_hidden.data<T>() + at, hidden.data<T>() + at + n.states(), grad_gate,
-                                           n.units, relu});
+    launch_step<T, 1, true>(
+        n, grad_gate + n.states(), depth, W.data<T>(),
+        RnnBackward<T>{grad_hidden.data<T>() + at, hidden.data<T>() + at + n.states(), grad_gate, n.units, relu});
     depth = n.units;
   }
   launch_step<T, 1, true>(n, grad_gates.data<T>(), depth, W.data<T>(), Keep<T>{grad_h0.data<T>(), n.units});
@@ -260,9 +261,9 @@ void lstm_typed(const RecurrentSizes& n, const Array& gates_, const Array& W_hh,
   const Compact hidden(hidden_, kDType<T>), cells(cells_, kDType<T>);
   for (int64_t t = 0; t < n.steps; ++t) {
     T *const h = hidden.data<T>() + t * n.states(), *const c = cells.data<T>() + t * n.states();
-    launch_step<T, 4, false>(n, h, n.units, W.data<T>(),
-                             Lstm<T>{gates.data<T>() + 4 * t * n.states(), bias.data<T>(), c, c + n.states(),
-                                     h + n.states(), n.units});
+    launch_step<T, 4, false>(
+        n, h, n.units, W.data<T>(),
+        Lstm<T>{gates.data<T>() + 4 * t * n.states(), bias.data<T>(), c, c + n.states(), h + n.states(), n.units});
   }
   gates.store();
   hidden.store();
@@ -304,8 +305,9 @@ void rnn(const Array& gates, const Array& W_hh, const Array& bias, const Array& 
 void rnn_backward(const Array& grad_hidden, const Array& hidden, const Array& W_hh, const Array& grad_gates,
                   const Array& grad_h0, bool relu) {
   const RecurrentSizes sizes = check_rnn_backward(grad_hidden, hidden, W_hh, grad_gates, grad_h0);
-  (hidden.dtype == DType::float64 ? rnn_backward_typed<double> : rnn_backward_typed<float>)(
-      sizes, grad_hidden, hidden, W_hh, grad_gates, grad_h0, relu);
+  (hidden.dtype == DType::float64 ? rnn_backward_typed<double> : rnn_backward_typed<float>)(sizes, grad_hidden, hidden,
+                                                                                            W_hh, grad_gates, grad_h0,
+                                                                                            relu);
 }
 
 void lstm(const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden, const Array& cells) {
@@ -317,8 +319,9 @@ void lstm_backward(const Array& grad_hidden, const Array& grad_cell, const Array
                    const Array& W_hh, const Array& grad_gates, const Array& grad_h0, const Array& grad_c0) {
   const RecurrentSizes sizes =
       check_lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
-  (gates.dtype == DType::float64 ? lstm_backward_typed<double> : lstm_backward_typed<float>)(
-      sizes, grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
+  (gates.dtype == DType::float64
+       ? lstm_backward_typed<double>
+       : lstm_backward_typed<float>)(sizes, grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
 }
 
 }  // namespace needle::cuda

@@ -7,20 +7,22 @@
 
 namespace needle::cuda {
 
-template <class T> inline constexpr int kHeld = sizeof(T) == 8 ? 8 : 16;
-template <class T> inline constexpr int kMostLanes = sizeof(T) == 8 ? 512 : 1024;
+template <class T>
+inline constexpr int kHeld = sizeof(T) == 8 ? 8 : 16;
+template <class T>
+inline constexpr int kMostLanes = sizeof(T) == 8 ? 512 : 1024;
 
 // The rows of arrays that share the leading axes of arrays[0]. Its last axis has `channels` elements; each other array
 // has a last axis of the same extent or none.
 template <int arrays>
 struct Rows {
   uint32_t count;
-  int64_t first;             // index of the first row, in the plan's order
+  int64_t first;  // index of the first row, in the plan's order
   int64_t channels;
-  int lanes;                 // a power of two
-  int64_t tile;              // channels: lanes * kHeld
-  Strides<arrays> strides;   // of the leading axes
-  int64_t step[arrays];      // in bytes, along the last axis
+  int lanes;                // a power of two
+  int64_t tile;             // channels: lanes * kHeld
+  Strides<arrays> strides;  // of the leading axes
+  int64_t step[arrays];     // in bytes, along the last axis
   std::byte* data[arrays];
 
   struct Place {
@@ -95,7 +97,8 @@ struct Tile {
 };
 
 // The number of values in 16 bytes.
-template <class T> inline constexpr int kPackWidth = 16 / static_cast<int>(sizeof(T));
+template <class T>
+inline constexpr int kPackWidth = 16 / static_cast<int>(sizeof(T));
 
 // Calls start(rows, grid, block, packed) for arrays of T, in parts with less than 2^31 rows. `packed` means that the
 // arrays with a last axis can be read in packs of kPackWidth<T>.
@@ -119,8 +122,14 @@ void for_rows(const Array* const (&list)[arrays], const Start& start) {
   if (plan.size == 0) return;
   int64_t first = 0;
   for_each_part(plan, [&](const Plan& part) {
-    Rows<arrays> rows{static_cast<uint32_t>(part.size), first, channels, static_cast<int>(lanes),
-                      lanes * kHeld<T>, Strides<arrays>(part), {}, {}};
+    Rows<arrays> rows{static_cast<uint32_t>(part.size),
+                      first,
+                      channels,
+                      static_cast<int>(lanes),
+                      lanes * kHeld<T>,
+                      Strides<arrays>(part),
+                      {},
+                      {}};
     std::copy(step, step + arrays, rows.step);
     std::copy(part.data, part.data + arrays, rows.data);
     first += part.size;

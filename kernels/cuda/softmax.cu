@@ -44,7 +44,9 @@ struct JoinMaximum {
 
 struct JoinSum {
   template <class Value>
-  __device__ void operator()(Value& left, Value right) const { left += right; }
+  __device__ void operator()(Value& left, Value right) const {
+    left += right;
+  }
 };
 
 struct JoinTotal {
@@ -181,8 +183,7 @@ __global__ void __launch_bounds__(kMostLanes<T>) log_sum_exp_kernel(Rows<2> rows
   const auto place = rows.place();
   Tile<T, width> tile;
   const Total<Compute<T>> total = total_of<false>(rows, place, tile);
-  if (place.exists && place.lane == 0)
-    *reinterpret_cast<T*>(place.at[1]) = static_cast<T>(total.log_sum_exp());
+  if (place.exists && place.lane == 0) *reinterpret_cast<T*>(place.at[1]) = static_cast<T>(total.log_sum_exp());
 }
 
 // rows: (x, loss, labels); loss = log_sum_exp(x) - x[label]

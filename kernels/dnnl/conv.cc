@@ -37,9 +37,17 @@ struct Convolution {
   int64_t stride, padding;
 
   Convolution(const Array& image, const Array& weight, const Array& out, int64_t stride, int64_t padding)
-      : dtype(image.dtype), n(image.shape[0]), height(image.shape[1]), width(image.shape[2]),
-        in_channels(image.shape[3]), kernel_height(weight.shape[0]), kernel_width(weight.shape[1]),
-        out_height(out.shape[1]), out_width(out.shape[2]), out_channels(out.shape[3]), stride(stride),
+      : dtype(image.dtype),
+        n(image.shape[0]),
+        height(image.shape[1]),
+        width(image.shape[2]),
+        in_channels(image.shape[3]),
+        kernel_height(weight.shape[0]),
+        kernel_width(weight.shape[1]),
+        out_height(out.shape[1]),
+        out_width(out.shape[2]),
+        out_channels(out.shape[3]),
+        stride(stride),
         padding(padding) {}
 
   // Multiply-adds.
@@ -51,8 +59,17 @@ struct Convolution {
     return in_channels < 16 ? ShapeClass::few_channels : stride > 1 ? ShapeClass::strided : ShapeClass::any;
   }
   Key key(Kernel kernel) const {
-    return {static_cast<int64_t>(kernel), static_cast<int64_t>(dtype), n, height, width, in_channels, kernel_height,
-            kernel_width, out_channels, stride, padding};
+    return {static_cast<int64_t>(kernel),
+            static_cast<int64_t>(dtype),
+            n,
+            height,
+            width,
+            in_channels,
+            kernel_height,
+            kernel_width,
+            out_channels,
+            stride,
+            padding};
   }
 
   Layout image() const { return image_layout(dtype, n, height, width, in_channels); }
@@ -212,9 +229,8 @@ bool conv2d_backward_weight(Level level, const Array& x, const Array& grad_out, 
   const Output result(grad_weight);
   const Buffer reordered(recipe->reorder ? recipe->primitive->nbytes(DNNL_ARG_DIFF_WEIGHTS) : 0);
   void* const data = recipe->reorder ? reordered.data() : result.data();
-  recipe->primitive->run({{DNNL_ARG_SRC, images.data()},
-                          {DNNL_ARG_DIFF_DST, gradients.data()},
-                          {DNNL_ARG_DIFF_WEIGHTS, data}});
+  recipe->primitive->run(
+      {{DNNL_ARG_SRC, images.data()}, {DNNL_ARG_DIFF_DST, gradients.data()}, {DNNL_ARG_DIFF_WEIGHTS, data}});
   if (recipe->reorder) recipe->reorder->run({{DNNL_ARG_FROM, data}, {DNNL_ARG_TO, result.data()}});
   result.finish(level);
   return true;

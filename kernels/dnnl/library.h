@@ -51,8 +51,8 @@ struct Library {
 #define NEEDLE_DNNL_FIELD(name) decltype(&dnnl_##name) name;
   NEEDLE_DNNL_FUNCTIONS(NEEDLE_DNNL_FIELD)
 #undef NEEDLE_DNNL_FIELD
-  dnnl_engine_t engine;                // the CPU
-  dnnl_primitive_attr_t attributes;    // for every primitive: the caller provides its scratchpad at each call
+  dnnl_engine_t engine;              // the CPU
+  dnnl_primitive_attr_t attributes;  // for every primitive: the caller provides its scratchpad at each call
 };
 
 // The library, or null if none is usable.

@@ -21,7 +21,9 @@ struct Matrices {
   bool is_plain;  // rows or columns are contiguous, and the batch has a single stride
 
   explicit Matrices(const Array& a)
-      : rows(a.shape[a.ndim - 2]), columns(a.shape[a.ndim - 1]), row_stride(a.strides[a.ndim - 2]),
+      : rows(a.shape[a.ndim - 2]),
+        columns(a.shape[a.ndim - 1]),
+        row_stride(a.strides[a.ndim - 2]),
         column_stride(a.strides[a.ndim - 1]) {
     bool regular = true;
     for (int d = a.ndim - 3; d >= 0; --d) {
@@ -59,10 +61,22 @@ bool multiply(Level level, Kernel kernel, const Array& a, const Array& b, const 
   const Threads threads;
   const Output product(out, Matrices(out).is_plain && Matrices(out).column_stride == 1);
   const Matrices left(a), right(b), result(product.array());
-  const Key key{static_cast<int64_t>(kernel), static_cast<int64_t>(a.dtype), result.count, m, k, n,
-                left.count, left.batch_stride, left.row_stride, left.column_stride,
-                right.count, right.batch_stride, right.row_stride, right.column_stride,
-                result.batch_stride, result.row_stride};
+  const Key key{static_cast<int64_t>(kernel),
+                static_cast<int64_t>(a.dtype),
+                result.count,
+                m,
+                k,
+                n,
+                left.count,
+                left.batch_stride,
+                left.row_stride,
+                left.column_stride,
+                right.count,
+                right.batch_stride,
+                right.row_stride,
+                right.column_stride,
+                result.batch_stride,
+                result.row_stride};
   const auto recipe = find_recipe(key, [&](Recipe& made) {
     const Library& onednn = *library();
     const Layout a_layout = left.layout(a.dtype), b_layout = right.layout(a.dtype), c_layout = result.layout(a.dtype);

@@ -50,8 +50,7 @@ bool is_norm(const Array& x, std::initializer_list<const Array*> others,
   for (const Array* other : others)
     if (other->dtype != x.dtype || !same_shape(*other, x)) return false;
   for (const Array* parameter : parameters)
-    if ((parameter->dtype != x.dtype && parameter->dtype != kParameter) ||
-        !parameter->has_shape({x.shape[x.ndim - 1]}))
+    if ((parameter->dtype != x.dtype && parameter->dtype != kParameter) || !parameter->has_shape({x.shape[x.ndim - 1]}))
       return false;
   return true;
 }

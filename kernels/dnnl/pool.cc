@@ -16,12 +16,20 @@ struct Pooling {
   int64_t n, height, width, channels, out_height, out_width, kernel, stride, padding;
 
   Pooling(const Array& image, const Array& out, int64_t kernel, int64_t stride, int64_t padding)
-      : dtype(image.dtype), n(image.shape[0]), height(image.shape[1]), width(image.shape[2]), channels(image.shape[3]),
-        out_height(out.shape[1]), out_width(out.shape[2]), kernel(kernel), stride(stride), padding(padding) {}
+      : dtype(image.dtype),
+        n(image.shape[0]),
+        height(image.shape[1]),
+        width(image.shape[2]),
+        channels(image.shape[3]),
+        out_height(out.shape[1]),
+        out_width(out.shape[2]),
+        kernel(kernel),
+        stride(stride),
+        padding(padding) {}
 
   std::shared_ptr<const Recipe> recipe(Kernel which) const {
-    const Key key{static_cast<int64_t>(which), static_cast<int64_t>(dtype), n, height, width, channels, kernel, stride,
-                  padding};
+    const Key key{
+        static_cast<int64_t>(which), static_cast<int64_t>(dtype), n, height, width, channels, kernel, stride, padding};
     return find_recipe(key, [&](Recipe& made) {
       PrimitiveDesc desc = primitive(which);
       if (is_fast(desc)) made.primitive.emplace(std::move(desc));

@@ -53,9 +53,8 @@ std::vector<double> values(const Array& a) {
 void fill(const Array& a, const std::function<double()>& next) {
   dispatch(a.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for_each_element(a, [&](int64_t position) {
-      a.data<T>()[position] = static_cast<T>(static_cast<Compute<T>>(next()));
-    });
+    for_each_element(
+        a, [&](int64_t position) { a.data<T>()[position] = static_cast<T>(static_cast<Compute<T>>(next())); });
   });
 }
 

@@ -48,24 +48,26 @@ inline bool is_near(double met, double expected, double tolerance) {
   static const needle::testing::Test test_object_##name(#name, test_##name); \
   static void test_##name()
 
-#define EXPECT(condition) \
-  do { if (!(condition)) needle::testing::fail(__FILE__, __LINE__, #condition); } while (false)
+#define EXPECT(condition)                                                    \
+  do {                                                                       \
+    if (!(condition)) needle::testing::fail(__FILE__, __LINE__, #condition); \
+  } while (false)
 
 #define EXPECT_EQ(met, expected) needle::testing::expect_equal(__FILE__, __LINE__, #met, (met), (expected))
 
 // Expects the statement to throw `type` with a message that contains `part`.
-#define EXPECT_THROW(type, part, statement)                                                                    \
-  do {                                                                                                         \
-    std::string met_ = "nothing";                                                                              \
-    try {                                                                                                      \
-      statement;                                                                                               \
-    } catch (const type& error) {                                                                              \
-      met_ = error.what();                                                                                     \
-      if (met_.find(part) != std::string::npos) met_.clear();                                                  \
-    }                                                                                                          \
-    if (!met_.empty())                                                                                         \
-      needle::testing::fail(__FILE__, __LINE__,                                                                \
-                            std::string(#statement " throws ") + met_ + ", expected " #type ": " + (part));   \
+#define EXPECT_THROW(type, part, statement)                                                                 \
+  do {                                                                                                      \
+    std::string met_ = "nothing";                                                                           \
+    try {                                                                                                   \
+      statement;                                                                                            \
+    } catch (const type& error) {                                                                           \
+      met_ = error.what();                                                                                  \
+      if (met_.find(part) != std::string::npos) met_.clear();                                               \
+    }                                                                                                       \
+    if (!met_.empty())                                                                                      \
+      needle::testing::fail(__FILE__, __LINE__,                                                             \
+                            std::string(#statement " throws ") + met_ + ", expected " #type ": " + (part)); \
   } while (false)
 
 // The elements in row-major order, converted to double for expectations.

@@ -39,9 +39,7 @@ class Array:
         cls, buffer: Buffer, dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, /
     ) -> Array: ...
 
-def allocate(
-    dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], /
-) -> tuple[Buffer, Array]:
+def allocate(dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], /) -> tuple[Buffer, Array]:
     """A Buffer of as many bytes as the elements take, not initialized, and the Array over it.
 
     Raises OutOfMemoryError, or ShapeError where the strides leave gaps.

@@ -42,9 +42,7 @@ class GPU(Protocol):
     def __getattr__(self, kernel: str) -> Callable[..., None]:
         """A function for each kernel of kernel_table.py."""
 
-    def allocate(
-        self, dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], /
-    ) -> tuple[Buffer, Array]:
+    def allocate(self, dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], /) -> tuple[Buffer, Array]:
         """A Buffer of as many bytes as the elements take, not initialized, and the Array over it.
 
         Raises OutOfMemoryError, or ShapeError where the strides leave gaps.

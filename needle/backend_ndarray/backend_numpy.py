@@ -165,7 +165,6 @@ def where(condition, a, b, out):
     out[...] = np.where(condition, a, b)
 
 
-
 @_elementwise
 def power(a, b):
     if a.dtype.kind not in "iu":

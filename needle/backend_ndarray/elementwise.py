@@ -21,7 +21,6 @@ from needle.backend_ndarray.spec import Spec
 from needle.errors import DTypeError
 
 
-
 def infer_unary(op: str, a) -> Spec:
     """The shape and dtype of a unary function; floating functions of integers and bools give float32."""
     if KERNELS[op].dtypes == FLOATING and a.dtype.kind != "floating":
@@ -249,7 +248,9 @@ def power(a, b):
         if (type(b) is int or is_array) and operand_dtype("power", a, b).kind == "integer":
             smallest = reduce.min(b).item() if is_array else b
             if smallest < 0:
-                raise DTypeError(f"power: an integer to the power of {smallest}: expected powers of 0 or more, or floats")
+                raise DTypeError(
+                    f"power: an integer to the power of {smallest}: expected powers of 0 or more, or floats"
+                )
     return _power(a, b)
 
 

@@ -82,7 +82,9 @@ def _kernel(name: str, kind: str, dtypes: str, operands: str, doc: str, librarie
     written, _, numbers = rest.partition(";")
     reads, writes = ([item.strip() for item in part.split(",") if item.strip()] for part in (read, written))
     in_order = dict.fromkeys([*reads, *writes, *(item.strip() for item in numbers.split(",") if item.strip())])
-    return Kernel(name, kind, dtypes, tuple(_operand(item, reads, writes) for item in in_order), tuple(libraries.split()), doc)
+    return Kernel(
+        name, kind, dtypes, tuple(_operand(item, reads, writes) for item in in_order), tuple(libraries.split()), doc
+    )
 
 
 def _operand(item: str, reads: list[str], writes: list[str]) -> Operand:

@@ -359,7 +359,9 @@ class NDArray:
         integer dtype cannot hold; NumPy arrays and NDArrays are converted, see `astype`.
         """
         if self.overlaps_itself():
-            raise ShapeError(f"setitem: shape {self.shape} with strides {self.strides}: expected no broadcast, see .copy()")
+            raise ShapeError(
+                f"setitem: shape {self.shape} with strides {self.strides}: expected no broadcast, see .copy()"
+            )
         if not isinstance(value, NDArray):
             value = _value_for(self, value)
         same_device("setitem", self, value)
@@ -527,7 +529,9 @@ def _value_for(target: NDArray, value) -> NDArray:
             value = np.asarray(value, target.dtype.numpy)
         except (OverflowError, TypeError, ValueError) as error:
             array(value, op="setitem")  # raises a better error if these are not numbers
-            raise DTypeError(f"setitem: {short(str(error), 160)}: expected numbers that {target.dtype} can hold") from None
+            raise DTypeError(
+                f"setitem: {short(str(error), 160)}: expected numbers that {target.dtype} can hold"
+            ) from None
     return array(value, target.dtype, target.device, "setitem")
 
 

@@ -42,7 +42,9 @@ def value_in(op: str, number: bool | int | float, dtype: DType) -> bool | int | 
         try:
             return float(number)
         except OverflowError:
-            raise DTypeError(f"{op}: {short(number)} does not fit into {dtype}: expected at most about 1.8e308") from None
+            raise DTypeError(
+                f"{op}: {short(number)} does not fit into {dtype}: expected at most about 1.8e308"
+            ) from None
     if dtype.kind == "bool":
         return bool(number)
     low, high = limits(dtype)
@@ -81,7 +83,9 @@ def comparison(
         if dtype.kind == "integer":
             return above is not number_is_left
         # Between the largest finite number and infinity: a < number if a <= high, number < a if high < a.
-        return ("less_equal", high if above else low) if above is not number_is_left else ("less", high if above else low)
+        return (
+            ("less_equal", high if above else low) if above is not number_is_left else ("less", high if above else low)
+        )
     if number == int(number):
         return op, int(number)
     if not ordered:

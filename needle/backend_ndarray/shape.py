@@ -156,7 +156,9 @@ def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
         for axis, extent in enumerate(shape, ndim - len(shape)):
             if extent != 1 and result[axis] not in (1, extent):
                 met = " and ".join(map(str, shapes))
-                raise ShapeError(f"{op}: shapes {met} do not broadcast: expected equal extents or 1, aligned at the end")
+                raise ShapeError(
+                    f"{op}: shapes {met} do not broadcast: expected equal extents or 1, aligned at the end"
+                )
             if extent != 1:
                 result[axis] = extent
     if math.prod(result) >= MAX_ELEMENTS:

@@ -44,7 +44,9 @@ def infer_log_sum_exp(x, axes=None, keepdims: bool = False) -> Spec:
     axes = normalize_axes("log_sum_exp", axes, len(x.shape))
     if any(x.shape[i] == 0 for i in axes):
         raise ShapeError(f"log_sum_exp: no elements along axes {axes} of shape {x.shape}: expected one or more")
-    return Spec(reduced_shape(x.shape, axes, flag("log_sum_exp", "keepdims", keepdims)), require_floating("log_sum_exp", x))
+    return Spec(
+        reduced_shape(x.shape, axes, flag("log_sum_exp", "keepdims", keepdims)), require_floating("log_sum_exp", x)
+    )
 
 
 def log_sum_exp(x, axes=None, keepdims: bool = False):

@@ -45,7 +45,11 @@ def apply_function(function: Callable, arguments: tuple, options: dict):
     """
     found = []
     result = function(*_all_plain(arguments, found), **_all_plain(options, found))
-    if _is_floating(result) and function.__name__ not in _OF_SHAPES and any(getattr(x, "requires_grad", False) for x in found):
+    if (
+        _is_floating(result)
+        and function.__name__ not in _OF_SHAPES
+        and any(getattr(x, "requires_grad", False) for x in found)
+    ):
         raise _gradient_lost(f"numpy.{function.__name__}")
     return result
 
@@ -78,4 +82,6 @@ def _is_floating(result) -> bool:
 
 
 def _gradient_lost(call: str) -> TypeError:
-    return TypeError(f"{call}: of a Tensor it would lose the gradient: expected one of needle.ops, or .numpy() of the Tensor")
+    return TypeError(
+        f"{call}: of a Tensor it would lose the gradient: expected one of needle.ops, or .numpy() of the Tensor"
+    )

@@ -61,7 +61,8 @@ class NDArrayDataset(Dataset):
         if not arrays:
             raise ValueError("NDArrayDataset: expected at least one array")
         self.arrays = tuple(
-            array.numpy() if callable(getattr(array, "numpy", None)) else as_host_values("NDArrayDataset", array) for array in arrays
+            array.numpy() if callable(getattr(array, "numpy", None)) else as_host_values("NDArrayDataset", array)
+            for array in arrays
         )
         shapes = [array.shape for array in self.arrays]
         if any(len(shape) == 0 for shape in shapes) or len({shape[0] for shape in shapes}) > 1:

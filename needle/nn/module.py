@@ -68,7 +68,9 @@ class Module:
         The Parameters stay the same objects, so an optimizer that holds them keeps working. Returns the module.
         """
         if device is not None and not isinstance(device, Device):
-            raise TypeError(f"to: device {short(device)}: expected a Device such as needle.cpu(); a dtype goes by dtype=")
+            raise TypeError(
+                f"to: device {short(device)}: expected a Device such as needle.cpu(); a dtype goes by dtype="
+            )
         dtype = None if dtype is None else floating_dtype("to", dtype)
 
         def move(data: NDArray) -> NDArray:

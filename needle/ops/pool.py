@@ -31,7 +31,9 @@ class _Pool2d(FusedOp):
         last_row, last_column = (rows - 1) * self.stride + 1, (columns - 1) * self.stride + 1
         offsets = [(i, j) for i in range(self.kernel) for j in range(self.kernel)]
         step = self.stride
-        return [getitem(x, (slice(None), slice(i, i + last_row, step), slice(j, j + last_column, step))) for i, j in offsets]
+        return [
+            getitem(x, (slice(None), slice(i, i + last_row, step), slice(j, j + last_column, step))) for i, j in offsets
+        ]
 
 
 class MaxPool2d(_Pool2d):

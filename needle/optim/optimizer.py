@@ -33,9 +33,7 @@ class Optimizer:
         self._undecided: list[tuple[Reading, list[int]]] = []  # steps' `only_if_finite` and their parameters' indices
         self._kept: list[dict[str, NDArray]] = [{} for _ in self.params]
 
-    def update(
-        self, parameters: list[NDArray], grads: list[NDArray], moments: list[list[NDArray]], step: int
-    ) -> None:
+    def update(self, parameters: list[NDArray], grads: list[NDArray], moments: list[list[NDArray]], step: int) -> None:
         """Updates parameters of one device and dtype in place by their gradients.
 
         `moments` has one list for each of the optimizer's moments, with one array per parameter; these are changed in

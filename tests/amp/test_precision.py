@@ -78,7 +78,9 @@ CALLS = {
 
 def documented() -> dict[str, list[str]]:
     """The rows of the document's table: the operations of each precision."""
-    rows = re.findall(r"^\| (the context's|float32|that of x|that of their|none)[^|]*\| (.*) \|$", DOCUMENT.read_text(), re.M)
+    rows = re.findall(
+        r"^\| (the context's|float32|that of x|that of their|none)[^|]*\| (.*) \|$", DOCUMENT.read_text(), re.M
+    )
     return {precision: re.findall(r"`(\w+)`", names) for precision, names in rows}
 
 

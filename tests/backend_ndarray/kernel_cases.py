@@ -175,9 +175,7 @@ class Draw:
         strides = tuple(0 if repeat else step for step, repeat in zip(steps, repeats))
         return Operand(base.reshape(-1), dtype, shape, strides, 0, written=False)
 
-    def state(
-        self, shape: tuple[int, ...], dtype: DType, positive: bool = False, specials: bool = False
-    ) -> Operand:
+    def state(self, shape: tuple[int, ...], dtype: DType, positive: bool = False, specials: bool = False) -> Operand:
         """An operand that is read and written."""
         operand = self.layout(shape, dtype)
         values = self.numbers(operand.base.shape, dtype, specials)

@@ -71,7 +71,9 @@ def test_every_backend_has_every_kernel(device):
 
 
 @pytest.mark.usefixtures("calls_of_onednn", "calls_of_cuda_libraries")
-@pytest.mark.parametrize("kernel, dtype", [(kernel, dtype) for kernel, (dtypes, _) in CASES.items() for dtype in dtypes])
+@pytest.mark.parametrize(
+    "kernel, dtype", [(kernel, dtype) for kernel, (dtypes, _) in CASES.items() for dtype in dtypes]
+)
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

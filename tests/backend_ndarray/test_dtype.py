@@ -26,7 +26,14 @@ def test_copies_are_the_same_object(dtype):
 
 @pytest.mark.parametrize(
     "name, expected",
-    [("bool", "bool"), (np.float64, "float64"), (np.dtype("int8"), "int8"), (float, "float32"), (int, "int64"), (bool, "bool")],
+    [
+        ("bool", "bool"),
+        (np.float64, "float64"),
+        (np.dtype("int8"), "int8"),
+        (float, "float32"),
+        (int, "int64"),
+        (bool, "bool"),
+    ],
 )
 def test_as_dtype(name, expected):
     assert as_dtype(name) == expected
@@ -64,7 +71,13 @@ def test_promotion_is_commutative_and_idempotent():
 
 @pytest.mark.parametrize(
     "dtype, value, expected",
-    [("float16", 2.5, "float16"), ("int8", 3, "int8"), ("int8", 2.5, "float32"), ("bool", 3, "int64"), ("bool", True, "bool")],
+    [
+        ("float16", 2.5, "float16"),
+        ("int8", 3, "int8"),
+        ("int8", 2.5, "float32"),
+        ("bool", 3, "int64"),
+        ("bool", True, "bool"),
+    ],
 )
 def test_numbers_have_no_width(dtype, value, expected):
     assert promote_scalar(as_dtype(dtype), value) == expected

@@ -28,9 +28,7 @@ class Program:
         return [sys.executable, "-m", f"experiments.{self.name}", *flags]
 
     def run(self, home: Path, *flags: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            self.command(*flags), env=environment(home), capture_output=True, text=True, timeout=120
-        )
+        return subprocess.run(self.command(*flags), env=environment(home), capture_output=True, text=True, timeout=120)
 
     def output(self, home: Path, *flags: str) -> str:
         """The standard output of a run that must succeed."""

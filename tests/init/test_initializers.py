@@ -68,5 +68,7 @@ def test_errors():
         init.kaiming_uniform(3, 5, nonlinearity="swish")
     with pytest.raises(ValueError, match="kaiming_normal: fan_in of 0: expected a whole number of 1 or more"):
         init.kaiming_normal(0, 5)
-    with pytest.raises(ValueError, match=r"xavier_normal: fan_in \+ fan_out of 0: expected a whole number of 1 or more"):
+    with pytest.raises(
+        ValueError, match=r"xavier_normal: fan_in \+ fan_out of 0: expected a whole number of 1 or more"
+    ):
         init.xavier_normal(0, 0)

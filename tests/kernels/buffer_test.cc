@@ -70,7 +70,9 @@ TEST(released_blocks_are_used_again) {
 TEST(trim_gives_kept_blocks_back) {
   host_pool().trim();
   const int64_t before = host_pool().stats().reserved;
-  { const Buffer buffer(10 << 20); }
+  {
+    const Buffer buffer(10 << 20);
+  }
   EXPECT(host_pool().stats().reserved >= before + (10 << 20));
   host_pool().trim();
   EXPECT_EQ(host_pool().stats().reserved, before);

@@ -192,8 +192,7 @@ TEST(infinite_weight_and_padding) {
     kernels.conv2d(x, weight, out, 1, 1);
     const std::vector<double> met = values(out);
     for (int64_t i = 0; i < 3; ++i)
-      for (int64_t j = 0; j < 3; ++j)
-        EXPECT(i > 0 && j > 0 ? std::isinf(met[i * 3 + j]) : std::isnan(met[i * 3 + j]));
+      for (int64_t j = 0; j < 3; ++j) EXPECT(i > 0 && j > 0 ? std::isinf(met[i * 3 + j]) : std::isnan(met[i * 3 + j]));
     kernels.conv2d(pixel, weight, out_pixel, 1, 1);
     EXPECT_EQ(values(out_pixel)[0], 1.0);
   });
@@ -208,8 +207,9 @@ TEST(result_does_not_depend_on_the_number_of_threads) {
         const Array out = compact(dtype, shape.out());
         Random random(5);
         for (const Array* array : {&x, &weight, &out}) random.fill(*array);
-        const Array& result =
-            direction == Direction::forward ? out : direction == Direction::backward_data ? x : weight;
+        const Array& result = direction == Direction::forward         ? out
+                              : direction == Direction::backward_data ? x
+                                                                      : weight;
         for_each_level([&](const Kernels& kernels) {
           const auto run_anew = [&] {
             fill(result, [] { return 0.0; });

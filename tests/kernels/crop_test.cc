@@ -37,7 +37,8 @@ TEST(crop_images) {
   testing::for_each_level([](const Kernels& kernels) {
     Random random(1);
     for (DType dtype : testing::kAllDTypes)
-      for (const testing::Shape& shape : {testing::Shape{5, 6, 7, 3}, {3, 1, 40, 1}, {0, 4, 4, 2}, {2, 3, 0, 2}})  // of out
+      for (const testing::Shape& shape :
+           {testing::Shape{5, 6, 7, 3}, {3, 1, 40, 1}, {0, 4, 4, 2}, {2, 3, 0, 2}})  // of out
         for (Layout layout : testing::kLayouts) {
           const Array images = strided(DType::uint8, {4, shape[1], shape[2], shape[3]}, layout),
                       windows = strided(DType::int32, {shape[0], 4}, layout),

@@ -35,11 +35,11 @@ std::string failure_of(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arg
   return text;
 }
 
-#define EXPECT_FAILURE(part, ...)                                                                    \
-  do {                                                                                               \
-    const std::string met = failure_of(__VA_ARGS__);                                                 \
+#define EXPECT_FAILURE(part, ...)                                                                     \
+  do {                                                                                                \
+    const std::string met = failure_of(__VA_ARGS__);                                                  \
     if (met.find(part) == std::string::npos || met.find("cuda_checks_test.cc:") == std::string::npos) \
-      EXPECT_EQ(met, std::string(part) + ", and where");                                             \
+      EXPECT_EQ(met, std::string(part) + ", and where");                                              \
   } while (false)
 
 enum class Between { nothing, block_barrier, warp_barrier, shuffle };
@@ -213,8 +213,10 @@ TEST(an_int_does_not_overflow) {
 }
 
 __global__ void part_ways() {
-  if (threadIdx.x == 0) __syncthreads();
-  else __syncwarp();
+  if (threadIdx.x == 0)
+    __syncthreads();
+  else
+    __syncwarp();
 }
 
 TEST(threads_do_not_wait_for_ever) {

@@ -32,7 +32,8 @@ TEST(a_divisor_divides) {
 
 TEST(positions_lie_where_a_cursor_finds_them) {
   for (testing::Layout layout : testing::kLayouts) {
-    const Array a = testing::strided(DType::float32, {5, 1, 7, 3}, layout), b = testing::strided(DType::float64, {5, 1, 7, 3}, layout);
+    const Array a = testing::strided(DType::float32, {5, 1, 7, 3}, layout),
+                b = testing::strided(DType::float64, {5, 1, 7, 3}, layout);
     const Array* arrays[] = {&a, &b};
     const Plan plan(arrays, 2, kAllAxes);
     const Strides<2> strides(plan);

@@ -18,7 +18,8 @@ TEST(images_are_channels_last_tensors) {
     const TensorDescriptor made = describe_images(images(dtype, 2, 5, 7, 3));
     cudnnDataType_t type;
     int n, c, h, w, n_stride, c_stride, h_stride, w_stride;
-    NEEDLE_CUDA(cudnnGetTensor4dDescriptor(made.get(), &type, &n, &c, &h, &w, &n_stride, &c_stride, &h_stride, &w_stride));
+    NEEDLE_CUDA(
+        cudnnGetTensor4dDescriptor(made.get(), &type, &n, &c, &h, &w, &n_stride, &c_stride, &h_stride, &w_stride));
     EXPECT_EQ(type, cudnn_type(dtype));
     EXPECT(n == 2 && c == 3 && h == 5 && w == 7);
     EXPECT(n_stride == 105 && c_stride == 1 && h_stride == 21 && w_stride == 3);
@@ -29,7 +30,8 @@ TEST(a_bias_has_one_number_for_each_channel) {
   const TensorDescriptor made = describe_bias(DType::float32, 12);
   cudnnDataType_t type;
   int n, c, h, w, n_stride, c_stride, h_stride, w_stride;
-  NEEDLE_CUDA(cudnnGetTensor4dDescriptor(made.get(), &type, &n, &c, &h, &w, &n_stride, &c_stride, &h_stride, &w_stride));
+  NEEDLE_CUDA(
+      cudnnGetTensor4dDescriptor(made.get(), &type, &n, &c, &h, &w, &n_stride, &c_stride, &h_stride, &w_stride));
   EXPECT(n == 1 && c == 12 && h == 1 && w == 1 && c_stride == 1);
 }
 
@@ -44,7 +46,8 @@ TEST(convolutions_have_the_windows_that_ours_have) {
           const ConvolutionDescriptor convolution = describe_convolution(dtype, stride, padding);
           NEEDLE_CUDA(cudnnSetConvolutionMathType(convolution.get(), CUDNN_FMA_MATH));
           int n, c, h, w;
-          NEEDLE_CUDA(cudnnGetConvolution2dForwardOutputDim(convolution.get(), image.get(), filter.get(), &n, &c, &h, &w));
+          NEEDLE_CUDA(
+              cudnnGetConvolution2dForwardOutputDim(convolution.get(), image.get(), filter.get(), &n, &c, &h, &w));
           EXPECT_EQ(n, 2);
           EXPECT_EQ(c, 6);
           EXPECT_EQ(h, (8 + 2 * padding - kernel) / stride + 1);
@@ -70,8 +73,8 @@ TEST(an_identity_is_an_activation) { EXPECT(describe_identity() != nullptr); }
 
 TEST(what_cudnn_refuses_is_an_error_with_the_name_of_the_call) {
   EXPECT_THROW(std::runtime_error, "cudnnSetConvolution2dDescriptor: ", describe_convolution(DType::float32, 0, 0));
-  EXPECT_THROW(std::runtime_error, "cudnnSetFilter4dDescriptor: ",
-               describe_filter(DType::float32, CUDNN_TENSOR_NHWC, 0, 3, 3, 3));
+  EXPECT_THROW(std::runtime_error,
+               "cudnnSetFilter4dDescriptor: ", describe_filter(DType::float32, CUDNN_TENSOR_NHWC, 0, 3, 3, 3));
 }
 
 }  // namespace

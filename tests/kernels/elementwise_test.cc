@@ -30,7 +30,12 @@ double sign(double a) { return (a > 0) - (a < 0); }
 double relu(double a) { return a > 0 ? a : 0; }
 double sigmoid(double a) { return 1 / (1 + std::exp(-a)); }
 
-const struct { const char* name; UnaryKernel kernel; Unary reference; bool floating, positive; } kUnary[] = {
+const struct {
+  const char* name;
+  UnaryKernel kernel;
+  Unary reference;
+  bool floating, positive;
+} kUnary[] = {
     {"negate", &Kernels::negate, [](double a) { return -a; }, false, false},
     {"abs", &Kernels::abs, [](double a) { return std::fabs(a); }, false, false},
     {"sign", &Kernels::sign, sign, false, false},
@@ -101,7 +106,13 @@ TEST(lerp) {
 }
 
 TEST(two_operands) {
-  struct Operation { const char* name; BinaryKernel kernel; Binary reference; bool floating; int units = 1; };
+  struct Operation {
+    const char* name;
+    BinaryKernel kernel;
+    Binary reference;
+    bool floating;
+    int units = 1;
+  };
   const Operation operations[] = {
       {"add", &Kernels::add, [](double a, double b) { return a + b; }, false},
       {"subtract", &Kernels::subtract, [](double a, double b) { return a - b; }, false},
@@ -203,8 +214,9 @@ TEST(nan_and_infinity) {
     EXPECT_NEAR("erf", apply(&K::erf, dtype, {kNaN, kInfinity, -kInfinity}), {kNaN, 1, -1}, 0);
     EXPECT_NEAR("gelu", apply(&K::gelu, dtype, {kNaN, kInfinity, -kInfinity, 1024, -1024}),
                 {kNaN, kInfinity, 0, 1024, 0}, 0);
-    EXPECT_NEAR("gelu_backward", apply(&K::gelu_backward, dtype, dtype, {2, 2, 2, 2, kInfinity, kNaN},
-                                       {kNaN, kInfinity, -kInfinity, -1e4, 1, 1}),
+    EXPECT_NEAR("gelu_backward",
+                apply(&K::gelu_backward, dtype, dtype, {2, 2, 2, 2, kInfinity, kNaN},
+                      {kNaN, kInfinity, -kInfinity, -1e4, 1, 1}),
                 {kNaN, 2, 0, 0, kInfinity, kNaN}, 0);
     EXPECT_NEAR("sin", apply(&K::sin, dtype, {kNaN, kInfinity, 0}), {kNaN, kNaN, 0}, 0);
     EXPECT_NEAR("equal", apply(&K::equal, dtype, DType::boolean, {kNaN, 1, kInfinity}, {kNaN, 1, kInfinity}), {0, 1, 1},
@@ -284,7 +296,8 @@ TEST(numbers_beside_half_types_keep_their_value) {
     for (DType dtype : {DType::float16, DType::bfloat16})
       for (const Shape& shape : {Shape{1}, Shape{700}, Shape{3, 50}}) {
         const Array a = strided(dtype, shape, Layout::sliced), wide = compact(DType::float32, shape);
-        const Array out = compact(dtype, shape), expected = compact(dtype, shape), is_less = compact(DType::boolean, shape);
+        const Array out = compact(dtype, shape), expected = compact(dtype, shape),
+                    is_less = compact(DType::boolean, shape);
         Random random(6);
         testing::fill(a, [&] { return random.normal() * 1e-3; });
         for (double number : {1e5, 0.1, 3.0e-9, -2.0}) {

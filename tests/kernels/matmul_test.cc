@@ -144,8 +144,8 @@ TEST(long_sums) {
 
 TEST(batches) {
   expect_matmul(DType::float32, {2, 3}, 5, 6, 7);
-  expect_matmul(DType::float32, {500}, 4, 5, 3);                        // dealt out whole
-  expect_matmul(DType::float32, {3}, 130, 140, 150);                    // one by one, by all threads
+  expect_matmul(DType::float32, {500}, 4, 5, 3);      // dealt out whole
+  expect_matmul(DType::float32, {3}, 130, 140, 150);  // one by one, by all threads
   expect_matmul(DType::bfloat16, {2, 1, 2}, 9, 300, 33, Layout::flipped, Layout::permuted, Layout::sliced);
   expect_matmul(DType::float32, {3, 2}, 5, 6, 7, Layout::broadcast, Layout::compact);
   expect_matmul(DType::float32, {3, 2}, 5, 6, 7, Layout::compact, Layout::broadcast);
@@ -187,9 +187,9 @@ TEST(integers_wrap) {
     });
     return met[0];
   };
-  EXPECT_EQ(product(DType::int8, 127, 127), 2.0);                // 2 * 127^2 = 126 * 256 + 2
+  EXPECT_EQ(product(DType::int8, 127, 127), 2.0);  // 2 * 127^2 = 126 * 256 + 2
   EXPECT_EQ(product(DType::uint8, 255, 255), 2.0);
-  EXPECT_EQ(product(DType::int32, 0x1p30, 3), -0x1p31);          // 6 * 2^30
+  EXPECT_EQ(product(DType::int32, 0x1p30, 3), -0x1p31);  // 6 * 2^30
   EXPECT_EQ(product(DType::int64, 0x1p62, 3), -0x1p63);
   EXPECT_EQ(product(DType::int64, 0x1p40, 0x1p40), 0.0);
 }
@@ -234,9 +234,8 @@ TEST(nan_and_infinity) {
 }
 
 TEST(result_does_not_depend_on_the_number_of_threads) {
-  const int64_t sizes[][4] = {
-      {1, 400, 700, 130}, {1, 20, 3000, 40}, {1, 30, 50, 2000}, {3, 20, 300, 1500},
-      {40, 20, 300, 30}, {1, 1, 900, 900}, {1, 900, 900, 1}};
+  const int64_t sizes[][4] = {{1, 400, 700, 130}, {1, 20, 3000, 40}, {1, 30, 50, 2000}, {3, 20, 300, 1500},
+                              {40, 20, 300, 30},  {1, 1, 900, 900},  {1, 900, 900, 1}};
   for (DType dtype : {DType::float32, DType::bfloat16})
     for (const auto& [batch, m, k, n] : sizes) {
       const Array a = compact(dtype, {batch, m, k}), b = compact(dtype, {batch, k, n});
@@ -267,8 +266,7 @@ TEST(errors) {
     EXPECT_THROW(ShapeError, "leading", kernels.matmul(array({2, 2, 3}), array({3, 5}), array({2, 2, 5})));
     EXPECT_THROW(ShapeError, "out has shape (2, 4)", kernels.matmul(array({2, 3}), array({3, 5}), array({2, 4})));
     EXPECT_THROW(ShapeError, "out has shape (1, 2, 5)", kernels.matmul(array({2, 3}), array({3, 5}), array({1, 2, 5})));
-    EXPECT_THROW(DTypeError, "float64",
-                 kernels.matmul(array({2, 3}), array({3, 5}, DType::float64), array({2, 5})));
+    EXPECT_THROW(DTypeError, "float64", kernels.matmul(array({2, 3}), array({3, 5}, DType::float64), array({2, 5})));
     EXPECT_THROW(DTypeError, "int32", kernels.matmul(array({2, 3}), array({3, 5}), array({2, 5}, DType::int32)));
   });
 }

@@ -50,31 +50,55 @@ std::vector<Call> all_calls() {
   using Operands = std::vector<Array>;
   const Shape images{3, 9, 8, 20}, filters{3, 3, 20, 33}, maps{3, 5, 4, 33}, small{3, 4, 3, 20};
   return {
-      {Kernel::matmul, {{2, 40, 35}, {2, 35, 50}, {2, 40, 50}}, 2,
+      {Kernel::matmul,
+       {{2, 40, 35}, {2, 35, 50}, {2, 40, 50}},
+       2,
        [](const Kernels& k, const Operands& o) { k.matmul(o[0], o[1], o[2]); }},
-      {Kernel::linear, {{40, 35}, {35, 50}, {50}, {40, 50}}, 3,
+      {Kernel::linear,
+       {{40, 35}, {35, 50}, {50}, {40, 50}},
+       3,
        [](const Kernels& k, const Operands& o) { k.linear(o[0], o[1], o[2], o[3], false); }},
-      {Kernel::linear, {{40, 35}, {35, 50}, {50}, {40, 50}}, 3,
+      {Kernel::linear,
+       {{40, 35}, {35, 50}, {50}, {40, 50}},
+       3,
        [](const Kernels& k, const Operands& o) { k.linear(o[0], o[1], o[2], o[3], true); }},
-      {Kernel::conv2d, {images, filters, maps}, 2,
+      {Kernel::conv2d,
+       {images, filters, maps},
+       2,
        [](const Kernels& k, const Operands& o) { k.conv2d(o[0], o[1], o[2], 2, 1); }},
-      {Kernel::conv2d_bias, {images, filters, {33}, maps}, 3,
+      {Kernel::conv2d_bias,
+       {images, filters, {33}, maps},
+       3,
        [](const Kernels& k, const Operands& o) { k.conv2d_bias(o[0], o[1], o[2], o[3], 2, 1); }},
-      {Kernel::conv2d_backward_data, {maps, filters, images}, 2,
+      {Kernel::conv2d_backward_data,
+       {maps, filters, images},
+       2,
        [](const Kernels& k, const Operands& o) { k.conv2d_backward_data(o[0], o[1], o[2], 2, 1); }},
-      {Kernel::conv2d_backward_weight, {images, maps, filters}, 2,
+      {Kernel::conv2d_backward_weight,
+       {images, maps, filters},
+       2,
        [](const Kernels& k, const Operands& o) { k.conv2d_backward_weight(o[0], o[1], o[2], 2, 1); }},
-      {Kernel::avg_pool2d, {images, small}, 1,
+      {Kernel::avg_pool2d,
+       {images, small},
+       1,
        [](const Kernels& k, const Operands& o) { k.avg_pool2d(o[0], o[1], 3, 2, 0); }},
-      {Kernel::avg_pool2d_backward, {small, images}, 1,
+      {Kernel::avg_pool2d_backward,
+       {small, images},
+       1,
        [](const Kernels& k, const Operands& o) { k.avg_pool2d_backward(o[0], o[1], 3, 2, 0); }},
-      {Kernel::batch_norm, {images, {20}, {20}, images, {20}, {20}}, 3,
+      {Kernel::batch_norm,
+       {images, {20}, {20}, images, {20}, {20}},
+       3,
        [](const Kernels& k, const Operands& o) { k.batch_norm(o[0], o[1], o[2], o[3], o[4], o[5], 0.1, false); }},
-      {Kernel::batch_norm_inference, {images, {20}, {20}, {20}, {20}, images}, 5,
+      {Kernel::batch_norm_inference,
+       {images, {20}, {20}, {20}, {20}, images},
+       5,
        [](const Kernels& k, const Operands& o) {
          k.batch_norm_inference(o[0], o[1], o[2], o[3], o[4], o[5], 5, false);
        }},
-      {Kernel::batch_norm_backward, {images, images, {20}, {20}, {20}, {20}, images, {20}, {20}}, 6,
+      {Kernel::batch_norm_backward,
+       {images, images, {20}, {20}, {20}, {20}, images, {20}, {20}},
+       6,
        [](const Kernels& k, const Operands& o) {
          k.batch_norm_backward(o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7], o[8], 5, false);
        }},
@@ -145,8 +169,7 @@ TEST(native_means_that_it_does_nothing) {
 }
 
 TEST(automatic_leaves_what_was_not_measured_to_us) {
-  for (const Call& call : all_calls())
-    EXPECT(!dnnl::is_chosen(Level::avx512, call.kernel, dnnl::ShapeClass::any, 0));
+  for (const Call& call : all_calls()) EXPECT(!dnnl::is_chosen(Level::avx512, call.kernel, dnnl::ShapeClass::any, 0));
   const From onednn(Provider::onednn);
   EXPECT(dnnl::is_chosen(Level::avx512, Kernel::matmul, dnnl::ShapeClass::any, 0));
 }
@@ -244,9 +267,9 @@ TEST(errors_are_those_of_our_kernels) {
                either().conv2d(array({2, 5, 6, 3}), array({3, 3, 3, 4}), array({2, 5, 6, 4}), 1, INT64_MAX));
   EXPECT_THROW(ShapeError, "avg_pool2d: padding 2",
                either().avg_pool2d(array({1, 4, 4, 1}), array({1, 3, 3, 1}), 2, 2, 2));
-  EXPECT_THROW(ShapeError, "batch_norm: bias has shape (4,), expected (3,)",
-               either().batch_norm(array({2, 3}), array({3}), array({4}), array({2, 3}), array({3}), array({3}), 0.1,
-                                   false));
+  EXPECT_THROW(
+      ShapeError, "batch_norm: bias has shape (4,), expected (3,)",
+      either().batch_norm(array({2, 3}), array({3}), array({4}), array({2, 3}), array({3}), array({3}), 0.1, false));
   EXPECT_THROW(ShapeError, "conv2d_bias: bias has shape (3,), expected (4,)",
                either().conv2d_bias(array({2, 5, 6, 3}), array({3, 3, 3, 4}), array({3}), array({2, 5, 6, 4}), 1, 1));
 }
@@ -267,7 +290,7 @@ namespace {
 template <class Function>
 class Failing {
  public:
-  Failing(Function dnnl::Library::*function, Function failing)
+  Failing(Function dnnl::Library::* function, Function failing)
       : place_(const_cast<dnnl::Library*>(dnnl::library())->*function), original_(place_) {
     place_ = failing;
   }
@@ -299,8 +322,8 @@ TEST(what_it_refuses_is_ours) {
     static dnnl_status_t refusal;
     refusal = status;
     {
-      const Failing refuses(&dnnl::Library::primitive_create,
-                            +[](dnnl_primitive_t*, const_dnnl_primitive_desc_t) { return refusal; });
+      const Failing refuses(
+          &dnnl::Library::primitive_create, +[](dnnl_primitive_t*, const_dnnl_primitive_desc_t) { return refusal; });
       expect_ours("primitive_create");
     }
     expect_ours("primitive_create, remembered");
@@ -308,10 +331,8 @@ TEST(what_it_refuses_is_ours) {
   set_num_threads(number++);
   {
     const Failing refuses(
-        &dnnl::Library::memory_desc_create_with_strides,
-        +[](dnnl_memory_desc_t*, int, const int64_t*, dnnl_data_type_t, const int64_t*) {
-          return dnnl_invalid_arguments;
-        });
+        &dnnl::Library::memory_desc_create_with_strides, +[](dnnl_memory_desc_t*, int, const int64_t*, dnnl_data_type_t,
+                                                             const int64_t*) { return dnnl_invalid_arguments; });
     expect_ours("memory_desc_create_with_strides");
   }
   set_num_threads(number++);
@@ -337,8 +358,8 @@ TEST(matrices_that_repeat_or_overlap) {
       Random(2).fill(b);
       either().matmul(matrices(a, left), matrices(b, right), met);
       ours().matmul(matrices(a, left), matrices(b, right), expected);
-      EXPECT_NEAR("batch strides " + std::to_string(left) + ", " + std::to_string(right), values(met),
-                  values(expected), 1e-4, 1e-4);
+      EXPECT_NEAR("batch strides " + std::to_string(left) + ", " + std::to_string(right), values(met), values(expected),
+                  1e-4, 1e-4);
     }
 }
 
@@ -348,8 +369,15 @@ TEST(taps_and_pixels_that_meet_nothing) {
   struct Case {
     int64_t extent, kernel, stride, padding;
   };
-  for (const Case& c : {Case{2, 7, 1, 3}, {1, 3, 1, 1}, {1, 5, 3, 2}, {2, 3, 4, 2}, {7, 2, 3, 0}, {8, 3, 2, 0},
-                        {5, 1, 2, 0}, {3, 9, 1, 8}, {4, 3, 1, 1}})
+  for (const Case& c : {Case{2, 7, 1, 3},
+                        {1, 3, 1, 1},
+                        {1, 5, 3, 2},
+                        {2, 3, 4, 2},
+                        {7, 2, 3, 0},
+                        {8, 3, 2, 0},
+                        {5, 1, 2, 0},
+                        {3, 9, 1, 8},
+                        {4, 3, 1, 1}})
     for (DType dtype : kFloatingDTypes) {
       const int64_t windows = (c.extent + 2 * c.padding - c.kernel) / c.stride + 1;
       const Array x = compact(dtype, {8, c.extent, c.extent, 16}), out = compact(dtype, {8, windows, windows, 32});

@@ -70,8 +70,10 @@ TEST(adam) {
           const double rate = 0.01, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, decay = 0.1;
           for (size_t i = 0; i < p.size(); ++i) {
             double g = gradients[i];
-            if (decoupled) p[i] *= 1 - rate * decay;
-            else g += decay * p[i];
+            if (decoupled)
+              p[i] *= 1 - rate * decay;
+            else
+              g += decay * p[i];
             m[i] = beta1 * m[i] + (1 - beta1) * g;
             v[i] = beta2 * v[i] + (1 - beta2) * g * g;
             p[i] -= rate * (m[i] / (1 - std::pow(beta1, step))) / (std::sqrt(v[i] / (1 - std::pow(beta2, step))) + eps);

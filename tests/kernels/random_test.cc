@@ -20,7 +20,10 @@ using testing::values;
 using Values = std::vector<double>;
 
 TEST(known_answers_of_random123) {
-  const struct { uint64_t seed, offset, block; uint32_t words[4]; } answers[] = {
+  const struct {
+    uint64_t seed, offset, block;
+    uint32_t words[4];
+  } answers[] = {
       {0, 0, 0, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
       {~uint64_t{0}, ~uint64_t{0}, ~uint64_t{0}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
       {0x299f31d0a4093822, 0x0370734413198a2e, 0x85a308d3243f6a88, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},

@@ -191,9 +191,9 @@ TEST(threads_do_not_change_a_bit) {
       const Array gates = random_array({kSteps, kRows, 4 * kUnits}), W_hh = random_array({kUnits, 4 * kUnits}),
                   bias = random_array({4 * kUnits}), hidden = random_array({kSteps + 1, kRows, kUnits}),
                   cells = random_array({kSteps + 1, kRows, kUnits}),
-                  grad_hidden = random_array({kSteps, kRows, kUnits}),
-                  grad_cell = random_array({kRows, kUnits}), grad_gates = random_array({kSteps, kRows, 4 * kUnits}),
-                  grad_h0 = random_array({kRows, kUnits}), grad_c0 = random_array({kRows, kUnits});
+                  grad_hidden = random_array({kSteps, kRows, kUnits}), grad_cell = random_array({kRows, kUnits}),
+                  grad_gates = random_array({kSteps, kRows, 4 * kUnits}), grad_h0 = random_array({kRows, kUnits}),
+                  grad_c0 = random_array({kRows, kUnits});
       kernels.lstm(gates, W_hh, bias, hidden, cells);
       kernels.lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
       Values all;

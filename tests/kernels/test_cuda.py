@@ -20,7 +20,9 @@ def backend():
     return ndl.cuda().kernels.backend
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "int8", "uint8", "int32", "int64", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "float16", "bfloat16", "int8", "uint8", "int32", "int64", "bool"]
+)
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 3), (4, 5, 6)])
 def test_arrays_go_there_and_come_back(dtype, shape):
     values = np.random.randint(0, 2, shape).astype(nd.empty((), dtype).dtype.numpy)
@@ -94,7 +96,9 @@ def test_memory_is_counted_and_used_again():
 
 
 def test_too_much_is_refused_and_survived():
-    with pytest.raises(OutOfMemoryError, match=r"cuda\(\): an array of shape \(2199023255552,\).*asked for 8796093022208"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"cuda\(\): an array of shape \(2199023255552,\).*asked for 8796093022208"
+    ):
         ndl.cuda().empty((2**41,))
     assert (ndl.cuda().ones(4) + 1).numpy().tolist() == [2, 2, 2, 2]
 

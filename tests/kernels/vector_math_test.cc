@@ -30,7 +30,9 @@ double ulps(T met, Wide exact) {
 
 // Whether a factor of the result, less than 64 times smaller, may be a subnormal number.
 template <class T, class Wide>
-bool is_tiny(Wide exact) { return std::fabs(exact) < 64 * std::numeric_limits<T>::min(); }
+bool is_tiny(Wide exact) {
+  return std::fabs(exact) < 64 * std::numeric_limits<T>::min();
+}
 
 template <class T>
 T sigmoid(T x) {
@@ -52,8 +54,8 @@ template <class T>
 struct Function {
   const char* name;
   Kernel kernel;
-  T (*exact)(T);  // in the wider type
-  double most;    // ulps, the bounds that kernels/cpu/vector_math.h states
+  T (*exact)(T);            // in the wider type
+  double most;              // ulps, the bounds that kernels/cpu/vector_math.h states
   double most_tiny = most;  // of results near the subnormal numbers
 };
 
@@ -74,8 +76,8 @@ std::vector<T> ends() {
   using Limits = std::numeric_limits<T>;
   const T largest_subnormal = std::nextafter(Limits::min(), T{0});
   std::vector<T> values = {Limits::quiet_NaN()};
-  for (const T value : {T{0}, Limits::denorm_min(), largest_subnormal, Limits::min(), T{1}, Limits::max(),
-                        Limits::infinity()})
+  for (const T value :
+       {T{0}, Limits::denorm_min(), largest_subnormal, Limits::min(), T{1}, Limits::max(), Limits::infinity()})
     values.insert(values.end(), {value, -value});
   return values;
 }
@@ -101,8 +103,8 @@ void expect_bounds(DType dtype, const std::vector<T>& values, const std::vector<
       std::cerr << "  " << function.name << ": at most " << worst << " ulp" << std::endl;
       if (worst > function.most) {
         std::ostringstream message;
-        message << std::setprecision(std::numeric_limits<T>::max_digits10) << function.name << " of "
-                << values[where] << " is " << y.data<T>()[where] << ", off by " << worst << " ulp";
+        message << std::setprecision(std::numeric_limits<T>::max_digits10) << function.name << " of " << values[where]
+                << " is " << y.data<T>()[where] << ", off by " << worst << " ulp";
         testing::fail(__FILE__, __LINE__, message.str());
       }
     });

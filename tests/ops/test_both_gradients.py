@@ -51,7 +51,11 @@ def bits(tensor: Tensor | None):
     if tensor is None:
         return None
     values = tensor.numpy()
-    return values.dtype.name, values.shape, np.where(values != values, np.asarray(np.nan, values.dtype), values).tobytes()
+    return (
+        values.dtype.name,
+        values.shape,
+        np.where(values != values, np.asarray(np.nan, values.dtype), values).tobytes(),
+    )
 
 
 @pytest.mark.parametrize("dtype", FLOATING)
@@ -112,9 +116,7 @@ def test_the_kernel_has_the_gradient_of_the_small_operations(name, dtype):
 
 def compare_with_spelled(node, eps: float, dtype, values: str, where: str) -> None:
     out = list(node) if isinstance(node.cached_data, tuple) else [node]
-    out_grads = [
-        Tensor.make_const(array(random.normal(size=o.shape), dtype, o.device).astype(o.dtype)) for o in out
-    ]
+    out_grads = [Tensor.make_const(array(random.normal(size=o.shape), dtype, o.device).astype(o.dtype)) for o in out]
     with computing(recording=False):
         fused = node.op.gradient_as_tuple(out_grads if len(out) > 1 else out_grads[0], node)
     wide = [ops.reshape(ops.elementwise.widened(value), value.shape) for value in node.inputs]
@@ -130,5 +132,10 @@ def compare_with_spelled(node, eps: float, dtype, values: str, where: str) -> No
         if values == "close" and "norm" in type(node.op).__name__.lower():  # what is left of 0.5 is 1e-4 of it
             usual *= 1e4
         np.testing.assert_allclose(
-            a, e, rtol=40 * eps, atol=200 * eps * usual, equal_nan=True, err_msg=f"{type(node.op).__name__} {index}: {where}"
+            a,
+            e,
+            rtol=40 * eps,
+            atol=200 * eps * usual,
+            equal_nan=True,
+            err_msg=f"{type(node.op).__name__} {index}: {where}",
         )

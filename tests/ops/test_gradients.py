@@ -54,7 +54,9 @@ def test_infer_tells_what_compute_gives(name, device, monkeypatch):
     def checked(self, *inputs):
         node = original(self, *inputs)
         specs = [
-            tuple(Spec(a.shape, a.dtype) for a in v.cached_data) if isinstance(v, TensorTuple) else Spec(v.shape, v.dtype)
+            tuple(Spec(a.shape, a.dtype) for a in v.cached_data)
+            if isinstance(v, TensorTuple)
+            else Spec(v.shape, v.dtype)
             for v in inputs
         ]
         expected = self.infer(*specs)

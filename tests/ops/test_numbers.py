@@ -126,7 +126,14 @@ def test_every_kind_of_number_counts_as_pythons(dtype, device):
     x = ndl.Tensor([1, 0], dtype=dtype, device=device)
     kinds = {
         3: [np.int8(3), np.uint8(3), np.int16(3), np.uint64(3), np.array(3), np.array(3, np.uint8), Colour.RED],
-        1.5: [np.float16(1.5), np.float32(1.5), np.float64(1.5), np.longdouble(1.5), ml_dtypes.bfloat16(1.5), np.array(1.5)],
+        1.5: [
+            np.float16(1.5),
+            np.float32(1.5),
+            np.float64(1.5),
+            np.longdouble(1.5),
+            ml_dtypes.bfloat16(1.5),
+            np.array(1.5),
+        ],
         True: [np.True_, np.array(True)],
     }
     for number, others in kinds.items():
@@ -258,7 +265,11 @@ def test_no_gradient_goes_through_integers_and_bools(device):
 def test_operators_in_place_keep_the_dtype(device):
     with ndl.no_grad():
         whole, flags = ndl.Tensor([1, 2], device=device), ndl.Tensor([True], device=device)
-        for line in (lambda: operator.iadd(whole, 1.7), lambda: operator.itruediv(whole, 4), lambda: operator.iadd(flags, 1)):
+        for line in (
+            lambda: operator.iadd(whole, 1.7),
+            lambda: operator.itruediv(whole, 4),
+            lambda: operator.iadd(flags, 1),
+        ):
             with pytest.raises(DTypeError, match="a result of dtype .*: expected (int64|bool), see astype"):
                 line()
         whole += 1
@@ -269,8 +280,9 @@ def test_operators_in_place_keep_the_dtype(device):
 
 
 def test_formats(device):
-    assert f"{ndl.Tensor(1.5, device=device):.2f} {ndl.Tensor(3, device=device):04d} {ndl.Tensor([1.0], device=device)}" == (
-        "1.50 0003 [1.]"
+    assert (
+        f"{ndl.Tensor(1.5, device=device):.2f} {ndl.Tensor(3, device=device):04d} {ndl.Tensor([1.0], device=device)}"
+        == ("1.50 0003 [1.]")
     )
 
 

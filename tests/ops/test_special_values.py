@@ -44,7 +44,7 @@ def text_of(values: np.ndarray) -> str:
 
 
 def call(function, arguments: list, dtype, device) -> str:
-    """"value; gradient of each operand" of one call with 1 as the adjoint of every element."""
+    """ "value; gradient of each operand" of one call with 1 as the adjoint of every element."""
     leaves = [Tensor(argument, dtype=dtype, device=device) for argument in arguments]
     out = function(*leaves)
     cells = [text_of(out.numpy().astype(np.float64))]

@@ -136,7 +136,5 @@ def test_errors():
 
 
 def test_the_state_of_another_schedule():
-    with pytest.raises(
-        CheckpointError, match="StepLR.load_state_dict: missing base_lr: expected"
-    ):
+    with pytest.raises(CheckpointError, match="StepLR.load_state_dict: missing base_lr: expected"):
         StepLR(sgd(), 3).load_state_dict({"last_step": 3})

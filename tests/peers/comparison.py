@@ -144,9 +144,7 @@ def tolerance(exact: np.ndarray, theirs: np.ndarray, dtype: str, precision: Prec
         return EPSILON[dtype] * by_rounding + 2 * theirs_off + SMALLEST[dtype]
 
 
-def mismatches(
-    ours: np.ndarray, theirs: np.ndarray, exact: np.ndarray, dtype: str, precision: Precision
-) -> np.ndarray:
+def mismatches(ours: np.ndarray, theirs: np.ndarray, exact: np.ndarray, dtype: str, precision: Precision) -> np.ndarray:
     """Where ours is not what it should be. Integers and bools have to be equal."""
     if dtype not in EPSILON:
         return ours != theirs

@@ -16,7 +16,9 @@ _LAYERED, _STEPPED = Precision(32, 32), Precision(64, 64)
 
 _SHAPES = (((),), ((5,),), ((3, 5),), ((2, 3, 4),))
 _MATRICES = (((3, 5),), ((1, 4),), ((7, 1),), ((2, 3, 4),))
-_NEAR = tuple(draw for draw in DRAWS if draw != "far_apart")  # PyTorch's e^(x - logsumexp) is off by x units of rounding
+_NEAR = tuple(
+    draw for draw in DRAWS if draw != "far_apart"
+)  # PyTorch's e^(x - logsumexp) is off by x units of rounding
 _NOT_INFINITE = ("normal", "ties", "nan", "large", "small", "far_apart")
 
 

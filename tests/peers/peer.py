@@ -44,9 +44,7 @@ class Peer:
             ]
             for transposed in (False, True) if any(operand.ndim > 1 for operand in operands) else (False,):
                 try:
-                    compare(
-                        self.ours, self.theirs, operands, dtype, self.precision, self.signed_zeros, transposed
-                    )
+                    compare(self.ours, self.theirs, operands, dtype, self.precision, self.signed_zeros, transposed)
                 except AssertionError as error:
                     shapes = ", ".join(str(operand.shape) for operand in operands)
                     raise AssertionError(f"{self}, {shapes}{' transposed' * transposed}: {error}") from None

@@ -202,8 +202,9 @@ class Program:
         if not operation.view or not expected.values.size:
             return None
         source = arguments[0]
-        shares, expected_to = data_of(met).buffer is data_of(source.needle).buffer, np.may_share_memory(
-            expected.values, source.array
+        shares, expected_to = (
+            data_of(met).buffer is data_of(source.needle).buffer,
+            np.may_share_memory(expected.values, source.array),
         )
         if shares == expected_to:
             return None

@@ -57,7 +57,9 @@ def _pool(dtype: np.dtype, style: str) -> np.ndarray:
 
 def _slice(choices: Choices, style: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     start = choices.integer(0, _POOL - 1)
-    return _pool(dtype, style).take(np.arange(start, start + int(np.prod(shape, dtype=int))), mode="wrap").reshape(shape)
+    return (
+        _pool(dtype, style).take(np.arange(start, start + int(np.prod(shape, dtype=int))), mode="wrap").reshape(shape)
+    )
 
 
 def contents(choices: Choices, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

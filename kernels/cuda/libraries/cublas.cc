@@ -66,8 +66,10 @@ bool leading_axes_as_one(const Array& a, int64_t& batch, int64_t& stride) {
   batch = 1, stride = 0;
   for (int d = a.ndim - 3; d >= 0; --d) {
     if (a.shape[d] == 1) continue;
-    if (batch == 1) stride = a.strides[d];
-    else if (a.strides[d] != stride * batch) return false;
+    if (batch == 1)
+      stride = a.strides[d];
+    else if (a.strides[d] != stride * batch)
+      return false;
     batch *= a.shape[d];
   }
   return stride >= 0;
@@ -104,8 +106,8 @@ struct Recipe {
   size_t workspace;
   bool exists;  // whether cuBLAS has an algorithm at all
 
-  Recipe(DType dtype, const Matrix& a_matrix, const Matrix& b_matrix, const Matrix& out_matrix, int64_t batch, bool bias,
-       bool relu) {
+  Recipe(DType dtype, const Matrix& a_matrix, const Matrix& b_matrix, const Matrix& out_matrix, int64_t batch,
+         bool bias, bool relu) {
     const bool is_double = dtype == DType::float64;
     NEEDLE_CUDA(cublasLtMatmulDescCreate(&operation, compute_type(dtype), is_double ? CUDA_R_64F : CUDA_R_32F));
     set(CUBLASLT_MATMUL_DESC_TRANSA, a_matrix.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -156,13 +158,15 @@ struct Recipe {
     const auto count = static_cast<int32_t>(batch);
     NEEDLE_CUDA(cublasLtMatrixLayoutSetAttribute(made, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count, sizeof count));
     NEEDLE_CUDA(cublasLtMatrixLayoutSetAttribute(made, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
-                                                   &matrix.batch_stride, sizeof matrix.batch_stride));
+                                                 &matrix.batch_stride, sizeof matrix.batch_stride));
   }
 };
 
 // The cached recipe for a product with this signature, or a new one.
-Recipe& recipe_for(DType dtype, const Matrix& a, const Matrix& b, const Matrix& out, int64_t batch, bool bias, bool relu) {
-  const auto key = std::make_tuple(device().index, dtype, compute_type(dtype), a.key(), b.key(), out.key(), batch, bias, relu);
+Recipe& recipe_for(DType dtype, const Matrix& a, const Matrix& b, const Matrix& out, int64_t batch, bool bias,
+                   bool relu) {
+  const auto key =
+      std::make_tuple(device().index, dtype, compute_type(dtype), a.key(), b.key(), out.key(), batch, bias, relu);
   static auto* kept = new BoundedCache<std::decay_t<decltype(key)>, std::unique_ptr<Recipe>>(kMostRecipes);
   if (const auto* found = kept->find(key)) return **found;
   return *kept->keep(key, std::make_unique<Recipe>(dtype, a, b, out, batch, bias, relu));
@@ -195,11 +199,10 @@ bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, c
   const double one = 1, zero = 0;
   const float one_float = 1, zero_float = 0;
   const bool is_double = out.dtype == DType::float64;
-  NEEDLE_CUDA(cublasLtMatmul(handle(), recipe.operation, is_double ? static_cast<const void*>(&one) : &one_float,
-                               first.data, recipe.a, second.data, recipe.b,
-                               is_double ? static_cast<const void*>(&zero) : &zero_float, result.data, recipe.out,
-                               result.data, recipe.out, &recipe.algorithm, workspace->data(), recipe.workspace,
-                               device().stream));
+  NEEDLE_CUDA(cublasLtMatmul(
+      handle(), recipe.operation, is_double ? static_cast<const void*>(&one) : &one_float, first.data, recipe.a,
+      second.data, recipe.b, is_double ? static_cast<const void*>(&zero) : &zero_float, result.data, recipe.out,
+      result.data, recipe.out, &recipe.algorithm, workspace->data(), recipe.workspace, device().stream));
   return true;
 }
 

@@ -96,7 +96,9 @@ std::vector<Way> find_ways(DType dtype, const Convolution& made) {
 
 Convolution::Convolution(Direction direction, const Array& images, const Array& weight, const Array& outs,
                          int64_t stride, int64_t padding, bool has_bias)
-    : direction(direction), image(describe_images(images)), out(describe_images(outs)),
+    : direction(direction),
+      image(describe_images(images)),
+      out(describe_images(outs)),
       filter(describe_filter(images.dtype, images.dtype == DType::float64 ? CUDNN_TENSOR_NCHW : CUDNN_TENSOR_NHWC,
                              weight.shape[3], weight.shape[2], weight.shape[0], weight.shape[1])),
       convolution(describe_convolution(images.dtype, stride, padding)) {

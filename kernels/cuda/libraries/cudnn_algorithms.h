@@ -30,9 +30,9 @@ struct Convolution {
   TensorDescriptor image, out;
   FilterDescriptor filter;
   ConvolutionDescriptor convolution;
-  TensorDescriptor bias;            // null without a bias
+  TensorDescriptor bias;  // null without a bias
   ActivationDescriptor activation;
-  std::vector<Way> ways;            // best first; a way is removed if it turns out to lack memory or a kernel
+  std::vector<Way> ways;  // best first; a way is removed if it turns out to lack memory or a kernel
 
   Convolution(Direction direction, const Array& images, const Array& weight, const Array& outs, int64_t stride,
               int64_t padding, bool has_bias);

@@ -85,10 +85,10 @@ bool convolve(Kernel kernel, const char* op, const Array& x, const Array& weight
     copy(everywhere, outs.array());
     return plain(way, workspace, one);
   };
-  const bool done =
-      bias ? run_best(made, "cudnnConvolutionBiasActivationForward", with_bias)
-           : run_best(made, "cudnnConvolutionForward",
-                      [&](const Way& way, const Buffer& workspace) { return plain(way, workspace, zero); });
+  const bool done = bias ? run_best(made, "cudnnConvolutionBiasActivationForward", with_bias)
+                         : run_best(made, "cudnnConvolutionForward", [&](const Way& way, const Buffer& workspace) {
+                             return plain(way, workspace, zero);
+                           });
   if (done) outs.store();
   return done;
 }
@@ -144,9 +144,8 @@ bool conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& 
   const bool done = run_best(made, "cudnnConvolutionBackwardFilter", [&](const Way& way, const Buffer& workspace) {
     return cudnnConvolutionBackwardFilter(cudnn_handle(), one.data(), made.image.get(), images.data(), made.out.get(),
                                           gradients.data(), made.convolution.get(),
-                                          static_cast<cudnnConvolutionBwdFilterAlgo_t>(way.algorithm),
-                                          workspace.data(), way.workspace, zero.data(), made.filter.get(),
-                                          result.data());
+                                          static_cast<cudnnConvolutionBwdFilterAlgo_t>(way.algorithm), workspace.data(),
+                                          way.workspace, zero.data(), made.filter.get(), result.data());
   });
   if (done) result.store();
   return done;

@@ -58,8 +58,8 @@ TensorDescriptor describe_images(const Array& images) {
 
 TensorDescriptor describe_bias(DType dtype, int64_t channels) {
   auto made = NEEDLE_MADE_BY(TensorDescriptor, cudnnCreateTensorDescriptor);
-  NEEDLE_CUDA(cudnnSetTensor4dDescriptorEx(made.get(), cudnn_type(dtype), 1, as_int(channels), 1, 1, as_int(channels), 1,
-                                           as_int(channels), as_int(channels)));
+  NEEDLE_CUDA(cudnnSetTensor4dDescriptorEx(made.get(), cudnn_type(dtype), 1, as_int(channels), 1, 1, as_int(channels),
+                                           1, as_int(channels), as_int(channels)));
   return made;
 }
 
@@ -82,7 +82,8 @@ ConvolutionDescriptor describe_convolution(DType dtype, int64_t stride, int64_t 
 PoolingDescriptor describe_pooling(cudnnPoolingMode_t mode, int64_t kernel, int64_t stride, int64_t padding) {
   auto made = NEEDLE_MADE_BY(PoolingDescriptor, cudnnCreatePoolingDescriptor);
   const int extent = as_int(kernel), step = as_int(stride), edge = as_int(padding);
-  NEEDLE_CUDA(cudnnSetPooling2dDescriptor(made.get(), mode, CUDNN_PROPAGATE_NAN, extent, extent, edge, edge, step, step));
+  NEEDLE_CUDA(
+      cudnnSetPooling2dDescriptor(made.get(), mode, CUDNN_PROPAGATE_NAN, extent, extent, edge, edge, step, step));
   return made;
 }
 

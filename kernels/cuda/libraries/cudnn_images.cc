@@ -77,7 +77,8 @@ Array with_plain_strides(const Array& images) {
 }
 
 Images::Images(const Array& images, Content content)
-    : original_(images), is_copy_(!can_stay(images)),
+    : original_(images),
+      is_copy_(!can_stay(images)),
       used_(is_copy_ ? row_major(images.dtype, images.shape) : with_plain_strides(images)) {
   if (is_copy_ && content == Content::used) copy(original_, used_);
 }
@@ -89,7 +90,8 @@ void Images::store() const {
 }
 
 Filter::Filter(const Array& weight, Content content)
-    : ordered_(in_order_of_filter(weight)), is_copy_(!ordered_.is_compact() || !is_aligned(ordered_)),
+    : ordered_(in_order_of_filter(weight)),
+      is_copy_(!ordered_.is_compact() || !is_aligned(ordered_)),
       used_(is_copy_ ? row_major(weight.dtype, ordered_.shape) : ordered_) {
   if (is_copy_ && content == Content::used) copy(ordered_, used_);
 }

@@ -3,8 +3,8 @@
 // The gradient of max pooling always uses our kernel. cuDNN needs the maxima as an operand, but the kernel table does
 // not pass them, so they would have to be recomputed. Nor does cuDNN document which of several equal elements gets the
 // gradient.
-#include "kernels/common/pooling.h"
 #include "kernels/common/plan.h"
+#include "kernels/common/pooling.h"
 #include "kernels/cuda/libraries/cudnn_descriptors.h"
 #include "kernels/cuda/libraries/cudnn_images.h"
 #include "kernels/cuda/libraries/kernels.h"

@@ -20,8 +20,8 @@ void block_meets();
 void lanes_meet(unsigned thread, unsigned mask);
 
 void atomic_access(const void* address, size_t nbytes, const void* where);  // by the code at `where`
-void lock_taken(const void* lock);      // atomicCAS has changed it
-void lock_given_back(const void* lock);  // atomicExch has written to it
+void lock_taken(const void* lock);                                          // atomicCAS has changed it
+void lock_given_back(const void* lock);                                     // atomicExch has written to it
 
 // Memory that kernels may use, from cudaMalloc or cudaHostAlloc.
 void memory_begins(const void* memory, size_t nbytes);

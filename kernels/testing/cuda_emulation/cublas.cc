@@ -23,7 +23,7 @@ struct cublasLtMatrixLayoutOpaque {
 };
 struct cublasLtMatmulPreferenceOpaque {
   uint64_t workspace = 0;
-  uint32_t alignment[4] = {256, 256, 256, 256};  // of a, b, c, d
+  uint32_t alignment[4] = {256, 256, 256, 256};         // of a, b, c, d
   uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_MASK;  // allowed ways to add the parts of a sum
 };
 
@@ -48,7 +48,9 @@ cublasStatus_t set(Value& target, const void* value, size_t nbytes) {
 }
 
 // The rows and columns of op(matrix).
-int64_t rows(const cublasLtMatrixLayoutOpaque& m, cublasOperation_t op) { return op == CUBLAS_OP_N ? m.rows : m.columns; }
+int64_t rows(const cublasLtMatrixLayoutOpaque& m, cublasOperation_t op) {
+  return op == CUBLAS_OP_N ? m.rows : m.columns;
+}
 int64_t columns(const cublasLtMatrixLayoutOpaque& m, cublasOperation_t op) {
   return op == CUBLAS_OP_N ? m.columns : m.rows;
 }
@@ -63,7 +65,8 @@ cublasStatus_t check(const cublasLtMatmulDescOpaque& desc, const cublasLtMatrixL
   if (rows(a, desc.a) != d.rows || columns(b, desc.b) != d.columns || columns(a, desc.a) != rows(b, desc.b))
     return CUBLAS_STATUS_INVALID_VALUE;
   for (const auto* m : {&a, &b, &d})
-    if (m->rows < 1 || m->columns < 1 || m->leading < m->rows || m->batch != d.batch) return CUBLAS_STATUS_INVALID_VALUE;
+    if (m->rows < 1 || m->columns < 1 || m->leading < m->rows || m->batch != d.batch)
+      return CUBLAS_STATUS_INVALID_VALUE;
   if (d.batch > 1 && d.stride < d.leading * (d.columns - 1) + d.rows) return CUBLAS_STATUS_INVALID_VALUE;
   return CUBLAS_STATUS_SUCCESS;
 }

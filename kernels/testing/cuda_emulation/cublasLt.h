@@ -46,7 +46,9 @@ typedef struct cublasLtContext* cublasLtHandle_t;
 typedef struct cublasLtMatmulDescOpaque* cublasLtMatmulDesc_t;
 typedef struct cublasLtMatrixLayoutOpaque* cublasLtMatrixLayout_t;
 typedef struct cublasLtMatmulPreferenceOpaque* cublasLtMatmulPreference_t;
-struct cublasLtMatmulAlgo_t { uint64_t data[8]; };
+struct cublasLtMatmulAlgo_t {
+  uint64_t data[8];
+};
 struct cublasLtMatmulHeuristicResult_t {
   cublasLtMatmulAlgo_t algo;
   size_t workspaceSize;

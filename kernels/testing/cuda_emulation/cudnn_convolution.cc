@@ -31,7 +31,8 @@ cudnnStatus_t check(const Problem& p) {
     REFUSE_IF(is_double, CUDNN_STATUS_NOT_SUPPORTED_LAYOUT);
     REFUSE_IF(!is_channels_last(p.x) || !is_channels_last(p.y), CUDNN_STATUS_NOT_SUPPORTED_LAYOUT);
   }
-  REFUSE_IF(p.x.extents[1] != p.w.extents[1] || p.y.extents[1] != p.w.extents[0], CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH);
+  REFUSE_IF(p.x.extents[1] != p.w.extents[1] || p.y.extents[1] != p.w.extents[0],
+            CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH);
   REFUSE_IF(p.x.extents[0] != p.y.extents[0], CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH);
   for (int axis = 0; axis < 2; ++axis) {
     const int64_t window = (p.w.extents[2 + axis] - 1) * p.conv.dilation[axis] + 1;
@@ -82,8 +83,13 @@ cudnnStatus_t rank(const char* name, const Known (&known)[known_count], const Pr
   *count = 0;
   for (const Known& one : known) {
     if (*count == most) break;
-    found[(*count)++] = {static_cast<decltype(found->algo)>(one.algorithm), CUDNN_STATUS_SUCCESS, -1,
-                         one.fixed + one.per_number * p.numbers(), one.determinism, p.conv.math, {}};
+    found[(*count)++] = {static_cast<decltype(found->algo)>(one.algorithm),
+                         CUDNN_STATUS_SUCCESS,
+                         -1,
+                         one.fixed + one.per_number * p.numbers(),
+                         one.determinism,
+                         p.conv.math,
+                         {}};
   }
   return CUDNN_STATUS_SUCCESS;
 }
@@ -207,8 +213,9 @@ cudnnStatus_t cudnnConvolutionBiasActivationForward(
   RETURN_IF_BAD(check_operand(*z_desc, z, false));
   RETURN_IF_BAD(check_operand(*bias_desc, bias, false));
   RETURN_IF_BAD(check_operand(p.y, y, true));
-  REFUSE_IF(activation->mode == CUDNN_ACTIVATION_IDENTITY && algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
-            CUDNN_STATUS_NOT_SUPPORTED);
+  REFUSE_IF(
+      activation->mode == CUDNN_ACTIVATION_IDENTITY && algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
+      CUDNN_STATUS_NOT_SUPPORTED);
   REFUSE_IF(p.x.type == CUDNN_DATA_DOUBLE, CUDNN_STATUS_NOT_SUPPORTED_DATA_TYPE);  // tests the fallback, too
   const std::array<int64_t, 4> expected{1, p.y.extents[1], 1, 1};
   REFUSE_IF(bias_desc->extents != expected || bias_desc->strides[1] != 1, CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH);
@@ -271,12 +278,9 @@ cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm_v7(cudnnHandle_t, cudnn
               found);
 }
 
-cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(cudnnHandle_t, cudnnTensorDescriptor_t x,
-                                                             cudnnTensorDescriptor_t dy,
-                                                             cudnnConvolutionDescriptor_t conv,
-                                                             cudnnFilterDescriptor_t dw,
-                                                             cudnnConvolutionBwdFilterAlgo_t algorithm,
-                                                             size_t* nbytes) {
+cudnnStatus_t cudnnGetConvolutionBackwardFilterWorkspaceSize(
+    cudnnHandle_t, cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t conv,
+    cudnnFilterDescriptor_t dw, cudnnConvolutionBwdFilterAlgo_t algorithm, size_t* nbytes) {
   return size_of_workspace(kBackwardFilter, {*x, *dy, *dw, *conv}, algorithm, nbytes);
 }
 

@@ -114,16 +114,18 @@ cudnnStatus_t cudnnSetTensor4dDescriptorEx(cudnnTensorDescriptor_t desc, cudnnDa
 
 cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t* desc) { return make(desc); }
 cudnnStatus_t cudnnDestroyFilterDescriptor(cudnnFilterDescriptor_t desc) { return destroy(desc); }
-cudnnStatus_t cudnnSetFilter4dDescriptor(cudnnFilterDescriptor_t desc, cudnnDataType_t type,
-                                         cudnnTensorFormat_t format, int k, int c, int h, int w) {
+cudnnStatus_t cudnnSetFilter4dDescriptor(cudnnFilterDescriptor_t desc, cudnnDataType_t type, cudnnTensorFormat_t format,
+                                         int k, int c, int h, int w) {
   const bool is_empty = k < 1 || c < 1 || h < 1 || w < 1;
   REFUSE_IF(is_empty, CUDNN_STATUS_BAD_PARAM);
   desc->type = type;
   desc->format = format;
   desc->extents = {k, c, h, w};
   const int64_t taps = int64_t{h} * w;
-  if (format == CUDNN_TENSOR_NHWC) desc->strides = {taps * c, 1, int64_t{w} * c, c};
-  else desc->strides = {taps * c, taps, w, 1};
+  if (format == CUDNN_TENSOR_NHWC)
+    desc->strides = {taps * c, 1, int64_t{w} * c, c};
+  else
+    desc->strides = {taps * c, taps, w, 1};
   return CUDNN_STATUS_SUCCESS;
 }
 

@@ -8,12 +8,16 @@
 
 #include "kernels/testing/cuda_emulation/library_numbers.h"
 
-struct cudnnContext { cudaStream_t stream = nullptr; };
+struct cudnnContext {
+  cudaStream_t stream = nullptr;
+};
 struct cudnnTensorStruct {
   cudnnDataType_t type;
   std::array<int64_t, 4> extents{}, strides{};  // n, c, h, w
 };
-struct cudnnFilterStruct : cudnnTensorStruct { cudnnTensorFormat_t format; };
+struct cudnnFilterStruct : cudnnTensorStruct {
+  cudnnTensorFormat_t format;
+};
 struct cudnnConvolutionStruct {
   int64_t padding[2], stride[2], dilation[2];
   cudnnConvolutionMode_t mode;
@@ -25,7 +29,9 @@ struct cudnnPoolingStruct {
   cudnnNanPropagation_t nan;
   int64_t kernel[2], padding[2], stride[2];
 };
-struct cudnnActivationStruct { cudnnActivationMode_t mode; };
+struct cudnnActivationStruct {
+  cudnnActivationMode_t mode;
+};
 
 namespace cuda_emulation {
 

@@ -55,8 +55,10 @@ cudnnStatus_t cudnnPoolingForward(cudnnHandle_t handle, cudnnPoolingDescriptor_t
     for_each_pixel(p, image, out, [&](int64_t n, int64_t c, int64_t i, int64_t j, int64_t h, int64_t w) {
       const double value = image.at(n, c, h, w);
       double& result = out.at(n, c, i, j);
-      if (is_average) result += value / (p.kernel[0] * p.kernel[1]);
-      else if (value > result || (value != value && p.nan == CUDNN_PROPAGATE_NAN)) result = value;
+      if (is_average)
+        result += value / (p.kernel[0] * p.kernel[1]);
+      else if (value > result || (value != value && p.nan == CUDNN_PROPAGATE_NAN))
+        result = value;
     });
     write(to, y, out, scale, kept);
   });

@@ -45,7 +45,9 @@ inline void store(Number type, void* data, int64_t index, double value) {
   switch (type) {
     case Number::float32: static_cast<float*>(data)[index] = static_cast<float>(value); return;
     case Number::float64: static_cast<double*>(data)[index] = value; return;
-    case Number::float16: static_cast<_Float16*>(data)[index] = static_cast<_Float16>(static_cast<float>(value)); return;
+    case Number::float16:
+      static_cast<_Float16*>(data)[index] = static_cast<_Float16>(static_cast<float>(value));
+      return;
     default: {
       const float rounded = without_bits(static_cast<float>(value), 16);
       uint32_t word;

@@ -241,8 +241,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
 
 cudaError_t cudaSetDevice(int device) {
   int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess || device < 0 || device >= count)
-    return report(cudaErrorInvalidDevice);
+  if (cudaGetDeviceCount(&count) != cudaSuccess || device < 0 || device >= count) return report(cudaErrorInvalidDevice);
   current_device = device;
   return cudaSuccess;
 }

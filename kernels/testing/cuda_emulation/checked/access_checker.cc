@@ -47,8 +47,8 @@ struct Region {
 
   Region(uintptr_t begin, size_t nbytes, bool is_shared)
       : begin(begin), end(begin + nbytes), is_shared(is_shared), is_touched(nbytes / kPage + 1) {
-    bytes = static_cast<Byte*>(mmap(nullptr, history_size(), PROT_READ | PROT_WRITE,
-                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    bytes = static_cast<Byte*>(
+        mmap(nullptr, history_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (bytes == MAP_FAILED) report("no address space left for the history of memory", nullptr);
   }
   Region(const Region&) = delete;
@@ -120,9 +120,9 @@ thread_local bool is_running = false;   // whether this host thread runs a kerne
 thread_local bool is_checking = false;  // whether the checker runs; library code that it calls may be instrumented, too
 Range arguments, local_memory;
 unsigned block, thread, block_epoch;
-unsigned warp_epochs[kMaxThreads];     // how often a thread has synchronized with its warp
-unsigned seen[kMaxThreads][32];        // the warp epoch up to which a thread sees the accesses of each lane of its warp
-const void* lock;                      // held by the running thread
+unsigned warp_epochs[kMaxThreads];  // how often a thread has synchronized with its warp
+unsigned seen[kMaxThreads][32];     // the warp epoch up to which a thread sees the accesses of each lane of its warp
+const void* lock;                   // held by the running thread
 
 Region* find_region(uintptr_t address) {
   if (last_found && address >= last_found->begin && address < last_found->end) return last_found;

@@ -13,7 +13,7 @@ void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 
 #define NEEDLE_CALLER __builtin_return_address(0)
-#define NEEDLE_ACCESS(size)                                                                              \
+#define NEEDLE_ACCESS(size)                                                                             \
   void __tsan_read##size(void* address) { aligned_access(address, size, Kind::read, NEEDLE_CALLER); }   \
   void __tsan_write##size(void* address) { aligned_access(address, size, Kind::write, NEEDLE_CALLER); } \
   void __tsan_unaligned_read##size(void* address) { access(address, size, Kind::read, NEEDLE_CALLER); } \
