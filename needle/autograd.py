@@ -6,7 +6,8 @@ the output with respect to it) on to its inputs:
 
     adjoint[input] += op.gradient(adjoint[node], node)[input]        (the chain rule)
 
-An Op's gradient is built from Ops, so a gradient can have a graph of its own and be differentiated again.
+An Op's gradient is built from Ops, so a gradient can have a graph of its own and be differentiated again. The Ops are in
+needle/ops, which also adds the operators and methods of Tensor that call them (ops/tensor_methods.py).
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from needle.backend_ndarray import Device, DType, NDArray, array, changes
 from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.device import same_device
-from needle.backend_ndarray.elementwise import add_to, is_operand
+from needle.backend_ndarray.elementwise import add_to
+from needle.backend_ndarray.ndarray import full
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.spec import Spec
-from needle.backend_ndarray.ufunc import apply_function, apply_ufunc
-from needle.errors import DTypeError, GradientError, ShapeError, short
+from needle.errors import GradientError, ShapeError, short
 
 
 class _Mode(threading.local):
@@ -116,67 +118,6 @@ def require_tensors(op: str, *values) -> None:
     for index, value in enumerate(values):
         if not isinstance(value, Tensor):
             raise TypeError(f"{op}: operand {index} of type {type(value).__name__}: expected a Tensor")
-
-
-class FusedOp(Op):
-    """Several operations fused into one forward kernel and one backward kernel.
-
-    `spelled` is the same computation in small ops: the version to read, to test against, and to differentiate twice.
-    """
-
-    def spelled(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Computes the result, or results, from `inputs` with other Ops."""
-        raise NotImplementedError
-
-    def fused_gradient(self, out_grad, node) -> tuple[NDArray | None, ...]:
-        """`gradient` computed by the backward kernel, as arrays."""
-        raise NotImplementedError
-
-    def gradient(self, out_grad, node):
-        if not is_recording():
-            grads = self.fused_gradient(out_grad, node)
-            return tuple(None if grad is None else Tensor.make_const(grad) for grad in grads)
-        out_grads = out_grad if isinstance(out_grad, list) else [out_grad]
-        op = _FusedGradient(self, out_grad, node)
-        grads = iter(op(*out_grads, *node.inputs))
-        return tuple(next(grads) if there_is_one else None for there_is_one in op.has_gradient)
-
-
-class _FusedGradient(Op):
-    """The gradient of a FusedOp as an Op of its own, so that it can be differentiated again.
-
-    Its inputs are the adjoints of the FusedOp's results, then the FusedOp's inputs. Its result is a TensorTuple of the
-    adjoints that are not None. The backward kernel computes it, just as when no graph is kept. Its own gradient comes
-    from differentiating the gradient of `spelled`.
-    """
-
-    def __init__(self, fused: FusedOp, out_grad, node: Value) -> None:
-        self.fused = fused
-        self.out_grad = out_grad
-        self.node = node
-
-    def infer(self, *operands):
-        inputs = operands[-len(self.has_gradient) :]
-        return tuple(Spec(a.shape, a.dtype) for a, there_is_one in zip(inputs, self.has_gradient) if there_is_one)
-
-    def compute(self, *arrays):
-        grads = self.fused.fused_gradient(self.out_grad, self.node)
-        del self.out_grad, self.node
-        self.has_gradient = [grad is not None for grad in grads]
-        return tuple(grad for grad in grads if grad is not None)
-
-    def gradient(self, out_grad, node):
-        with computing(recording=True):
-            # One Tensor may be several operands, and each operand has an adjoint of its own here, so the reshape gives
-            # each its own node. Half types are computed in float32, so that results round once, as in the kernels.
-            operands = [ops.reshape(ops.elementwise.widened(value), value.shape) for value in node.inputs]
-            inputs = operands[-len(self.has_gradient) :]
-            out_grads = operands[: -len(self.has_gradient)]
-            results = self.fused.spelled(*inputs)
-            grads = gradients(results, inputs, out_grads if isinstance(results, tuple) else out_grads[0])
-        grads = [grad for grad, there_is_one in zip(grads, self.has_gradient) if there_is_one]
-        pairs = [(grad, adjoint) for grad, adjoint in zip(grads, out_grad) if grad is not None and grad.requires_grad]
-        return tuple(gradients(tuple(grad for grad, _ in pairs), operands, [adjoint for _, adjoint in pairs]))
 
 
 class Value:
@@ -340,13 +281,6 @@ class Tensor(Value):
         """Starts reading the one element without waiting for the device, see NDArray.begin_read."""
         return self.cached_data.begin_read()
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        has_gradient = any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
-        return apply_ufunc((ops,), ufunc, method, inputs, options, has_gradient)
-
-    def __array_function__(self, function, types, arguments, options):
-        return apply_function(function, arguments, options)
-
     def __contains__(self, value) -> bool:
         return value in self.cached_data
 
@@ -381,7 +315,7 @@ class Tensor(Value):
         if not self.requires_grad:
             raise GradientError("backward: this tensor does not depend on one that requires a gradient")
         if out_grad is None:
-            out_grad = ops.ones_like(self)
+            out_grad = _constant_like(self.cached_data, 1)
         else:
             _check_out_grad("backward", out_grad, self)
         order = find_topo_sort([self])
@@ -399,149 +333,55 @@ class Tensor(Value):
                 elif create_graph and isinstance(node, Tensor):
                     node.grad = adjoint
 
-    # Operators
-
     def to(self, device: Device) -> Tensor:
         """This tensor if it is on that device, else a copy there (a leaf that requires a gradient if this one does)."""
         if device is self.device:
             return self
         return Tensor.make_const(self.cached_data.to(device), self.requires_grad)
 
-    def astype(self, dtype: str | DType) -> Tensor:
-        return ops.cast(self, dtype)
+    __hash__ = object.__hash__  # by identity, though `==` compares element by element
 
-    def sum(self, axes=None) -> Tensor:
-        return ops.summation(self, axes)
+    if TYPE_CHECKING:  # ops/tensor_methods.py adds these
 
-    def mean(self, axes=None) -> Tensor:
-        return ops.mean(self, axes)
-
-    def max(self, axes=None) -> Tensor:
-        return ops.max(self, axes)
-
-    def argmax(self, axis: int | None = None) -> Tensor:
-        return Tensor.make_const(self.cached_data.argmax(axis))
-
-    def reshape(self, *shape) -> Tensor:
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
-
-    def broadcast_to(self, shape) -> Tensor:
-        return ops.broadcast_to(self, shape)
-
-    def transpose(self, axes=None) -> Tensor:
-        return ops.transpose(self, axes)
-
-    def permute(self, axes) -> Tensor:
-        return ops.permute(self, axes)
-
-    @property
-    def T(self) -> Tensor:
-        """The last two axes swapped; a tensor with fewer than two axes is returned unchanged."""
-        return ops.transpose(self) if self.ndim > 1 else self
-
-    def matmul(self, other: Tensor) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __getitem__(self, index) -> Tensor:
-        return ops.getitem(self, index)
-
-    def __add__(self, other) -> Tensor:
-        return ops.add(self, other)
-
-    def __sub__(self, other) -> Tensor:
-        return ops.subtract(self, other)
-
-    def __rsub__(self, other) -> Tensor:
-        return ops.subtract(other, self)
-
-    def __mul__(self, other) -> Tensor:
-        return ops.multiply(self, other)
-
-    def __truediv__(self, other) -> Tensor:
-        return ops.divide(self, other)
-
-    def __rtruediv__(self, other) -> Tensor:
-        return ops.divide(other, self)
-
-    def __pow__(self, other) -> Tensor:
-        return ops.power(self, other)
-
-    def __rpow__(self, other) -> Tensor:
-        return ops.power(other, self)
-
-    def __matmul__(self, other) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other) -> Tensor:
-        return ops.matmul(other, self)
-
-    def __iadd__(self, other) -> Tensor:
-        return self._assign_result("+=", ops.add(self, other))
-
-    def __isub__(self, other) -> Tensor:
-        return self._assign_result("-=", ops.subtract(self, other))
-
-    def __imul__(self, other) -> Tensor:
-        return self._assign_result("*=", ops.multiply(self, other))
-
-    def __itruediv__(self, other) -> Tensor:
-        return self._assign_result("/=", ops.divide(self, other))
-
-    def __ipow__(self, other) -> Tensor:
-        return self._assign_result("**=", ops.power(self, other))
-
-    def __imatmul__(self, other) -> Tensor:
-        return self._assign_result("@=", ops.matmul(self, other))
-
-    def _assign_result(self, operator: str, result: Tensor) -> Tensor:
-        """Returns what `x += y` assigns to x: usually the new tensor x + y.
-
-        If nothing is recorded and x is a leaf that requires a gradient (`w` in `w -= lr * w.grad` under no_grad), x
-        itself is updated in place and returned. Raises GradientError for a Parameter outside no_grad, because its
-        module and optimizer would lose it.
-        """
-        if is_recording() or not (self.is_leaf() and self.requires_grad):
-            if is_recording() and isinstance(self, Parameter):
-                raise GradientError(
-                    f"{operator}: of a Parameter: expected it within no_grad(), or a new name: x = x + y"
-                )
-            return result
-        if result.shape != self.shape:
-            raise ShapeError(f"{operator}: a result of shape {result.shape}: expected {self.shape}")
-        if result.dtype.kind != self.dtype.kind:
-            raise DTypeError(f"{operator}: a result of dtype {result.dtype}: expected {self.dtype}, see astype")
-        self.cached_data[...] = result.cached_data
-        return self
-
-    def __neg__(self) -> Tensor:
-        return ops.negate(self)
-
-    def __abs__(self) -> Tensor:
-        return ops.abs(self)
-
-    # For an operand that cannot be compared with numbers, such as None, NotImplemented makes Python answer "not equal".
-
-    def __eq__(self, other) -> Tensor:
-        return ops.equal(self, other) if is_operand(other) else NotImplemented
-
-    def __ne__(self, other) -> Tensor:
-        return ops.not_equal(self, other) if is_operand(other) else NotImplemented
-
-    def __lt__(self, other) -> Tensor:
-        return ops.less(self, other)
-
-    def __le__(self, other) -> Tensor:
-        return ops.less_equal(self, other)
-
-    def __gt__(self, other) -> Tensor:
-        return ops.greater(self, other)
-
-    def __ge__(self, other) -> Tensor:
-        return ops.greater_equal(self, other)
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-    __hash__ = object.__hash__
+        def __add__(self, other) -> Tensor: ...
+        def __radd__(self, other) -> Tensor: ...
+        def __iadd__(self, other) -> Tensor: ...
+        def __sub__(self, other) -> Tensor: ...
+        def __rsub__(self, other) -> Tensor: ...
+        def __isub__(self, other) -> Tensor: ...
+        def __mul__(self, other) -> Tensor: ...
+        def __rmul__(self, other) -> Tensor: ...
+        def __imul__(self, other) -> Tensor: ...
+        def __truediv__(self, other) -> Tensor: ...
+        def __rtruediv__(self, other) -> Tensor: ...
+        def __itruediv__(self, other) -> Tensor: ...
+        def __pow__(self, other) -> Tensor: ...
+        def __rpow__(self, other) -> Tensor: ...
+        def __ipow__(self, other) -> Tensor: ...
+        def __matmul__(self, other) -> Tensor: ...
+        def __rmatmul__(self, other) -> Tensor: ...
+        def __imatmul__(self, other) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __eq__(self, other) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other) -> Tensor: ...  # type: ignore[override]
+        def __lt__(self, other) -> Tensor: ...
+        def __le__(self, other) -> Tensor: ...
+        def __gt__(self, other) -> Tensor: ...
+        def __ge__(self, other) -> Tensor: ...
+        def __getitem__(self, index) -> Tensor: ...
+        def astype(self, dtype: str | DType) -> Tensor: ...
+        def sum(self, axes=None) -> Tensor: ...
+        def mean(self, axes=None) -> Tensor: ...
+        def max(self, axes=None) -> Tensor: ...
+        def argmax(self, axis: int | None = None) -> Tensor: ...
+        def reshape(self, *shape) -> Tensor: ...
+        def broadcast_to(self, shape) -> Tensor: ...
+        def transpose(self, axes=None) -> Tensor: ...
+        def permute(self, axes) -> Tensor: ...
+        def matmul(self, other) -> Tensor: ...
+        @property
+        def T(self) -> Tensor: ...
 
 
 class Parameter(Tensor):
@@ -603,7 +443,7 @@ class _PartialTuple(dict):
     def complete(self, node: TensorTuple) -> list[Tensor]:
         """Returns the adjoints of all entries, with zeros for those that nothing depends on."""
         entries = enumerate(node.cached_data)
-        return [self[i] if i in self else ops.zeros_like(Tensor.make_const(entry)) for i, entry in entries]
+        return [self[i] if i in self else _constant_like(entry, 0) for i, entry in entries]
 
 
 class _Freed(Op):
@@ -733,7 +573,7 @@ def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:
                 total[index] = total[index] + entry if index in total else entry
         return
     if partial.dtype is not value.dtype and value.dtype.kind == "floating":
-        partial = ops.cast(partial, value.dtype)
+        partial = partial.astype(value.dtype)
     if key not in adjoints:
         adjoints[key] = partial
     elif key in owned and adjoints[key].dtype is partial.dtype:
@@ -772,7 +612,9 @@ def gradients(
     with computing(autocast=None):
         for value, adjoint in zip(outputs, out_grads):
             if value.requires_grad:
-                _accumulate(adjoints, set(), value, ops.ones_like(value) if adjoint is None else adjoint)
+                _accumulate(
+                    adjoints, set(), value, _constant_like(value.cached_data, 1) if adjoint is None else adjoint
+                )
         stop_at = frozenset(map(id, inputs))
         order = find_topo_sort([value for value in outputs if value.requires_grad], stop_at)
         found = {id(node): adjoint for node, adjoint in _sweep(order, adjoints, True, stop_at)}
@@ -803,4 +645,5 @@ def _check_out_grad(op: str, out_grad, value: Tensor) -> None:
     same_device(op, value.cached_data, out_grad.cached_data)
 
 
-from needle import ops  # noqa: E402  (Tensor's operators call it, and it needs Tensor)
+def _constant_like(array: NDArray, number: float) -> Tensor:
+    return Tensor.make_const(full(array.shape, number, array.dtype, array.device))

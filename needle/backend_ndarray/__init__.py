@@ -4,8 +4,7 @@ This module has the public names. The array functions are in modules by topic: `
 `conv`, `pool`, `norm`, `softmax`, `gather`, `crop`, `random`, `optim`.
 """
 
-# NDArray must come first: its operators call functions of modules that import it.
-from needle.backend_ndarray.ndarray import NDArray, array, empty, from_dlpack, full, ones, zeros
+from needle.backend_ndarray import array_methods, creation  # noqa: F401  (they add methods to NDArray and Device)
 from needle.backend_ndarray.device import (
     Device,
     all_devices,
@@ -22,6 +21,7 @@ from needle.backend_ndarray.elementwise import (
     maximum,
     tanh,
 )
+from needle.backend_ndarray.ndarray import NDArray, array, empty, from_dlpack, full, ones, zeros
 
 __all__ = [
     "all_devices", "array", "cpu", "cpu_numpy", "cuda", "default_device", "Device", "DType", "empty", "exp",

@@ -5,14 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import types
-from collections.abc import Callable
 
-import numpy as np
 
 from needle.backend_ndarray.arguments import whole
-from needle.backend_ndarray.dtype import DType, as_dtype
-from needle.backend_ndarray.shape import Shape, as_shape
-from needle.errors import DeviceError, OutOfMemoryError, ShapeError, short
+from needle.errors import DeviceError, OutOfMemoryError, short
 
 
 class Device:
@@ -54,76 +50,6 @@ class Device:
 
     def __reduce__(self):  # copying and unpickling give this very object: devices are compared by identity
         return (cuda, (self.index,)) if self.name == "cuda" else (globals()[self.name], ())
-
-    # Arrays of this device. The random ones are drawn from NumPy's global generator, so np.random.seed repeats them.
-
-    def empty(self, shape, dtype: str | DType = "float32"):
-        """An uninitialized array."""
-        from needle.backend_ndarray import ndarray
-
-        return ndarray.empty(shape, dtype, self)
-
-    def full(self, shape, fill_value: float, dtype: str | DType = "float32"):
-        """An array of one value."""
-        from needle.backend_ndarray import ndarray
-
-        return ndarray.full(shape, fill_value, dtype, self)
-
-    def zeros(self, *shape: int, dtype: str | DType = "float32"):
-        """An array of zeros; the shape may be one tuple or several ints."""
-        return self._full("zeros", shape, 0, dtype)
-
-    def ones(self, *shape: int, dtype: str | DType = "float32"):
-        """An array of ones; the shape may be one tuple or several ints."""
-        return self._full("ones", shape, 1, dtype)
-
-    def rand(self, *shape: int, dtype: str | DType = "float32"):
-        """Uniform on [0, 1)."""
-        return self._from_numpy("rand", drawn("rand", np.random.rand, shape), dtype)
-
-    def randn(self, *shape: int, dtype: str | DType = "float32"):
-        """Standard normal."""
-        return self._from_numpy("randn", drawn("randn", np.random.randn, shape), dtype)
-
-    def one_hot(self, n: int, i, dtype: str | DType = "float32"):
-        """Row k is zeros except for a one at column i[k]. Raises ShapeError unless i holds whole numbers in 0..n-1."""
-        from needle.backend_ndarray.whole_numbers import whole_numbers_of
-
-        indices = whole_numbers_of("one_hot", "index", i)
-        n = whole("one_hot", "n", n)
-        wrong = indices[(indices < 0) | (indices >= n)]
-        if wrong.size:
-            raise ShapeError(f"one_hot: index {wrong.flat[0]}, expected 0 to {n - 1}")
-        as_shape("one_hot", (*indices.shape, n))
-        try:
-            rows = indices[..., None] == np.arange(n)
-        except (MemoryError, ValueError):
-            raise OutOfMemoryError(f"one_hot: no memory for shape {(*indices.shape, n)}") from None
-        return self._from_numpy("one_hot", rows, dtype)
-
-    def _full(self, op: str, shape: tuple, fill_value: float, dtype):
-        from needle.backend_ndarray import ndarray
-
-        return ndarray.full(one_shape(op, shape), fill_value, dtype, self, op)
-
-    def _from_numpy(self, op: str, values, dtype):
-        from needle.backend_ndarray import ndarray
-
-        return ndarray.array(np.asarray(values), as_dtype(dtype, op), self, op)
-
-
-def one_shape(op: str, shape: tuple) -> Shape:
-    """The shape given by the arguments `shape` of a call f(2, 3) or f((2, 3))."""
-    return as_shape(op, shape[0] if len(shape) == 1 else shape)
-
-
-def drawn(op: str, draw: Callable, shape: tuple) -> np.ndarray:
-    """The numbers that a function of np.random draws for this shape, as an array."""
-    shape = one_shape(op, shape)
-    try:
-        return np.asarray(draw(*shape))
-    except (MemoryError, ValueError):  # the latter for more than 2^63 bytes
-        raise OutOfMemoryError(f"{op}: no memory for float64 numbers of shape {shape}") from None
 
 
 _devices: dict[tuple[str, int], Device] = {}

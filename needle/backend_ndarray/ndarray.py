@@ -2,22 +2,23 @@
 
 Element (i0, i1, ...) lies at position offset + i0 * strides[0] + i1 * strides[1] + ... of the buffer, counted in
 elements. Everything in this file makes either a view, which only changes those numbers, or a copy by a kernel.
-Arithmetic is in the other files of this folder, by topic; the operators at the end of the class call it.
+Arithmetic is in the other files of this folder, by topic; array_methods.py makes operators and methods of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from needle.backend_ndarray import array_indexing, changes, elementwise, gather, matmul, reduce
+from needle.backend_ndarray import changes
 from needle.backend_ndarray.device import Device, default_device, require_device, same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, as_dtype, float32
 from needle.backend_ndarray.indexing import fit_value, is_basic, resolve_index
-from needle.backend_ndarray.number import NUMBER_TYPES, as_number, value_in
+from needle.backend_ndarray.number import as_number, value_in
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.shape import (
     Shape,
@@ -31,25 +32,7 @@ from needle.backend_ndarray.shape import (
     reshape_strides,
     resolve_reshape,
 )
-from needle.backend_ndarray.ufunc import apply_function, apply_ufunc
 from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError, short
-
-
-def _operator(function: Callable, reflected: bool = False, of_anything: bool = False) -> Callable:
-    """Makes the method of an operator.
-
-    With `of_anything`, the method returns NotImplemented for an operand it cannot compute with, such as None. It also
-    does so if the other operand has a higher __array_priority__, as a Tensor has; Python then calls the other's method.
-    """
-
-    def method(self, other):
-        if not isinstance(other, NDArray) and type(other) not in NUMBER_TYPES:
-            is_next = _priority(other) > self.__array_priority__
-            if is_next or of_anything and not elementwise.is_operand(other):
-                return NotImplemented
-        return function(other, self) if reflected else function(self, other)
-
-    return method
 
 
 class NDArray:
@@ -167,14 +150,6 @@ class NDArray:
             raise ValueError(f"array: {self.dtype} on {self.device} takes a copy, which copy=False refuses")
         return self.host_view()
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        if any(_priority(x) > self.__array_priority__ for x in inputs):
-            return NotImplemented
-        return apply_ufunc((elementwise, matmul), ufunc, method, inputs, options, has_gradient=False)
-
-    def __array_function__(self, function, types, arguments, options):
-        return apply_function(function, arguments, options)
-
     def __dlpack__(self, **options):
         if any(stride < 0 for stride, extent in zip(self.strides, self.shape) if extent > 1):
             raise BufferError(f"dlpack: strides {self.strides}: expected none below 0, see .copy()")
@@ -214,9 +189,6 @@ class NDArray:
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
-
-    def __contains__(self, value) -> bool:
-        return bool(np.any(self == value))
 
     def __repr__(self) -> str:
         return f"NDArray({self.host_values()}, dtype={self.dtype}, device={self.device})"
@@ -348,7 +320,7 @@ class NDArray:
         Raises IndexError.
         """
         if not is_basic(index):
-            return array_indexing.pick(self, index, gather.take)
+            return self._pick(index)
         return self.view(*resolve_index(index, self.shape, self.strides, self.offset))
 
     def __setitem__(self, index, value: NDArray | np.ndarray | float) -> None:
@@ -371,80 +343,55 @@ class NDArray:
             target = self.view(*resolve_index(index, self.shape, self.strides, self.offset))
             call(self.device, "copy", fit_value(value, target.shape), target)
         else:
-            array_indexing.put(self, index, value)
+            self._put(index, value)
         changes.mark(self)
 
-    # Reductions and operators: see reduce.py, elementwise.py, matmul.py
+    __hash__ = None  # arrays compare element by element
 
-    def sum(self, axis=None, keepdims: bool = False) -> NDArray:
-        return reduce.sum(self, axis, keepdims)
+    if TYPE_CHECKING:  # array_methods.py adds these
 
-    def max(self, axis=None, keepdims: bool = False) -> NDArray:
-        return reduce.max(self, axis, keepdims)
-
-    def min(self, axis=None, keepdims: bool = False) -> NDArray:
-        return reduce.min(self, axis, keepdims)
-
-    def argmax(self, axis: int | None = None, keepdims: bool = False) -> NDArray:
-        return reduce.argmax(self, axis, keepdims)
-
-    def log(self) -> NDArray:
-        return elementwise.log(self)
-
-    def exp(self) -> NDArray:
-        return elementwise.exp(self)
-
-    def tanh(self) -> NDArray:
-        return elementwise.tanh(self)
-
-    def maximum(self, other: NDArray | float) -> NDArray:
-        return elementwise.maximum(self, other)
-
-    __add__ = _operator(elementwise.add)
-    __radd__ = _operator(elementwise.add, reflected=True)
-    __sub__ = _operator(elementwise.subtract)
-    __rsub__ = _operator(elementwise.subtract, reflected=True)
-    __mul__ = _operator(elementwise.multiply)
-    __rmul__ = _operator(elementwise.multiply, reflected=True)
-    __truediv__ = _operator(elementwise.divide)
-    __rtruediv__ = _operator(elementwise.divide, reflected=True)
-    __floordiv__ = _operator(elementwise.floor_divide)
-    __rfloordiv__ = _operator(elementwise.floor_divide, reflected=True)
-    __mod__ = _operator(elementwise.remainder)
-    __rmod__ = _operator(elementwise.remainder, reflected=True)
-    __pow__ = _operator(elementwise.power)
-    __rpow__ = _operator(elementwise.power, reflected=True)
-    __matmul__ = _operator(matmul.matmul)
-    __rmatmul__ = _operator(matmul.matmul, reflected=True)
-
-    def __neg__(self):
-        return elementwise.negate(self)
-
-    def __abs__(self):
-        return elementwise.abs(self)
-
-    __eq__ = _operator(elementwise.equal, of_anything=True)
-    __ne__ = _operator(elementwise.not_equal, of_anything=True)
-    __lt__ = _operator(elementwise.less)
-    __le__ = _operator(elementwise.less_equal)
-    __gt__ = _operator(elementwise.greater)
-    __ge__ = _operator(elementwise.greater_equal)
-    __and__ = _operator(elementwise.logical_and)
-    __rand__ = _operator(elementwise.logical_and, reflected=True)
-    __or__ = _operator(elementwise.logical_or)
-    __ror__ = _operator(elementwise.logical_or, reflected=True)
-    __xor__ = _operator(elementwise.logical_xor)
-    __rxor__ = _operator(elementwise.logical_xor, reflected=True)
-
-    def __invert__(self):
-        return elementwise.logical_not(self)
-
-    __hash__ = None
-
-
-def _priority(x) -> float:
-    """The priority of x: of two operands that implement an operator, the one with the higher priority is used."""
-    return 0 if isinstance(x, type) else getattr(x, "__array_priority__", 0)
+        def __add__(self, other) -> NDArray: ...
+        def __radd__(self, other) -> NDArray: ...
+        def __sub__(self, other) -> NDArray: ...
+        def __rsub__(self, other) -> NDArray: ...
+        def __mul__(self, other) -> NDArray: ...
+        def __rmul__(self, other) -> NDArray: ...
+        def __truediv__(self, other) -> NDArray: ...
+        def __rtruediv__(self, other) -> NDArray: ...
+        def __floordiv__(self, other) -> NDArray: ...
+        def __rfloordiv__(self, other) -> NDArray: ...
+        def __mod__(self, other) -> NDArray: ...
+        def __rmod__(self, other) -> NDArray: ...
+        def __pow__(self, other) -> NDArray: ...
+        def __rpow__(self, other) -> NDArray: ...
+        def __matmul__(self, other) -> NDArray: ...
+        def __rmatmul__(self, other) -> NDArray: ...
+        def __and__(self, other) -> NDArray: ...
+        def __rand__(self, other) -> NDArray: ...
+        def __or__(self, other) -> NDArray: ...
+        def __ror__(self, other) -> NDArray: ...
+        def __xor__(self, other) -> NDArray: ...
+        def __rxor__(self, other) -> NDArray: ...
+        def __neg__(self) -> NDArray: ...
+        def __abs__(self) -> NDArray: ...
+        def __invert__(self) -> NDArray: ...
+        def __eq__(self, other) -> NDArray: ...  # type: ignore[override]
+        def __ne__(self, other) -> NDArray: ...  # type: ignore[override]
+        def __lt__(self, other) -> NDArray: ...
+        def __le__(self, other) -> NDArray: ...
+        def __gt__(self, other) -> NDArray: ...
+        def __ge__(self, other) -> NDArray: ...
+        def __contains__(self, value) -> bool: ...
+        def _pick(self, index) -> NDArray: ...
+        def _put(self, index, value: NDArray) -> None: ...
+        def sum(self, axis=None, keepdims: bool = False) -> NDArray: ...
+        def max(self, axis=None, keepdims: bool = False) -> NDArray: ...
+        def min(self, axis=None, keepdims: bool = False) -> NDArray: ...
+        def argmax(self, axis=None, keepdims: bool = False) -> NDArray: ...
+        def log(self) -> NDArray: ...
+        def exp(self) -> NDArray: ...
+        def tanh(self) -> NDArray: ...
+        def maximum(self, other) -> NDArray: ...
 
 
 def _varargs(values: tuple) -> Sequence[int]:

@@ -15,17 +15,26 @@ _NAMES = frozenset(
 _OURS = {"negative": "negate", "absolute": "abs"}  # where the names differ
 
 
-def apply_ufunc(modules: tuple[types.ModuleType, ...], ufunc: np.ufunc, method: str, inputs: tuple, options: dict,
-                has_gradient: bool):  # fmt: skip
-    """Implements `__array_ufunc__`: calls our function of that name from one of `modules`, else NumPy's on the values.
+def functions_of(*modules: types.ModuleType) -> dict[str, Callable]:
+    """Our functions that stand for NumPy's, by the names of those; each from the first module that has it."""
+    found = {}
+    for name in _NAMES:
+        for module in modules:
+            if name not in found and hasattr(module, _OURS.get(name, name)):
+                found[name] = getattr(module, _OURS.get(name, name))
+    return found
+
+
+def apply_ufunc(
+    functions: dict[str, Callable], ufunc: np.ufunc, method: str, inputs: tuple, options: dict, has_gradient: bool
+):
+    """Implements `__array_ufunc__`: calls our function of that name (see `functions_of`), else NumPy's on the values.
 
     Raises TypeError if that would lose a gradient: for a floating result if an input `has_gradient`.
     """
     name = ufunc.__name__
-    if name in _NAMES and method == "__call__" and not options:
-        for module in modules:
-            if function := getattr(module, _OURS.get(name, name), None):
-                return function(*inputs)
+    if name in functions and method == "__call__" and not options:
+        return functions[name](*inputs)
     call = f"numpy.{name}" if method == "__call__" else f"numpy.{name}.{method}"
     written = inputs[:1] if method == "at" else options.get("out", ())
     if any(hasattr(x, "__array_ufunc__") and not isinstance(x, np.ndarray) for x in written):

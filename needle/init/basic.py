@@ -7,7 +7,8 @@ import numpy as np
 from needle.autograd import Tensor, require_tensors
 from needle.backend_ndarray import Device, DType, default_device
 from needle.backend_ndarray.arguments import flag, real
-from needle.backend_ndarray.device import drawn, one_shape, require_device
+from needle.backend_ndarray.creation import drawn, one_shape
+from needle.backend_ndarray.device import require_device
 from needle.backend_ndarray.ndarray import full
 
 

@@ -4,19 +4,22 @@ from needle.ops.arithmetic import (
     AddReLU, AddScalar, DivScalar, EWiseAdd, EWiseDiv, EWiseMul, EWisePow, EWiseSub, MulScalar, PowerScalar,
     add, add_relu, add_scalar, divide, divide_scalar, ewise_pow, mul_scalar, multiply, power, power_scalar, subtract,
 )  # fmt: skip
-from needle.ops.broadcast import ones_like, zeros_like
+from needle.ops.broadcast import (
+    BroadcastTo, Summation, broadcast_to, ones_like, summation, zeros_like,
+)  # fmt: skip
+from needle.ops.cast import Cast, cast
 from needle.ops.elementwise import (
-    Cast, Erf, Exp, Log, Negate, ReLU, Sigmoid, Sqrt, Tanh,
-    abs, cast, cos, erf, exp, gelu, log, negate, relu, sigmoid, sign, sin, sqrt, tanh,
+    Erf, Exp, Log, Negate, ReLU, Sigmoid, Sqrt, Tanh,
+    abs, cos, erf, exp, gelu, log, negate, relu, sigmoid, sign, sin, sqrt, tanh,
 )  # fmt: skip
 from needle.ops.select import (
     Maximum, Minimum, Where,
     equal, greater, greater_equal, less, less_equal, maximum, minimum, not_equal, where,
 )  # fmt: skip
-from needle.ops.reduce import Max, Mean, Min, Summation, max, mean, min, summation
+from needle.ops.reduce import Max, Mean, Min, max, mean, min
 from needle.ops.shape import (
-    BroadcastTo, Concatenate, Dilate, Flip, Pad, Permute, Reshape, Split, Stack, Transpose, UnDilate,
-    broadcast_to, concatenate, dilate, flip, pad, permute, reshape, split, stack, transpose, undilate,
+    Concatenate, Dilate, Flip, Pad, Permute, Reshape, Split, Stack, Transpose, UnDilate,
+    concatenate, dilate, flip, pad, permute, reshape, split, stack, transpose, undilate,
 )  # fmt: skip
 from needle.ops.matmul import Linear, MatMul, linear, matmul
 from needle.ops.conv import Conv, conv
@@ -30,6 +33,7 @@ from needle.ops.gather import Gather, embedding, gather
 from needle.ops.getitem import GetItem, getitem
 from needle.ops.rnn import LSTM, RNN, lstm, lstm_cell, rnn, rnn_cell
 from needle.ops.dropout import dropout
+from needle.ops import tensor_methods  # noqa: F401  (it adds operators and methods to Tensor)
 
 __all__ = [
     "abs", "add", "add_relu", "add_scalar", "AddReLU", "AddScalar", "avg_pool2d", "AvgPool2d", "batch_norm",

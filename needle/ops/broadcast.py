@@ -1,11 +1,50 @@
-"""The gradient of a broadcast, and constants shaped like a Tensor."""
+"""Broadcasts and sums, each of which is the gradient of the other, and constants shaped like a Tensor."""
 
 from __future__ import annotations
 
-from needle.autograd import Tensor, require_tensors
+from collections.abc import Sequence
+
+from needle.autograd import Op, Tensor, require_tensors
 from needle.backend_ndarray import ndarray
-from needle.ops.reduce import summation
+from needle.backend_ndarray import reduce as array_api
+from needle.backend_ndarray.shape import as_shape, broadcast_shapes, normalize_axes, reduced_shape
+from needle.backend_ndarray.spec import Spec
+from needle.errors import ShapeError
 from needle.ops.shape import reshape
+
+
+class BroadcastTo(Op):
+    """Repeats along axes of extent 1 and along new axes in front."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self.shape = as_shape("broadcast_to", shape)
+
+    def infer(self, a):
+        if broadcast_shapes("broadcast_to", a.shape, self.shape) != self.shape:
+            raise ShapeError(f"broadcast_to: shape {a.shape} does not broadcast to {self.shape}")
+        return Spec(self.shape, a.dtype)
+
+    def compute(self, a):
+        return a.broadcast_to(self.shape)
+
+    def gradient(self, out_grad, node):
+        return unbroadcast(out_grad, node.inputs[0])
+
+
+class Summation(Op):
+    """The sum over axes (None: all)."""
+
+    def __init__(self, axes=None) -> None:
+        self.axes = axes
+
+    def infer(self, a):
+        return array_api.infer_reduce("sum", a, self.axes)
+
+    def compute(self, a):
+        return array_api.sum(a, self.axes)
+
+    def gradient(self, out_grad, node):
+        return expand_reduced(out_grad, node.inputs[0], self.axes)
 
 
 def unbroadcast(grad: Tensor, like: Tensor) -> Tensor:
@@ -16,6 +55,22 @@ def unbroadcast(grad: Tensor, like: Tensor) -> Tensor:
     repeated = [new_axes + i for i, extent in enumerate(like.shape) if extent == 1 and grad.shape[new_axes + i] != 1]
     axes = (*range(new_axes), *repeated)
     return reshape(summation(grad, axes) if axes else grad, like.shape)
+
+
+def expand_reduced(reduced: Tensor, like: Tensor, axes) -> Tensor:
+    """Repeats the result of a reduction of `like` over `axes` along those axes."""
+    kept = reduced_shape(like.shape, normalize_axes("reduction", axes, like.ndim), keepdims=True)
+    return broadcast_to(reshape(reduced, kept), like.shape)
+
+
+def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
+    """A view of that shape that repeats elements along axes of extent 1 and along new axes in front."""
+    return BroadcastTo(shape)(a)
+
+
+def summation(a: Tensor, axes=None) -> Tensor:
+    """The sum over axes; int64 for integers and bools."""
+    return Summation(axes)(a)
 
 
 def zeros_like(a: Tensor) -> Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from needle.autograd import Op, Tensor, require_tensors
+from needle.autograd import Op, Tensor
 from needle.backend_ndarray import elementwise as array_api
-from needle.backend_ndarray.dtype import DType, as_dtype, bfloat16, float16, float32
-from needle.backend_ndarray.spec import Spec
+from needle.ops.cast import widened
+from needle.ops.select import where
 
 
 class _Unary(Op):
@@ -35,8 +35,6 @@ class Abs(_Unary):
     kernel = "abs"
 
     def gradient(self, out_grad, node):
-        from needle.ops.select import where
-
         a = node.inputs[0]
         return out_grad * where(a == a, sign(a), 0)
 
@@ -147,8 +145,6 @@ class GELUBackward(Op):
         return array_api.gelu_backward(grad, a)
 
     def gradient(self, out_grad, node):
-        from needle.ops.select import where
-
         grad, a = node.inputs
         square = widened(a) * a
         density = exp(square * -0.5) * (1 / math.sqrt(2 * math.pi))
@@ -159,32 +155,6 @@ class GELUBackward(Op):
 class Sign(_Unary):
     kernel = "sign"
     differentiable = False
-
-
-class Cast(Op):
-    """a in another dtype. The gradient has a's dtype; a cast from or to integers or bools has none."""
-
-    def __init__(self, dtype: DType) -> None:
-        self.dtype = as_dtype(dtype, "cast")
-        self.differentiable = self.dtype.kind == "floating"
-
-    def infer(self, a):
-        return Spec(a.shape, self.dtype)
-
-    def compute(self, a):
-        return a.astype(self.dtype)
-
-    def gradient(self, out_grad, node):
-        a = node.inputs[0]
-        return cast(out_grad, a.dtype) if a.dtype.kind == "floating" else None
-
-
-def widened(a: Tensor) -> Tensor:
-    """a in float32 if it is of a half type, so that several operations on it round only once, in the cast back.
-
-    A gradient need not be cast back: a backward pass casts every adjoint to its value's dtype.
-    """
-    return cast(a, float32) if a.dtype in (float16, bfloat16) else a
 
 
 def negate(a: Tensor) -> Tensor:
@@ -250,10 +220,3 @@ def relu(a: Tensor) -> Tensor:
 def gelu(a: Tensor) -> Tensor:
     """a * P(X <= a) for a standard normal X: a / 2 * (1 + erf(a / sqrt(2))) (Hendrycks and Gimpel 2016)."""
     return GELU()(a)
-
-
-def cast(a: Tensor, dtype: str | DType) -> Tensor:
-    """a in another dtype; a itself if it already has that dtype."""
-    require_tensors("cast", a)
-    dtype = as_dtype(dtype, "cast")
-    return a if dtype is a.dtype else Cast(dtype)(a)

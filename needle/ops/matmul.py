@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from needle.autograd import FusedOp, Op, Tensor
+from needle.autograd import Op, Tensor
 from needle.backend_ndarray import matmul as array_api
 from needle.backend_ndarray.elementwise import relu_backward
 from needle.backend_ndarray.spec import Spec, check_nonlinearity
+from needle.ops.fused import FusedOp
 from needle.ops.arithmetic import multiply
 from needle.ops.broadcast import unbroadcast
 from needle.ops.elementwise import relu

@@ -7,11 +7,14 @@ its own over the activations, neither forward nor backward. The backward pass re
 
 from __future__ import annotations
 
-from needle.autograd import FusedOp, Op, Tensor
+from needle.autograd import Op, Tensor
 from needle.backend_ndarray import norm as array_api
+from needle.ops.fused import FusedOp
 from needle.ops.arithmetic import power_scalar
-from needle.ops.elementwise import ReLUBackward, relu, widened
-from needle.ops.reduce import expand_reduced, mean
+from needle.ops.elementwise import ReLUBackward, relu
+from needle.ops.cast import widened
+from needle.ops.broadcast import expand_reduced
+from needle.ops.reduce import mean
 
 
 class _Norm(FusedOp):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from needle.autograd import FusedOp, Tensor
+from needle.autograd import Tensor
 from needle.backend_ndarray import pool as array_api
 from needle.backend_ndarray.arguments import whole
+from needle.ops.fused import FusedOp
 from needle.ops.arithmetic import add
 from needle.ops.select import where
 from needle.ops.shape import getitem, pad

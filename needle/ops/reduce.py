@@ -7,23 +7,10 @@ import math
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import reduce as array_api
 from needle.backend_ndarray.dtype import float32, float64, int64
-from needle.backend_ndarray.shape import normalize_axes, reduced_shape
-from needle.ops.elementwise import widened
-from needle.ops.shape import broadcast_to, reshape
-
-
-class Summation(Op):
-    def __init__(self, axes=None) -> None:
-        self.axes = axes
-
-    def infer(self, a):
-        return array_api.infer_reduce("sum", a, self.axes)
-
-    def compute(self, a):
-        return array_api.sum(a, self.axes)
-
-    def gradient(self, out_grad, node):
-        return expand_reduced(out_grad, node.inputs[0], self.axes)
+from needle.backend_ndarray.shape import normalize_axes
+from needle.ops.broadcast import expand_reduced, summation
+from needle.ops.cast import widened
+from needle.ops.select import where
 
 
 class Mean(Op):
@@ -64,8 +51,6 @@ class _ExtremeElement(Op):
         return getattr(array_api, self.kernel)(a, self.axes)
 
     def gradient(self, out_grad, node):
-        from needle.ops.select import where
-
         a = node.inputs[0]
         out_grad, largest = widened(out_grad), expand_reduced(node, a, self.axes)
         chosen = where(largest == largest, a == largest, a != a)
@@ -79,17 +64,6 @@ class Max(_ExtremeElement):
 
 class Min(_ExtremeElement):
     kernel = "min"
-
-
-def expand_reduced(reduced: Tensor, like: Tensor, axes) -> Tensor:
-    """Repeats the result of a reduction of `like` over `axes` along those axes."""
-    kept = reduced_shape(like.shape, normalize_axes("reduction", axes, like.ndim), keepdims=True)
-    return broadcast_to(reshape(reduced, kept), like.shape)
-
-
-def summation(a: Tensor, axes=None) -> Tensor:
-    """The sum over axes; int64 for integers and bools."""
-    return Summation(axes)(a)
 
 
 def mean(a: Tensor, axes=None) -> Tensor:

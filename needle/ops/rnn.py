@@ -7,12 +7,14 @@ W_ih (I, G*H), W_hh (H, G*H), bias (G*H,); states (B, H).
 
 from __future__ import annotations
 
-from needle.autograd import FusedOp, Tensor, require_tensors
+from needle.autograd import Tensor, require_tensors
 from needle.backend_ndarray import rnn as array_api
 from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.matmul import linear_backward
-from needle.ops.elementwise import cast, relu, sigmoid, tanh, widened
+from needle.ops.fused import FusedOp
+from needle.ops.cast import cast, widened
+from needle.ops.elementwise import relu, sigmoid, tanh
 from needle.ops.matmul import matmul
 from needle.ops.shape import reshape, split, stack
 

@@ -13,7 +13,6 @@ from needle.backend_ndarray.shape import (
     as_ints,
     as_shape,
     as_widths,
-    broadcast_shapes,
     normalize_axes,
     normalize_axis,
     resolve_reshape,
@@ -78,26 +77,6 @@ class Reshape(Op):
 
     def gradient(self, out_grad, node):
         return reshape(out_grad, node.inputs[0].shape)
-
-
-class BroadcastTo(Op):
-    """Repeats along axes of extent 1 and along new axes in front."""
-
-    def __init__(self, shape: Sequence[int]) -> None:
-        self.shape = as_shape("broadcast_to", shape)
-
-    def infer(self, a):
-        if broadcast_shapes("broadcast_to", a.shape, self.shape) != self.shape:
-            raise ShapeError(f"broadcast_to: shape {a.shape} does not broadcast to {self.shape}")
-        return Spec(self.shape, a.dtype)
-
-    def compute(self, a):
-        return a.broadcast_to(self.shape)
-
-    def gradient(self, out_grad, node):
-        from needle.ops.broadcast import unbroadcast
-
-        return unbroadcast(out_grad, node.inputs[0])
 
 
 class Flip(Op):
@@ -279,11 +258,6 @@ def transpose(a: Tensor, axes: tuple[int, int] | None = None) -> Tensor:
 def reshape(a: Tensor, shape: Sequence[int] | int) -> Tensor:
     """The same elements in row-major order in another shape; a view if the strides allow. One extent may be -1."""
     return Reshape(shape)(a)
-
-
-def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
-    """A view of that shape that repeats elements along axes of extent 1 and along new axes in front."""
-    return BroadcastTo(shape)(a)
 
 
 def flip(a: Tensor, axes=None) -> Tensor:

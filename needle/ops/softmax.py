@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from needle.autograd import FusedOp, Op, Tensor
+from needle.autograd import Op, Tensor
 from needle.backend_ndarray import softmax as array_api
-from needle.ops.elementwise import exp, widened
+from needle.ops.fused import FusedOp
+from needle.ops.elementwise import exp
+from needle.ops.cast import widened
 from needle.ops.operands import as_ids, as_tensors
-from needle.ops.reduce import expand_reduced, summation
+from needle.ops.broadcast import expand_reduced, summation
 from needle.ops.select import equal, where
-from needle.ops.shape import broadcast_to, reshape
+from needle.ops.broadcast import broadcast_to
+from needle.ops.shape import reshape
 
 
 class LogSumExp(Op):

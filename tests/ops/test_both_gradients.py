@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from needle import ops
-from needle.autograd import FusedOp, Op, Tensor, computing, gradients
+from needle.autograd import Op, Tensor, computing, gradients
 from needle.backend_ndarray import array
 from needle.backend_ndarray.dtype import FLOATING
+from needle.ops.cast import widened
+from needle.ops.fused import FusedOp
 from tests.ops.gradient_cases import CASES
 from tests.targets import on_every_target
 
@@ -119,7 +121,7 @@ def compare_with_spelled(node, eps: float, dtype, values: str, where: str) -> No
     out_grads = [Tensor.make_const(array(random.normal(size=o.shape), dtype, o.device).astype(o.dtype)) for o in out]
     with computing(recording=False):
         fused = node.op.gradient_as_tuple(out_grads if len(out) > 1 else out_grads[0], node)
-    wide = [ops.reshape(ops.elementwise.widened(value), value.shape) for value in node.inputs]
+    wide = [ops.reshape(widened(value), value.shape) for value in node.inputs]
     results = node.op.spelled(*wide)
     spelled = gradients(results, wide, out_grads if len(out) > 1 else out_grads[0])
     for index, (a, e) in enumerate(zip(fused, spelled)):
