@@ -62,7 +62,7 @@ def announced(symbol: str, dtype: str, number) -> str | None:
     if dtype.kind != "floating" and type(number) is int:
         limits = np.iinfo(np.int64 if dtype.kind == "bool" else dtype.numpy)
         if not limits.min <= number <= limits.max:
-            return "integers out of range" if symbol in ARITHMETIC else "comparisons with them"
+            return "integers out of range" if symbol in ARITHMETIC else "comparisons with integers out of range"
     if symbol == "-" and "bool" in (dtype, type(number).__name__):
         return "bools in subtractions"
     if symbol == "**" and dtype.kind == "bool" and number is True:
