@@ -4,7 +4,8 @@ This module has the public names. The array functions are in modules by topic: `
 `conv`, `pool`, `norm`, `softmax`, `gather`, `crop`, `random`, `optim`.
 """
 
-from needle.backend_ndarray import array_methods, creation  # noqa: F401  (they add methods to NDArray and Device)
+import needle.backend_ndarray.array_methods  # noqa: F401  (it adds operators and methods to NDArray)
+import needle.backend_ndarray.creation  # noqa: F401  (it adds to Device what makes arrays)
 from needle.backend_ndarray.device import (
     Device,
     all_devices,

@@ -33,7 +33,7 @@ from needle.ops.gather import Gather, embedding, gather
 from needle.ops.getitem import GetItem, getitem
 from needle.ops.rnn import LSTM, RNN, lstm, lstm_cell, rnn, rnn_cell
 from needle.ops.dropout import dropout
-from needle.ops import tensor_methods  # noqa: F401  (it adds operators and methods to Tensor)
+import needle.ops.tensor_methods  # noqa: F401  (it adds operators and methods to Tensor)
 
 __all__ = [
     "abs", "add", "add_relu", "add_scalar", "AddReLU", "AddScalar", "avg_pool2d", "AvgPool2d", "batch_norm",
