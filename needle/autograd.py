@@ -315,7 +315,7 @@ class Tensor(Value):
         if not self.requires_grad:
             raise GradientError("backward: this tensor does not depend on one that requires a gradient")
         if out_grad is None:
-            out_grad = _constant_like(self.cached_data, 1)
+            out_grad = constant_like(self.cached_data, 1)
         else:
             _check_out_grad("backward", out_grad, self)
         order = find_topo_sort([self])
@@ -443,7 +443,7 @@ class _PartialTuple(dict):
     def complete(self, node: TensorTuple) -> list[Tensor]:
         """Returns the adjoints of all entries, with zeros for those that nothing depends on."""
         entries = enumerate(node.cached_data)
-        return [self[i] if i in self else _constant_like(entry, 0) for i, entry in entries]
+        return [self[i] if i in self else constant_like(entry, 0) for i, entry in entries]
 
 
 class _Freed(Op):
@@ -612,9 +612,8 @@ def gradients(
     with computing(autocast=None):
         for value, adjoint in zip(outputs, out_grads):
             if value.requires_grad:
-                _accumulate(
-                    adjoints, set(), value, _constant_like(value.cached_data, 1) if adjoint is None else adjoint
-                )
+                adjoint = constant_like(value.cached_data, 1) if adjoint is None else adjoint
+                _accumulate(adjoints, set(), value, adjoint)
         stop_at = frozenset(map(id, inputs))
         order = find_topo_sort([value for value in outputs if value.requires_grad], stop_at)
         found = {id(node): adjoint for node, adjoint in _sweep(order, adjoints, True, stop_at)}
@@ -645,5 +644,6 @@ def _check_out_grad(op: str, out_grad, value: Tensor) -> None:
     same_device(op, value.cached_data, out_grad.cached_data)
 
 
-def _constant_like(array: NDArray, number: float) -> Tensor:
+def constant_like(array: NDArray, number: float) -> Tensor:
+    """A leaf without gradient that holds one number, with the shape, dtype and device of `array`."""
     return Tensor.make_const(full(array.shape, number, array.dtype, array.device))

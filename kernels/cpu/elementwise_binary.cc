@@ -65,19 +65,28 @@ void any(const char* op, const Array& a, const Array& b, const Array& out) {
   });
 }
 
+// The faster loop for a scalar exponent of a floating dtype, or null if there is none.
+Loop loop_for_exponent(const Array& a, const Array& b, const Array& out) {
+  Loop loop = nullptr;
+  if (b.ndim == 0 && is_floating_dtype(a.dtype) && a.dtype == b.dtype && a.dtype == out.dtype) {
+    dispatch(a.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      if constexpr (is_floating<T>) loop = power_loop(b.number<T>());
+    });
+  }
+  return loop;
+}
+
 template <class Operation>
-void run_numbers(const char* op, const Array& a, const Array& b, const Array& out) {
+void numbers(const char* op, const Array& a, const Array& b, const Array& out) {
+  if constexpr (std::is_same_v<Operation, Power>)
+    if (const Loop loop = loop_for_exponent(a, b, out)) return run_unary(op, loop, 1, a, out);
   check_same_dtype(op, {"a", a}, {"out", out});
   check_not_bool(op, {"a", a});
   dispatch(a.dtype, [&](auto zero) {
     using T = Compute<decltype(zero)>;
     if constexpr (!std::is_same_v<T, bool>) run_binary(op, binary_loop<Operation, T, T>, kCost<Operation>, a, b, out);
   });
-}
-
-template <class Operation>
-void numbers(const char* op, const Array& a, const Array& b, const Array& out) {
-  run_numbers<Operation>(op, a, b, out);
 }
 
 template <class Operation>
@@ -94,24 +103,6 @@ void boolean(const char* op, const Array& a, const Array& b, const Array& out) {
   check_dtype(op, {"a", a}, DType::boolean);
   check_dtype(op, {"out", out}, DType::boolean);
   run_binary(op, binary_loop<Operation, bool, bool>, kCost<Operation>, a, b, out);
-}
-
-// The faster loop for a scalar exponent of a floating dtype, or null if there is none.
-Loop loop_for_exponent(const Array& a, const Array& b, const Array& out) {
-  Loop loop = nullptr;
-  if (b.ndim == 0 && is_floating_dtype(a.dtype) && a.dtype == b.dtype && a.dtype == out.dtype) {
-    dispatch(a.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      if constexpr (is_floating<T>) loop = power_loop(b.number<T>());
-    });
-  }
-  return loop;
-}
-
-template <>
-void numbers<Power>(const char* op, const Array& a, const Array& b, const Array& out) {
-  if (const Loop loop = loop_for_exponent(a, b, out)) return run_unary(op, loop, 1, a, out);
-  run_numbers<Power>(op, a, b, out);
 }
 
 }  // namespace

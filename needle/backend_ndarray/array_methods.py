@@ -12,7 +12,7 @@ import numpy as np
 from needle.backend_ndarray import array_indexing, elementwise, gather, matmul, reduce
 from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.number import NUMBER_TYPES
-from needle.backend_ndarray.ufunc import apply_function, apply_ufunc, functions_of
+from needle.backend_ndarray.ufunc import apply_ufunc, array_function, functions_of
 
 
 def _operator(function: Callable, reflected: bool = False, of_anything: bool = False) -> Callable:
@@ -93,9 +93,7 @@ METHODS = {
     "tanh": elementwise.tanh,
     "maximum": elementwise.maximum,
     "__array_ufunc__": _array_ufunc,
-    "__array_function__": lambda self, function, types, arguments, options: apply_function(
-        function, arguments, options
-    ),
+    "__array_function__": array_function,
 }
 for _name, _method in METHODS.items():
     setattr(NDArray, _name, _method)

@@ -15,6 +15,7 @@ from needle.backend_ndarray.device import Device, same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, bool_, float32, int8, promote_scalar, promote_types
 from needle.backend_ndarray.kernel_table import BOOL, COMPARISON, FLOATING, KERNELS, NUMBERS
+from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.number import NUMBER_TYPES, as_number, comparison, value_in
 from needle.backend_ndarray.shape import Shape, broadcast_shapes, compact_strides, dense_strides_like, remembered
 from needle.backend_ndarray.spec import Spec
@@ -72,7 +73,7 @@ def infer_where(condition, a, b) -> Spec:
 
 def _unary(op: str):
     def function(a):
-        if not isinstance(a, ndarray.NDArray):
+        if not isinstance(a, NDArray):
             raise TypeError(f"{op}: an operand of type {type(a).__name__}: expected an NDArray")
         spec = infer_unary(op, a)
         out = ndarray.empty_like(a, dtype=spec.dtype)
@@ -88,7 +89,6 @@ def _binary(op: str):
     is_comparison = KERNELS[op].kind == COMPARISON
 
     def function(a, b):
-        NDArray = ndarray.NDArray
         if type(a) is not NDArray or type(b) is not NDArray:
             a, b = operands(op, a, b)
             if is_comparison and (type(a) in NUMBER_TYPES or type(b) in NUMBER_TYPES):
@@ -111,7 +111,6 @@ def _binary(op: str):
 
 def operands(op: str, a, b):
     """a and b, one of which is an NDArray, as NDArrays or Python numbers. Raises DTypeError for anything else."""
-    NDArray = ndarray.NDArray
     if isinstance(a, NDArray):
         return a, b if type(b) in NUMBER_TYPES or isinstance(b, NDArray) else _beside(op, b, a)
     if isinstance(b, NDArray):
@@ -185,7 +184,7 @@ def _plan_binary(op: str, *operands: _Layout | type) -> tuple[_Layout, DType, bo
 
 def _prepare(op: str, x, dtype: DType, out):
     """Makes x a kernel operand: an array of `dtype` broadcast to out's shape, or a scalar."""
-    if isinstance(x, ndarray.NDArray):
+    if isinstance(x, NDArray):
         ready = x.dtype is dtype and x.shape == out.shape
         return x if ready else x.astype(dtype).broadcast_to(out.shape)
     return out.device.kernels.scalar(value_in(op, x, dtype), dtype.code)
@@ -244,7 +243,7 @@ def power(a, b):
     """
     if type(b) is not float and not (type(b) is int and b >= 0):
         a, b = operands("power", a, b)
-        is_array = isinstance(b, ndarray.NDArray) and b.dtype in ("int8", "int32", "int64") and b.size
+        is_array = isinstance(b, NDArray) and b.dtype in ("int8", "int32", "int64") and b.size
         if (type(b) is int or is_array) and operand_dtype("power", a, b).kind == "integer":
             smallest = reduce.min(b).item() if is_array else b
             if smallest < 0:
@@ -266,11 +265,11 @@ def greater_equal(a, b):
 
 def where(condition, a, b):
     """a where the condition is true, else b; a or b may be a number."""
-    if not isinstance(condition, ndarray.NDArray):
+    if not isinstance(condition, NDArray):
         raise TypeError(f"where: a condition of type {type(condition).__name__}: expected an NDArray of bools")
-    a, b = (x if isinstance(x, ndarray.NDArray) else _beside("where", x, condition) for x in (a, b))
+    a, b = (x if isinstance(x, NDArray) else _beside("where", x, condition) for x in (a, b))
     spec = infer_where(condition, a, b)
-    arrays = [x for x in (condition, a, b) if isinstance(x, ndarray.NDArray)]
+    arrays = [x for x in (condition, a, b) if isinstance(x, NDArray)]
     same_device("where", *arrays)
     out = _empty_result(spec, arrays)
     a, b = _prepare("where", a, spec.dtype, out), _prepare("where", b, spec.dtype, out)
@@ -286,7 +285,7 @@ def lerp_to(a, b, weight: float) -> None:
 
 def multiply_by(a, b) -> None:
     """a *= b, in place; b broadcasts to the shape of a, which keeps its dtype."""
-    if isinstance(b, ndarray.NDArray) and b.dtype is not a.dtype:
+    if isinstance(b, NDArray) and b.dtype is not a.dtype:
         call(a.device, "copy", multiply(a, b), a)  # without rounding b: a half type would lose small factors
     else:
         call(a.device, "multiply", a, _prepare("multiply_by", b, a.dtype, a), a)

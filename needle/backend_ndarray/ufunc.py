@@ -47,8 +47,8 @@ def apply_ufunc(
     return result
 
 
-def apply_function(function: Callable, arguments: tuple, options: dict):
-    """Implements `__array_function__`: calls NumPy's function, such as np.concatenate, on the values.
+def array_function(self, function: Callable, types, arguments: tuple, options: dict):
+    """The method `__array_function__`: calls NumPy's function, such as np.concatenate, on the values.
 
     Raises TypeError if that would lose a gradient, as `apply_ufunc` does.
     """

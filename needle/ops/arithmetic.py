@@ -8,8 +8,8 @@ from needle.autograd import Op, Tensor
 from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray.number import as_number
 from needle.ops.broadcast import unbroadcast
-from needle.ops.elementwise import ReLUBackward, log, relu
 from needle.ops.cast import cast, widened
+from needle.ops.elementwise import ReLUBackward, log, relu
 from needle.ops.operands import operands
 from needle.ops.select import equal, less_equal, where
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from needle.autograd import Op, Tensor, require_tensors
-from needle.backend_ndarray import ndarray
+from needle.autograd import Op, Tensor, constant_like, require_tensors
 from needle.backend_ndarray import reduce as array_api
 from needle.backend_ndarray.shape import as_shape, broadcast_shapes, normalize_axes, reduced_shape
 from needle.backend_ndarray.spec import Spec
@@ -76,10 +75,10 @@ def summation(a: Tensor, axes=None) -> Tensor:
 def zeros_like(a: Tensor) -> Tensor:
     """Zeros with the shape, dtype and device of a; no gradient."""
     require_tensors("zeros_like", a)
-    return Tensor.make_const(ndarray.full(a.shape, 0, a.dtype, a.device))
+    return constant_like(a.cached_data, 0)
 
 
 def ones_like(a: Tensor) -> Tensor:
     """Ones with the shape, dtype and device of a; no gradient."""
     require_tensors("ones_like", a)
-    return Tensor.make_const(ndarray.full(a.shape, 1, a.dtype, a.device))
+    return constant_like(a.cached_data, 1)

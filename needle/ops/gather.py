@@ -6,7 +6,7 @@ from needle.autograd import Op, Tensor
 from needle.backend_ndarray import gather as array_api
 from needle.backend_ndarray.spec import Spec
 from needle.errors import ShapeError
-from needle.ops.operands import as_ids, as_tensors
+from needle.ops.operands import with_ids
 
 
 class Gather(Op):
@@ -54,9 +54,7 @@ def embedding(indices: Tensor, weight: Tensor) -> Tensor:
 
 
 def _gather(op: str, a: Tensor, indices: Tensor) -> Tensor:
-    if not isinstance(a, Tensor):
-        a = as_tensors(op, a, indices)[0]
-    indices = as_ids(op, "index", indices, a)
+    a, indices = with_ids(op, a, "index", indices)
     if not a.shape:
         raise ShapeError(f"{op}: a 0-d Tensor has no rows")
     return Gather()(a, indices)

@@ -8,10 +8,10 @@ from needle.autograd import Op, Tensor
 from needle.backend_ndarray import matmul as array_api
 from needle.backend_ndarray.elementwise import relu_backward
 from needle.backend_ndarray.spec import Spec, check_nonlinearity
-from needle.ops.fused import FusedOp
 from needle.ops.arithmetic import multiply
 from needle.ops.broadcast import unbroadcast
 from needle.ops.elementwise import relu
+from needle.ops.fused import FusedOp
 from needle.ops.operands import as_tensors
 from needle.ops.shape import reshape, transpose
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import norm as array_api
-from needle.ops.fused import FusedOp
 from needle.ops.arithmetic import power_scalar
-from needle.ops.elementwise import ReLUBackward, relu
-from needle.ops.cast import widened
 from needle.ops.broadcast import expand_reduced
+from needle.ops.cast import widened
+from needle.ops.elementwise import ReLUBackward, relu
+from needle.ops.fused import FusedOp
 from needle.ops.reduce import mean
 
 

@@ -38,20 +38,23 @@ def as_tensors(op: str, *values) -> list[Tensor]:
     return result
 
 
-def as_ids(op: str, name: str, numbers, like: Tensor) -> Tensor:
-    """Row numbers, labels and the like as a Tensor of int32 or int64; `name` is op's word for one of them in errors.
+def with_ids(op: str, a, name: str, numbers) -> tuple[Tensor, Tensor]:
+    """a, and row numbers, labels and the like as a Tensor of int32 or int64; one of the two is a Tensor.
 
-    They do not take the dtype of the operand `like`, which may be unable to represent them. See `whole_numbers`.
+    The numbers do not take the dtype of `a`, which may be unable to represent them; `name` is op's word for one of them
+    in errors. See `whole_numbers`.
     """
+    if not isinstance(a, Tensor):
+        a = as_tensors(op, a, numbers)[0]
     if isinstance(numbers, Tensor):
         given = numbers.cached_data
     elif isinstance(numbers, ndarray.NDArray):
         given = numbers
     else:
-        given = ndarray.array(whole_numbers_of(op, name, numbers), device=like.device)
-    same_device(op, like.cached_data, given)
+        given = ndarray.array(whole_numbers_of(op, name, numbers), device=a.device)
+    same_device(op, a.cached_data, given)
     ids = whole_numbers(op, name, given)
-    return numbers if isinstance(numbers, Tensor) and ids is given else Tensor.make_const(ids)
+    return a, numbers if isinstance(numbers, Tensor) and ids is given else Tensor.make_const(ids)
 
 
 def _beside(op: str, x, like: Tensor) -> Tensor | bool | int | float:

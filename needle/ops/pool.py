@@ -7,8 +7,8 @@ import math
 from needle.autograd import Tensor
 from needle.backend_ndarray import pool as array_api
 from needle.backend_ndarray.arguments import whole
-from needle.ops.fused import FusedOp
 from needle.ops.arithmetic import add
+from needle.ops.fused import FusedOp
 from needle.ops.select import where
 from needle.ops.shape import getitem, pad
 

@@ -12,9 +12,9 @@ from needle.backend_ndarray import rnn as array_api
 from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.matmul import linear_backward
-from needle.ops.fused import FusedOp
 from needle.ops.cast import cast, widened
 from needle.ops.elementwise import relu, sigmoid, tanh
+from needle.ops.fused import FusedOp
 from needle.ops.matmul import matmul
 from needle.ops.shape import reshape, split, stack
 

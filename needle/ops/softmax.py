@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import softmax as array_api
-from needle.ops.fused import FusedOp
-from needle.ops.elementwise import exp
+from needle.ops.broadcast import broadcast_to, expand_reduced, summation
 from needle.ops.cast import widened
-from needle.ops.operands import as_ids, as_tensors
-from needle.ops.broadcast import expand_reduced, summation
+from needle.ops.elementwise import exp
+from needle.ops.fused import FusedOp
+from needle.ops.operands import with_ids
 from needle.ops.select import equal, where
-from needle.ops.broadcast import broadcast_to
 from needle.ops.shape import reshape
 
 
@@ -112,6 +111,4 @@ def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Labels of a floating dtype (as from the course's loaders) are converted. Raises ShapeError for a label out of range,
     a fraction, NaN or infinity, on a GPU when the host next waits for it; DTypeError for bools.
     """
-    if not isinstance(logits, Tensor):
-        logits = as_tensors("softmax_cross_entropy", logits, labels)[0]
-    return SoftmaxCrossEntropy()(logits, as_ids("softmax_cross_entropy", "label", labels, logits))
+    return SoftmaxCrossEntropy()(*with_ids("softmax_cross_entropy", logits, "label", labels))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from needle.autograd import Parameter, Tensor, is_recording
 from needle.backend_ndarray.elementwise import is_operand
-from needle.backend_ndarray.ufunc import apply_function, apply_ufunc, functions_of
+from needle.backend_ndarray.ufunc import apply_ufunc, array_function, functions_of
 from needle.errors import DTypeError, GradientError, ShapeError
 from needle.ops import arithmetic, broadcast, elementwise, reduce, select, shape
 from needle.ops.cast import cast
@@ -104,9 +104,7 @@ METHODS = {
     "T": property(_swapped),
     "matmul": matmul,
     "__array_ufunc__": _array_ufunc,
-    "__array_function__": lambda self, function, types, arguments, options: apply_function(
-        function, arguments, options
-    ),
+    "__array_function__": array_function,
 }
 for _name, _method in METHODS.items():
     setattr(Tensor, _name, _method)

@@ -625,7 +625,8 @@ def _maker(kernel: Kernel) -> Callable[[Draw, DType], Case]:
         return _MAKERS[kernel.name]
     if kernel.kind == "comparison":
         return comparison
-    return {"element-wise": {2: unary, 3: binary}}[kernel.kind][len(kernel.operands)]
+    assert kernel.kind == "element-wise", f"{kernel.name}: nothing here makes calls of it"
+    return {2: unary, 3: binary}[len(kernel.operands)]
 
 
 # kernel -> (dtypes, make(draw, dtype) -> Case)
