@@ -3,8 +3,8 @@
 #
 # Mirrors, proxies, certificates and folders of wheels are passed on as they are found, so no address stands in the
 # project. What is passed on: apt's sources, keys, passwords and Acquire settings; pip's configuration files and
-# PIP_ variables; the usual variables for proxies and certificates, with the files that they name; and local folders
-# that pip's configuration names.
+# PIP_ variables; the usual variables for proxies and certificates; and the local files (a certificate, constraints) and
+# folders that all of these name.
 
 # Names of the variables that are passed on, as far as they are set.
 host_variables() {
@@ -73,18 +73,24 @@ configure_root() {
     fi
   done
 
-  for name in $(host_variables); do
-    [[ ${!name} != /* ]] || copy_into "$root" "${!name}"
+  host_paths | while read -r name; do
+    copy_into "$root" "$name"
   done
+}
+
+# Prints the absolute paths that the variables above and pip's configuration files name, one a line.
+host_paths() {
+  local name
+  {
+    for name in $(host_variables); do echo "${!name}"; done
+    cat /etc/pip.conf /etc/xdg/pip/pip.conf "$(user_pip_file)" "${PIP_CONFIG_FILE-}" 2>/dev/null || true
+  } | tr ' =,' '\n' | sed -n 's#^file://##; /^\//p' | sort -u
 }
 
 # Prints the local folders that pip's configuration names and that exist here, one a line.
 host_wheel_folders() {
   local path
-  {
-    host_variables | while read -r path; do [[ $path != PIP_* ]] || echo "${!path}"; done
-    cat /etc/pip.conf /etc/xdg/pip/pip.conf "$(user_pip_file)" "${PIP_CONFIG_FILE-}" 2>/dev/null || true
-  } | tr ' =,' '\n' | sed -n 's#^file://##; /^\//p' | while read -r path; do
+  host_paths | while read -r path; do
     if [[ -d $path ]]; then
       # An index of files lies in a folder `simple`, and the files that it links to beside it.
       if [[ $(basename "$path") == simple ]]; then dirname "$path"; else echo "$path"; fi
