@@ -118,7 +118,7 @@ PyObject* make_array(PyObject*, PyObject* const* arguments, size_t count, PyObje
 }
 
 Array scalar_from(PyObject* value, DType dtype) {
-  if (dtype <= DType::bfloat16) return Array::scalar(float_from(value), dtype);
+  if (is_floating_dtype(dtype)) return Array::scalar(float_from(value), dtype);
   if (dtype == DType::boolean) return Array::scalar(int64_t{bool_from(value)}, dtype);
   const int64_t number = integer_from(value);
   const bool is_signed = dtype != DType::uint8;

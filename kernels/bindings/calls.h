@@ -16,6 +16,7 @@
 #include "kernels/bindings/errors.h"
 #include "kernels/bindings/lock.h"
 #include "kernels/bindings/numbers.h"
+#include "kernels/common/checks.h"
 #include "kernels/common/kernel_table.h"
 
 namespace needle::bindings {
@@ -50,11 +51,12 @@ inline double num_elements(const std::vector<Array>& arrays) {
   return size;
 }
 
-template <class Backend, auto field, class... Parameters, size_t... index>
+template <class Backend, auto field, auto check, class... Parameters, size_t... index>
 void call_kernel(PyObject* self, const char* op, PyObject* const* arguments, void (*Kernels::*)(Parameters...),
                  std::index_sequence<index...>) {
   const std::tuple<decltype(value_from(op, nullptr, static_cast<const std::decay_t<Parameters>*>(nullptr)))...> values{
       value_from(op, arguments[index], static_cast<const std::decay_t<Parameters>*>(nullptr))...};
+  check(std::get<index>(values)...);
   const auto kernel = Backend::kernels(self).*field;
   if (((num_elements(std::get<index>(values)) > Backend::kKeepsLock) || ...)) {
     const Unlocked unlocked;
@@ -69,13 +71,13 @@ constexpr size_t count_parameters(void (*Kernels::*)(Parameters...)) {
   return sizeof...(Parameters);
 }
 
-// The body of the Python function of one field of the kernel table.
-template <class Backend, auto field>
+// The body of the Python function of one field of the kernel table; `check` checks the operands.
+template <class Backend, auto field, auto check>
 PyObject* run_kernel(PyObject* self, const char* op, PyObject* const* arguments, Py_ssize_t count) {
   return guarded([&] {
     constexpr size_t expected = count_parameters(field);
     check_count(op, count, expected);
-    call_kernel<Backend, field>(self, op, arguments, field, std::make_index_sequence<expected>());
+    call_kernel<Backend, field, check>(self, op, arguments, field, std::make_index_sequence<expected>());
     Py_RETURN_NONE;
   });
 }
@@ -86,10 +88,10 @@ inline PyCFunction as_method(FastFunction function) {  // CPython calls it with 
 }
 
 // The PyMethodDef of a kernel for a backend.
-#define NEEDLE_METHOD(Backend, kernel, documentation)                                    \
-  {#kernel, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) { \
-     return run_kernel<Backend, &Kernels::kernel>(self, #kernel, arguments, count);      \
-   }),                                                                                   \
+#define NEEDLE_METHOD(Backend, kernel, documentation)                                               \
+  {#kernel, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {            \
+     return run_kernel<Backend, &Kernels::kernel, &check::kernel>(self, #kernel, arguments, count); \
+   }),                                                                                              \
    METH_FASTCALL, documentation},
 
 }  // namespace needle::bindings

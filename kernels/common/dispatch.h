@@ -1,7 +1,6 @@
 // Maps a run-time dtype to a C++ type: dispatch(dtype, [&](auto zero) { using T = decltype(zero); ... }).
 #pragma once
 
-#include "kernels/common/check.h"
 #include "kernels/common/dtype.h"
 
 namespace needle {
@@ -22,13 +21,13 @@ void dispatch(DType dtype, Function&& function) {
 }
 
 template <class Function>
-void dispatch_floating(const char* op, DType dtype, Function&& function) {
+void dispatch_floating(DType dtype, Function&& function) {
   switch (dtype) {
     case DType::float32: return function(float{});
     case DType::float64: return function(double{});
     case DType::float16: return function(float16{});
     case DType::bfloat16: return function(bfloat16{});
-    default: throw_dtype_error("%s: dtype %s, expected a floating dtype", op, name(dtype));
+    default: return;  // no such operand gets here (checks.h)
   }
 }
 

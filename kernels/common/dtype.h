@@ -42,8 +42,11 @@ struct bfloat16 {
 
 inline constexpr int kNumDTypes = 9;
 int64_t itemsize(DType dtype);
-inline bool is_floating_dtype(DType dtype) { return dtype <= DType::bfloat16; }
 inline bool is_half_dtype(DType dtype) { return dtype == DType::float16 || dtype == DType::bfloat16; }
+inline bool is_floating_dtype(DType dtype) {
+  return dtype == DType::float32 || dtype == DType::float64 || is_half_dtype(dtype);
+}
+inline constexpr int64_t kByteValues = 256;  // that a uint8 has
 const char* name(DType dtype);
 
 // The type that arithmetic on T is done in.

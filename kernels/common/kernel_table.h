@@ -12,7 +12,9 @@
 
 namespace needle {
 
-// One function pointer per kernel. Each backend has one table; the CPU backend has one per instruction level.
+// One function pointer per kernel. Each backend has one table; the CPU backend has one per instruction level. Kernels
+// do not check dtypes and shapes: their callers do, with the function of the same name in checks.h. What only a kernel
+// can know it checks itself: indices that it reads, and limits of its device.
 struct Kernels {
 #define NEEDLE_FIELD(name, parameters, documentation) void(*name) parameters;
   NEEDLE_KERNELS(NEEDLE_FIELD)

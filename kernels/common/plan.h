@@ -34,6 +34,19 @@ inline constexpr unsigned kAllAxes = ~0u;
 // All axes but the last.
 static inline unsigned leading_axes(const Array& a) { return (1u << (a.ndim - 1)) - 1; }
 static inline int64_t last_extent(const Array& a) { return a.shape[a.ndim - 1]; }
+// The number of rows of x (..., C).
+static inline int64_t row_count(const Array& x) {
+  int64_t rows = 1;
+  for (int d = 0; d + 1 < x.ndim; ++d) rows *= x.shape[d];
+  return rows;
+}
+// The axes that a reduction of a to out removes: out has extent 1 along them and a does not.
+static inline unsigned reduced_axes(const Array& a, const Array& out) {
+  unsigned axes = 0;
+  for (int d = 0; d < a.ndim; ++d)
+    if (a.shape[d] != out.shape[d]) axes |= 1u << d;
+  return axes;
+}
 
 // A position in a plan, with the address of each operand there.
 class Cursor {

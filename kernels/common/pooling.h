@@ -1,7 +1,7 @@
-// Window positions and checks of pooling (N, H, W, C) images over kernel x kernel windows, shared by all backends.
+// Window positions of pooling (N, H, W, C) images over kernel x kernel windows, shared by all backends.
 #pragma once
 
-#include "kernels/common/check.h"
+#include "kernels/common/array.h"
 #include "kernels/common/host_device.h"
 #include "kernels/common/parallel.h"
 
@@ -22,12 +22,12 @@ struct PoolingAxis {
   }
 };
 
-// Takes x and out of a forward call, or grad_x and grad_out. Throws if they do not fit together.
+// Takes x and out of a forward call, or grad_x and grad_out.
 struct PoolingGeometry {
   PoolingAxis rows, columns;
   int64_t images, channels;
 
-  PoolingGeometry(const char* op, NamedArray x, NamedArray out, int64_t kernel, int64_t stride, int64_t padding);
+  PoolingGeometry(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding);
 };
 
 }  // namespace needle

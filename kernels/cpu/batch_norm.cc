@@ -294,23 +294,12 @@ void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
 
 void batch_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
                 const Array& variance, double eps, bool relu) {
-  constexpr const char* op = "batch_norm";
-  check_rows(op, x);
-  check_like(op, {"out", out}, x);
-  for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance}})
-    check_parameter(op, p, x);
-  check_any_rows(op, x);
   (x.dtype == DType::float64 ? batch_norm_typed<double> : batch_norm_typed<float>)(x, weight, bias, out, mean, variance,
                                                                                    eps, relu);
 }
 
 void batch_norm_inference(const Array& x, const Array& weight, const Array& bias, const Array& mean,
                           const Array& variance, const Array& out, double eps, bool relu) {
-  constexpr const char* op = "batch_norm_inference";
-  check_rows(op, x);
-  check_like(op, {"out", out}, x);
-  for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance}})
-    check_parameter(op, p, x);
   (x.dtype == DType::float64 ? batch_norm_inference_typed<double>
                              : batch_norm_inference_typed<float>)(x, weight, bias, mean, variance, out, eps, relu);
 }
@@ -318,18 +307,6 @@ void batch_norm_inference(const Array& x, const Array& weight, const Array& bias
 void batch_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& bias,
                          const Array& mean, const Array& variance, const Array& grad_x, const Array& grad_weight,
                          const Array& grad_bias, double eps, bool relu) {
-  constexpr const char* op = "batch_norm_backward";
-  check_rows(op, x);
-  check_like(op, {"grad_out", grad_out}, x);
-  check_like(op, {"grad_x", grad_x}, x);
-  for (NamedArray p : {NamedArray{"weight", weight},
-                       {"bias", bias},
-                       {"mean", mean},
-                       {"variance", variance},
-                       {"grad_weight", grad_weight},
-                       {"grad_bias", grad_bias}})
-    check_parameter(op, p, x);
-  check_any_rows(op, x);
   const auto run = x.dtype == DType::float64
                        ? relu ? batch_norm_backward_typed<true, double> : batch_norm_backward_typed<false, double>
                    : relu ? batch_norm_backward_typed<true, float>

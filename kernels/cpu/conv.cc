@@ -136,16 +136,11 @@ struct PixelResult {
 };
 
 // `bias` is added to the result unless it is null.
-void convolve(const char* op, const Array& x, const Array& weight, const Array* bias, const Array& out, int64_t stride,
+void convolve(const Array& x, const Array& weight, const Array* bias, const Array& out, int64_t stride,
               int64_t padding) {
-  check_convolution(op, {"x", x}, {"weight", weight}, {"out", out}, stride, padding);
-  if (bias) {
-    check_same_dtype(op, {"bias", *bias}, {"x", x});
-    check_vector(op, {"bias", *bias}, weight.shape[3]);
-  }
   const Taps rows(weight.shape[0], out.shape[1], stride, padding, x.shape[1]);
   const Taps columns(weight.shape[1], out.shape[2], stride, padding, x.shape[2]);
-  dispatch_floating(op, x.dtype, [&](auto zero) {
+  dispatch_floating(x.dtype, [&](auto zero) {
     using E = decltype(zero);
     const Scratch<Compute<E>> biases(bias ? weight.shape[3] : 0);
     if (bias) read_vector(*bias, biases.data());
@@ -170,20 +165,18 @@ void convolve(const char* op, const Array& x, const Array& weight, const Array* 
 }  // namespace
 
 void conv2d(const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding) {
-  convolve("conv2d", x, weight, nullptr, out, stride, padding);
+  convolve(x, weight, nullptr, out, stride, padding);
 }
 
 void conv2d_bias(const Array& x, const Array& weight, const Array& bias, const Array& out, int64_t stride,
                  int64_t padding) {
-  convolve("conv2d_bias", x, weight, &bias, out, stride, padding);
+  convolve(x, weight, &bias, out, stride, padding);
 }
 
 // Computes the pixels of grad_x part by part, as described at BackwardPart.
 void conv2d_backward_data(const Array& grad_out, const Array& weight, const Array& grad_x, int64_t stride,
                           int64_t padding) {
-  check_convolution("conv2d_backward_data", {"grad_x", grad_x}, {"weight", weight}, {"grad_out", grad_out}, stride,
-                    padding);
-  dispatch_floating("conv2d_backward_data", grad_out.dtype, [&](auto zero) {
+  dispatch_floating(grad_out.dtype, [&](auto zero) {
     using E = decltype(zero);
     for (int64_t y = 0; y < smaller(stride, grad_x.shape[1]); ++y) {
       for (int64_t x = 0; x < smaller(stride, grad_x.shape[2]); ++x) {
@@ -218,8 +211,6 @@ void conv2d_backward_data(const Array& grad_out, const Array& weight, const Arra
 // shapes. Each slice yields a partial gradient (together a batch of products), and these are added in order.
 void conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& grad_weight, int64_t stride,
                             int64_t padding) {
-  check_convolution("conv2d_backward_weight", {"x", x}, {"grad_weight", grad_weight}, {"grad_out", grad_out}, stride,
-                    padding);
   constexpr int64_t kMinSlice = 2048, kMaxSlices = 32;
   const Taps rows(grad_weight.shape[0], grad_out.shape[1], stride, padding, x.shape[1]);
   const Taps columns(grad_weight.shape[1], grad_out.shape[2], stride, padding, x.shape[2]);
@@ -229,7 +220,7 @@ void conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& 
   const int64_t slice = larger(smaller(pixels, kMinSlice), ceil_div(pixels, kMaxSlices));
   const int64_t slices = pixels ? ceil_div(pixels, slice) : 0, full_slices = pixels ? pixels / slice : 0;
 
-  dispatch_floating("conv2d_backward_weight", x.dtype, [&](auto zero) {
+  dispatch_floating(x.dtype, [&](auto zero) {
     using E = decltype(zero);
     using Sum = Compute<E>;
     Buffer buffer(saturated_product(slices, features, out_channels, sizeof(Sum)));

@@ -23,8 +23,9 @@ Loop convert_loop(DType to) {
     case DType::uint8: return unary_loop<Convert<uint8_t>, From, uint8_t>;
     case DType::int32: return unary_loop<Convert<int32_t>, From, int32_t>;
     case DType::int64: return unary_loop<Convert<int64_t>, From, int64_t>;
-    default: return unary_loop<Convert<bool>, From, bool>;
+    case DType::boolean: break;
   }
+  return unary_loop<Convert<bool>, From, bool>;
 }
 
 }  // namespace
@@ -34,7 +35,7 @@ void copy(const Array& a, const Array& out) {
   dispatch(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     const bool as_is = a.dtype == out.dtype && a.dtype != DType::boolean;
-    run_unary("copy", as_is ? copy_loop<Stored<Compute<T>>> : convert_loop<Compute<T>>(out.dtype), 1, a, out);
+    run_unary(as_is ? copy_loop<Stored<Compute<T>>> : convert_loop<Compute<T>>(out.dtype), 1, a, out);
   });
 }
 

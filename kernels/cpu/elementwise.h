@@ -26,17 +26,13 @@ void binary_loop(int64_t n, void* const* operands, const void*) {
   for (int64_t i = 0; i < n; ++i) out[i] = Operation::apply(static_cast<In>(a[i]), static_cast<In>(b[i]));
 }
 
-inline void run_unary(const char* op, Loop loop, int cost, const Array& a, const Array& out) {
-  check_broadcast(op, {"a", a}, {"out", out});
+inline void run_unary(Loop loop, int cost, const Array& a, const Array& out) {
   const Array* arrays[] = {&out, &a};
   elementwise(loop, arrays, 2, cost);
 }
 
-inline void run_binary(const char* op, Loop loop, int cost, const Array& a, const Array& b, const Array& out,
+inline void run_binary(Loop loop, int cost, const Array& a, const Array& b, const Array& out,
                        const void* context = nullptr) {
-  check_same_dtype(op, {"a", a}, {"b", b});
-  check_broadcast(op, {"a", a}, {"out", out});
-  check_broadcast(op, {"b", b}, {"out", out});
   const Array* arrays[] = {&out, &a, &b};
   elementwise(loop, arrays, 3, cost, 1, false, context);
 }

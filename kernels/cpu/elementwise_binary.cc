@@ -57,11 +57,10 @@ void lerp_loop(int64_t n, void* const* operands, const void* context) {
 }
 
 template <class Operation>
-void any(const char* op, const Array& a, const Array& b, const Array& out) {
-  check_same_dtype(op, {"a", a}, {"out", out});
+void any(const Array& a, const Array& b, const Array& out) {
   dispatch(a.dtype, [&](auto zero) {
     using T = Compute<decltype(zero)>;
-    run_binary(op, binary_loop<Operation, T, T>, kCost<Operation>, a, b, out);
+    run_binary(binary_loop<Operation, T, T>, kCost<Operation>, a, b, out);
   });
 }
 
@@ -78,44 +77,36 @@ Loop loop_for_exponent(const Array& a, const Array& b, const Array& out) {
 }
 
 template <class Operation>
-void numbers(const char* op, const Array& a, const Array& b, const Array& out) {
+void numbers(const Array& a, const Array& b, const Array& out) {
   if constexpr (std::is_same_v<Operation, Power>)
-    if (const Loop loop = loop_for_exponent(a, b, out)) return run_unary(op, loop, 1, a, out);
-  check_same_dtype(op, {"a", a}, {"out", out});
-  check_not_bool(op, {"a", a});
+    if (const Loop loop = loop_for_exponent(a, b, out)) return run_unary(loop, 1, a, out);
   dispatch(a.dtype, [&](auto zero) {
     using T = Compute<decltype(zero)>;
-    if constexpr (!std::is_same_v<T, bool>) run_binary(op, binary_loop<Operation, T, T>, kCost<Operation>, a, b, out);
+    if constexpr (!std::is_same_v<T, bool>) run_binary(binary_loop<Operation, T, T>, kCost<Operation>, a, b, out);
   });
 }
 
 template <class Operation>
-void floating(const char* op, const Array& a, const Array& b, const Array& out) {
-  check_floating(op, {"a", a});
-  check_same_dtype(op, {"a", a}, {"out", out});
+void floating(const Array& a, const Array& b, const Array& out) {
   const Loop loop =
       a.dtype == DType::float64 ? binary_loop<Operation, double, double> : binary_loop<Operation, float, float>;
-  run_binary(op, loop, kCost<Operation>, a, b, out);
+  run_binary(loop, kCost<Operation>, a, b, out);
 }
 
 template <class Operation>
-void boolean(const char* op, const Array& a, const Array& b, const Array& out) {
-  check_dtype(op, {"a", a}, DType::boolean);
-  check_dtype(op, {"out", out}, DType::boolean);
-  run_binary(op, binary_loop<Operation, bool, bool>, kCost<Operation>, a, b, out);
+void boolean(const Array& a, const Array& b, const Array& out) {
+  run_binary(binary_loop<Operation, bool, bool>, kCost<Operation>, a, b, out);
 }
 
 }  // namespace
 
 #define NEEDLE_DEFINE(name, Operation, dtypes) \
-  void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(#name, a, b, out); }
+  void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(a, b, out); }
 NEEDLE_BINARY_KERNELS(NEEDLE_DEFINE)
 #undef NEEDLE_DEFINE
 
 void lerp(const Array& a, const Array& b, double weight, const Array& out) {
-  check_floating("lerp", {"a", a});
-  check_same_dtype("lerp", {"a", a}, {"out", out});
-  run_binary("lerp", a.dtype == DType::float64 ? lerp_loop<double> : lerp_loop<float>, 1, a, b, out, &weight);
+  run_binary(a.dtype == DType::float64 ? lerp_loop<double> : lerp_loop<float>, 1, a, b, out, &weight);
 }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -33,34 +33,28 @@ template <>
 constexpr Loop float_loop<Cos<math>> = angle_loop<Cos<math>, exact_cos>;
 
 template <class Operation>
-void numbers(const char* op, const Array& a, const Array& out) {
-  check_not_bool(op, {"a", a});
-  check_same_dtype(op, {"a", a}, {"out", out});
+void numbers(const Array& a, const Array& out) {
   dispatch(a.dtype, [&](auto zero) {
     using T = Compute<decltype(zero)>;
-    if constexpr (!std::is_same_v<T, bool>) run_unary(op, unary_loop<Operation, T, T>, kCost<Operation>, a, out);
+    if constexpr (!std::is_same_v<T, bool>) run_unary(unary_loop<Operation, T, T>, kCost<Operation>, a, out);
   });
 }
 
 template <class Operation>
-void floating(const char* op, const Array& a, const Array& out) {
-  check_floating(op, {"a", a});
-  check_same_dtype(op, {"a", a}, {"out", out});
+void floating(const Array& a, const Array& out) {
   const Loop loop = a.dtype == DType::float64 ? unary_loop<Operation, double, double> : float_loop<Operation>;
-  run_unary(op, loop, kCost<Operation>, a, out);
+  run_unary(loop, kCost<Operation>, a, out);
 }
 
 template <class Operation>
-void boolean(const char* op, const Array& a, const Array& out) {
-  check_dtype(op, {"a", a}, DType::boolean);
-  check_dtype(op, {"out", out}, DType::boolean);
-  run_unary(op, unary_loop<Operation, bool, bool>, kCost<Operation>, a, out);
+void boolean(const Array& a, const Array& out) {
+  run_unary(unary_loop<Operation, bool, bool>, kCost<Operation>, a, out);
 }
 
 }  // namespace
 
 #define NEEDLE_DEFINE(name, Operation, dtypes) \
-  void name(const Array& a, const Array& out) { dtypes<Operation<math>>(#name, a, out); }
+  void name(const Array& a, const Array& out) { dtypes<Operation<math>>(a, out); }
 NEEDLE_UNARY_KERNELS(NEEDLE_DEFINE)
 #undef NEEDLE_DEFINE
 

@@ -1,7 +1,6 @@
 // Gathers rows of a matrix by index, and adds rows into a matrix by index.
 #include <type_traits>
 
-#include "kernels/common/operands.h"
 #include "kernels/cpu/indices.h"
 #include "kernels/cpu/loops.h"
 
@@ -71,7 +70,6 @@ void scatter_add_typed(const Array& a, const int64_t* indices, int64_t count, co
 }  // namespace
 
 void gather(const Array& a, const Array& indices, const Array& out) {
-  check_indexed_rows("gather", {"a", a}, indices, {"out", out});
   const int64_t count = indices.size(), width = a.shape[1];
   const Scratch<int64_t> rows(count);
   read_indices("gather", "index", indices, a.shape[0], rows.data());
@@ -88,8 +86,6 @@ void gather(const Array& a, const Array& indices, const Array& out) {
 }
 
 void scatter_add(const Array& a, const Array& indices, const Array& out) {
-  check_indexed_rows("scatter_add", {"out", out}, indices, {"a", a});
-  check_not_bool("scatter_add", {"a", a});
   const int64_t count = indices.size();
   const Scratch<int64_t> rows(count);
   read_indices("scatter_add", "index", indices, out.shape[0], rows.data());

@@ -142,14 +142,6 @@ void layer_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
 
 void layer_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
                 const Array& variance, double eps) {
-  constexpr const char* op = "layer_norm";
-  check_rows(op, x);
-  check_like(op, {"out", out}, x);
-  check_parameter(op, {"weight", weight}, x);
-  check_parameter(op, {"bias", bias}, x);
-  check_not_empty_rows(op, x);
-  check_row_statistics(op, {"mean", mean}, x);
-  check_row_statistics(op, {"variance", variance}, x);
   (x.dtype == DType::float64 ? layer_norm_typed<double> : layer_norm_typed<float>)(x, weight, bias, out, mean, variance,
                                                                                    eps);
 }
@@ -157,15 +149,6 @@ void layer_norm(const Array& x, const Array& weight, const Array& bias, const Ar
 void layer_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
                          const Array& variance, const Array& grad_x, const Array& grad_weight, const Array& grad_bias,
                          double eps) {
-  constexpr const char* op = "layer_norm_backward";
-  check_rows(op, x);
-  check_like(op, {"grad_out", grad_out}, x);
-  check_like(op, {"grad_x", grad_x}, x);
-  for (NamedArray p : {NamedArray{"weight", weight}, {"grad_weight", grad_weight}, {"grad_bias", grad_bias}})
-    check_parameter(op, p, x);
-  check_not_empty_rows(op, x);
-  check_row_statistics(op, {"mean", mean}, x);
-  check_row_statistics(op, {"variance", variance}, x);
   (x.dtype == DType::float64
        ? layer_norm_backward_typed<double>
        : layer_norm_backward_typed<float>)(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps);

@@ -147,14 +147,13 @@ Access access_scalar() {
 }
 
 Access access_of(DType dtype) {
-  switch (dtype) {
-    case DType::float16: return access_halves<float16>();
-    case DType::bfloat16: return access_halves<bfloat16>();
-    case DType::float32:
-    case DType::int32: return access_words<uint32_t>();
-    case DType::float64:
-    case DType::int64: return access_words<uint64_t>();
-    default: return access_words<uint8_t>();
+  if (dtype == DType::float16) return access_halves<float16>();
+  if (dtype == DType::bfloat16) return access_halves<bfloat16>();
+  switch (itemsize(dtype)) {
+    case 8: return access_words<uint64_t>();
+    case 4: return access_words<uint32_t>();
+    case 1: return access_words<uint8_t>();
+    default: throw_dtype_error("element-wise kernels: dtype %s, expected one that loops.cc can load", name(dtype));
   }
 }
 

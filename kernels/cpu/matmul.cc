@@ -1,6 +1,5 @@
 // out (..., m, n) = a (..., m, k) @ b (..., k, n), and out = x @ weight + bias, optionally followed by relu. Matrices
 // may have any strides; gemm.h has the loop nest.
-#include "kernels/common/matmul.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
@@ -84,7 +83,6 @@ void multiply_vector(const StridedMatrix<E>& matrix, int64_t row, int64_t rows, 
 }  // namespace
 
 void matmul(const Array& a, const Array& b, const Array& out) {
-  check_matmul(a, b, out);
   const int rows = a.ndim - 2, columns = a.ndim - 1;
   const int64_t m = out.shape[rows], n = out.shape[columns], k = a.shape[columns];
   int64_t batch = 1;
@@ -125,14 +123,13 @@ void matmul(const Array& a, const Array& b, const Array& out) {
 }
 
 void linear(const Array& x, const Array& weight, const Array& bias, const Array& out, bool relu) {
-  check_linear(x, weight, bias, out);
   const int64_t m = x.shape[0], k = x.shape[1], n = weight.shape[1];
   if ((m == 1 || n == 1) && !is_half_dtype(x.dtype)) {  // memory-bound, see multiply_vector
     matmul(x, weight, out);
     const Array biases(bias.buffer, bias.dtype, 2, {m, n}, {0, bias.strides[0]}, bias.offset);
     return (relu ? add_relu : add)(out, biases, out);
   }
-  dispatch_floating("linear", x.dtype, [&](auto zero) {
+  dispatch_floating(x.dtype, [&](auto zero) {
     using Element = decltype(zero);
     using Sum = Compute<Element>;
     const Scratch<Sum> biases(n);

@@ -1,7 +1,7 @@
 // Definitions shared by batch and layer normalization.
 #pragma once
 
-#include "kernels/common/norm.h"
+#include "kernels/common/plan.h"
 #include "kernels/cpu/fold.h"
 #include "kernels/cpu/rows.h"
 

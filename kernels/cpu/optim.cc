@@ -2,7 +2,6 @@
 // once.
 #include <cmath>
 
-#include "kernels/common/operands.h"
 #include "kernels/cpu/loops.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
@@ -90,7 +89,6 @@ void adam_loop(int64_t n, void* const* operands, const void* context) {
 
 void sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities, double learning_rate,
               double momentum, double dampening, double weight_decay, bool nesterov, const ArrayList& only_if_finite) {
-  check_sgd_step(parameters, grads, velocities, momentum, only_if_finite);
   if (forbids(only_if_finite)) return;
   const Sgd sgd{learning_rate, momentum, dampening, weight_decay, nesterov};
   if (momentum == 0) {
@@ -105,7 +103,6 @@ void sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayLi
 void adam_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& first_moments,
                const ArrayList& second_moments, double learning_rate, double beta1, double beta2, double eps,
                double weight_decay, bool decoupled, int64_t step, const ArrayList& only_if_finite) {
-  check_adam_step(parameters, grads, first_moments, second_moments, step, only_if_finite);
   if (forbids(only_if_finite)) return;
   const double t = static_cast<double>(step);
   const Adam adam{learning_rate,

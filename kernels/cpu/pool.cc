@@ -146,8 +146,8 @@ void fold_windows(const Geometry& geometry, const Array& from, const Array& to, 
 }  // namespace
 
 void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
-  const Geometry geometry("max_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
-  dispatch_floating("max_pool2d", x.dtype, [&](auto zero) {
+  const Geometry geometry(x, out, kernel, stride, padding);
+  dispatch_floating(x.dtype, [&](auto zero) {
     using E = decltype(zero);
     using Largest = Max<Compute<E>>;
     fold_windows<E>(
@@ -196,16 +196,14 @@ void find_largest(const Geometry& geometry, const Array& x, int64_t n, int64_t i
 // kept.
 void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride,
                          int64_t padding) {
-  const Geometry geometry("max_pool2d_backward", {"x", x}, {"grad_out", grad_out}, kernel, stride, padding);
-  check_same_dtype("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
-  check_same_shape("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
+  const Geometry geometry(x, grad_out, kernel, stride, padding);
   const int64_t height = x.shape[1], width = x.shape[2], channels = geometry.channels, pixel_rows = x.shape[0] * height;
   if (height > int64_t{UINT32_MAX} / width)
     throw_shape_error("max_pool2d_backward: x %s, expected images of less than 2^32 pixels", ShapeText(x).text);
   const int parts = parallel_parts(pixel_rows, saturated_product(x.size(), window_size(geometry)));
   int64_t kept = 1;  // a power of two, so that i % kept is cheap
   while (kept < smaller((kernel - 1) / stride + 1, geometry.rows.windows)) kept *= 2;
-  dispatch_floating("max_pool2d_backward", x.dtype, [&](auto zero) {
+  dispatch_floating(x.dtype, [&](auto zero) {
     using E = decltype(zero);
     using T = Compute<E>;
     using Positions = Channels<Position<T>>;
@@ -242,9 +240,9 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
 namespace {
 
 // Sums the pixels that `meets` returns and divides by the area of a window.
-void average(const char* op, const Geometry& geometry, const Array& from, const Array& to, int64_t kernel,
+void average(const Geometry& geometry, const Array& from, const Array& to, int64_t kernel,
              Range (Axis::*meets)(int64_t) const) {
-  dispatch_floating(op, to.dtype, [&](auto zero) {
+  dispatch_floating(to.dtype, [&](auto zero) {
     using E = decltype(zero);
     const Compute<E> area = static_cast<Compute<E>>(kernel) * static_cast<Compute<E>>(kernel);
     fold_windows<E>(
@@ -256,13 +254,13 @@ void average(const char* op, const Geometry& geometry, const Array& from, const 
 }  // namespace
 
 void avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
-  const Geometry geometry("avg_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
-  average("avg_pool2d", geometry, x, out, kernel, &Axis::pixels);
+  const Geometry geometry(x, out, kernel, stride, padding);
+  average(geometry, x, out, kernel, &Axis::pixels);
 }
 
 void avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding) {
-  const Geometry geometry("avg_pool2d_backward", {"grad_x", grad_x}, {"grad_out", grad_out}, kernel, stride, padding);
-  average("avg_pool2d_backward", geometry, grad_out, grad_x, kernel, &Axis::windows_over);
+  const Geometry geometry(grad_x, grad_out, kernel, stride, padding);
+  average(geometry, grad_out, grad_x, kernel, &Axis::windows_over);
 }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

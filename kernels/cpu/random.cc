@@ -116,7 +116,6 @@ void generate(const Array& out, int64_t seed, int64_t offset, const Generator& g
 }  // namespace
 
 void random_uniform(const Array& out, int64_t seed, int64_t offset) {
-  check_floating("random_uniform", {"out", out});
   switch (out.dtype) {
     case DType::float64: return generate(out, seed, offset, UniformDouble{});
     case DType::float16: return generate(out, seed, offset, Uniform<11>{});
@@ -126,7 +125,6 @@ void random_uniform(const Array& out, int64_t seed, int64_t offset) {
 }
 
 void random_normal(const Array& out, int64_t seed, int64_t offset) {
-  check_floating("random_normal", {"out", out});
   if (out.dtype == DType::float64)
     generate(out, seed, offset, NormalDouble{});
   else
@@ -134,8 +132,6 @@ void random_normal(const Array& out, int64_t seed, int64_t offset) {
 }
 
 void random_dropout_mask(const Array& out, double p, int64_t seed, int64_t offset) {
-  check_floating("random_dropout_mask", {"out", out});
-  if (!(p >= 0 && p <= 1)) throw_shape_error("random_dropout_mask: p is %g, expected a probability from 0 to 1", p);
   const int32_t threshold = static_cast<int32_t>(std::ceil(p * 16777216));
   const double kept = p < 1 ? 1 / (1 - p) : 0;
   if (out.dtype == DType::float64)

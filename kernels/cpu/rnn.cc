@@ -17,7 +17,7 @@
 #include <cmath>
 #include <type_traits>
 
-#include "kernels/common/operands.h"
+#include "kernels/common/recurrent.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/vector_math.h"
@@ -209,12 +209,12 @@ void rnn_typed(const RecurrentSizes& n, const Array& gates_, const Array& W_hh, 
   share_units<T>(n.rows, n.units, 1, matrix, n.units, [&](const Team& team, Range mine, const StepProduct<T>& product) {
     const int64_t width = mine.end - mine.begin;
     for (int64_t t = 0; t < n.steps; ++t) {
-      const T* h = hidden.at(t, n.states());
-      T* new_h = hidden.at(t + 1, n.states());
-      for (int64_t at = mine.begin; at < n.states(); at += n.units)
-        std::memcpy(new_h + at, gates.at(t, n.states()) + at, width * sizeof(T));
+      const T* h = hidden.at(t, n.states);
+      T* new_h = hidden.at(t + 1, n.states);
+      for (int64_t at = mine.begin; at < n.states; at += n.units)
+        std::memcpy(new_h + at, gates.at(t, n.states) + at, width * sizeof(T));
       product.add_to(new_h, n.units, h, n.rows);
-      for (int64_t at = mine.begin; at < n.states(); at += n.units)
+      for (int64_t at = mine.begin; at < n.states; at += n.units)
         rnn_row(width, bias.data() + mine.begin, relu, new_h + at);
       team.barrier();
     }
@@ -231,13 +231,13 @@ void rnn_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, cons
   share_units<T>(n.rows, n.units, 1, transposed, n.units,
                  [&](const Team& team, Range mine, const StepProduct<T>& product) {
                    const int64_t width = mine.end - mine.begin;
-                   for (int64_t at = mine.begin; at < n.states(); at += n.units)
+                   for (int64_t at = mine.begin; at < n.states; at += n.units)
                      std::memset(grad_h.data() + at, 0, width * sizeof(T));
                    for (int64_t t = n.steps - 1; t >= 0; --t) {
-                     T* grad_gate = grad_gates.at(t, n.states());
-                     for (int64_t at = mine.begin; at < n.states(); at += n.units)
-                       rnn_backward_row(width, grad_hidden.at(t, n.states()) + at, hidden.at(t + 1, n.states()) + at,
-                                        relu, grad_h.data() + at, grad_gate + at);
+                     T* grad_gate = grad_gates.at(t, n.states);
+                     for (int64_t at = mine.begin; at < n.states; at += n.units)
+                       rnn_backward_row(width, grad_hidden.at(t, n.states) + at, hidden.at(t + 1, n.states) + at, relu,
+                                        grad_h.data() + at, grad_gate + at);
                      team.barrier();
                      product.add_to(grad_h.data(), n.units, grad_gate, n.rows);
                    }
@@ -253,9 +253,9 @@ void lstm_typed(const RecurrentSizes& n, const Array& gates_, const Array& W_hh,
   const StridedMatrix<T> matrix{weights.data(), 4 * n.units, 1};
   share_units<T>(n.rows, n.units, 4, matrix, n.units, [&](const Team& team, Range mine, const StepProduct<T>& product) {
     for (int64_t t = 0; t < n.steps; ++t) {
-      const T *h = hidden.at(t, n.states()), *c = cells.at(t, n.states());
-      T *new_h = hidden.at(t + 1, n.states()), *new_c = cells.at(t + 1, n.states());
-      T* gate = gates.at(t, 4 * n.states());
+      const T *h = hidden.at(t, n.states), *c = cells.at(t, n.states);
+      T *new_h = hidden.at(t + 1, n.states), *new_c = cells.at(t + 1, n.states);
+      T* gate = gates.at(t, 4 * n.states);
       product.add_to(gate, 4 * n.units, h, n.rows);
       for (int64_t row = 0; row < n.rows; ++row) {
         const int64_t at = row * n.units + mine.begin;
@@ -278,26 +278,26 @@ void lstm_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, con
   const RowMajor<T> grad_gates(grad_gates_, Content::overwritten);
   const RowMajor<T> grad_h(grad_h0_, Content::overwritten), grad_c(grad_c0_, Content::overwritten);
   const StridedMatrix<T> transposed{weights.data(), 1, 4 * n.units};
-  share_units<T>(
-      n.rows, n.units, 1, transposed, 4 * n.units, [&](const Team& team, Range mine, const StepProduct<T>& product) {
-        const int64_t width = mine.end - mine.begin;
-        for (int64_t at = mine.begin; at < n.states(); at += n.units) {
-          std::memset(grad_h.data() + at, 0, width * sizeof(T));
-          std::memcpy(grad_c.data() + at, grad_cell.data() + at, width * sizeof(T));
-        }
-        for (int64_t t = n.steps - 1; t >= 0; --t) {
-          T* grad_gate = grad_gates.at(t, 4 * n.states());
-          for (int64_t row = 0; row < n.rows; ++row) {
-            const int64_t at = row * n.units + mine.begin, gate_at = 4 * row * n.units + mine.begin;
-            lstm_backward_row(width, grad_hidden.at(t, n.states()) + at,
-                              Gates<const T>(gates.at(t, 4 * n.states()) + gate_at, n.units),
-                              cells.at(t, n.states()) + at, cells.at(t + 1, n.states()) + at, grad_h.data() + at,
-                              grad_c.data() + at, Gates<T>(grad_gate + gate_at, n.units));
-          }
-          team.barrier();
-          product.add_to(grad_h.data(), n.units, grad_gate, n.rows);
-        }
-      });
+  share_units<T>(n.rows, n.units, 1, transposed, 4 * n.units,
+                 [&](const Team& team, Range mine, const StepProduct<T>& product) {
+                   const int64_t width = mine.end - mine.begin;
+                   for (int64_t at = mine.begin; at < n.states; at += n.units) {
+                     std::memset(grad_h.data() + at, 0, width * sizeof(T));
+                     std::memcpy(grad_c.data() + at, grad_cell.data() + at, width * sizeof(T));
+                   }
+                   for (int64_t t = n.steps - 1; t >= 0; --t) {
+                     T* grad_gate = grad_gates.at(t, 4 * n.states);
+                     for (int64_t row = 0; row < n.rows; ++row) {
+                       const int64_t at = row * n.units + mine.begin, gate_at = 4 * row * n.units + mine.begin;
+                       lstm_backward_row(width, grad_hidden.at(t, n.states) + at,
+                                         Gates<const T>(gates.at(t, 4 * n.states) + gate_at, n.units),
+                                         cells.at(t, n.states) + at, cells.at(t + 1, n.states) + at, grad_h.data() + at,
+                                         grad_c.data() + at, Gates<T>(grad_gate + gate_at, n.units));
+                     }
+                     team.barrier();
+                     product.add_to(grad_h.data(), n.units, grad_gate, n.rows);
+                   }
+                 });
   grad_gates.store();
   grad_h.store();
   grad_c.store();
@@ -306,27 +306,26 @@ void lstm_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, con
 }  // namespace
 
 void rnn(const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden, bool relu) {
-  const RecurrentSizes sizes = check_rnn(gates, W_hh, bias, hidden);
+  const RecurrentSizes sizes = recurrent_sizes(gates, W_hh);
   (gates.dtype == DType::float64 ? rnn_typed<double> : rnn_typed<float>)(sizes, gates, W_hh, bias, hidden, relu);
 }
 
 void rnn_backward(const Array& grad_hidden, const Array& hidden, const Array& W_hh, const Array& grad_gates,
                   const Array& grad_h0, bool relu) {
-  const RecurrentSizes sizes = check_rnn_backward(grad_hidden, hidden, W_hh, grad_gates, grad_h0);
+  const RecurrentSizes sizes = recurrent_sizes(grad_hidden, W_hh);
   (hidden.dtype == DType::float64 ? rnn_backward_typed<double> : rnn_backward_typed<float>)(sizes, grad_hidden, hidden,
                                                                                             W_hh, grad_gates, grad_h0,
                                                                                             relu);
 }
 
 void lstm(const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden, const Array& cells) {
-  const RecurrentSizes sizes = check_lstm(gates, W_hh, bias, hidden, cells);
+  const RecurrentSizes sizes = recurrent_sizes(gates, W_hh);
   (gates.dtype == DType::float64 ? lstm_typed<double> : lstm_typed<float>)(sizes, gates, W_hh, bias, hidden, cells);
 }
 
 void lstm_backward(const Array& grad_hidden, const Array& grad_cell, const Array& gates, const Array& cells,
                    const Array& W_hh, const Array& grad_gates, const Array& grad_h0, const Array& grad_c0) {
-  const RecurrentSizes sizes =
-      check_lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
+  const RecurrentSizes sizes = recurrent_sizes(gates, W_hh);
   (gates.dtype == DType::float64
        ? lstm_backward_typed<double>
        : lstm_backward_typed<float>)(sizes, grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);

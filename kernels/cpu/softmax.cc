@@ -55,13 +55,6 @@ void for_each_row(const Array* const* arrays, int num_arrays, const Row& row) {
   });
 }
 
-void check_classes(const char* op, NamedArray x) {
-  check_floating(op, x);
-  if (x.array.ndim == 0 || last_extent(x.array) == 0)
-    throw_shape_error("%s: %s has shape %s, expected at least one element along the last axis", op, x.name,
-                      ShapeText(x.array).text);
-}
-
 template <class T>
 void softmax_typed(const Array& x, const Array& out) {
   const Array* arrays[] = {&x, &out};
@@ -98,16 +91,6 @@ void log_sum_exp_typed(const Array& x, const Array& out) {
     const T result = is_finite ? total.maximum + total.log_sum : total.maximum;
     store(1, &result, cursor.pointer(1), 0);
   });
-}
-
-void check_cross_entropy(const char* op, const Array& logits, const Array& labels, NamedArray loss) {
-  check_floating(op, {"logits", logits});
-  check_ndim(op, {"logits", logits}, 2);
-  check_classes(op, {"logits", logits});
-  check_index_dtype(op, {"labels", labels});
-  check_vector(op, {"labels", labels}, logits.shape[0]);
-  check_same_dtype(op, loss, {"logits", logits});
-  check_vector(op, loss, logits.shape[0]);
 }
 
 // Calls row(index, values, scratch) for every row of logits; `scratch` has room for another row.
@@ -156,29 +139,19 @@ void softmax_cross_entropy_backward_typed(const Array& logits, const int64_t* la
 }  // namespace
 
 void softmax(const Array& x, const Array& out) {
-  check_classes("softmax", {"x", x});
-  check_same_dtype("softmax", {"out", out}, {"x", x});
-  check_same_shape("softmax", {"out", out}, {"x", x});
   x.dtype == DType::float64 ? softmax_typed<double>(x, out) : softmax_typed<float>(x, out);
 }
 
 void log_softmax(const Array& x, const Array& out) {
-  check_classes("log_softmax", {"x", x});
-  check_same_dtype("log_softmax", {"out", out}, {"x", x});
-  check_same_shape("log_softmax", {"out", out}, {"x", x});
   x.dtype == DType::float64 ? log_softmax_typed<double>(x, out) : log_softmax_typed<float>(x, out);
 }
 
 void log_sum_exp(const Array& x, const Array& out) {
-  check_classes("log_sum_exp", {"x", x});
-  check_same_dtype("log_sum_exp", {"out", out}, {"x", x});
-  check_leading_shape("log_sum_exp", {"out", out}, {"x", x});
   x.dtype == DType::float64 ? log_sum_exp_typed<double>(x, out) : log_sum_exp_typed<float>(x, out);
 }
 
 void softmax_cross_entropy(const Array& logits, const Array& labels, const Array& loss) {
   constexpr const char* op = "softmax_cross_entropy";
-  check_cross_entropy(op, logits, labels, {"loss", loss});
   const Scratch<int64_t> checked(labels.shape[0]);
   read_indices(op, "label", labels, logits.shape[1], checked.data());
   logits.dtype == DType::float64 ? softmax_cross_entropy_typed<double>(logits, checked.data(), loss)
@@ -188,9 +161,6 @@ void softmax_cross_entropy(const Array& logits, const Array& labels, const Array
 void softmax_cross_entropy_backward(const Array& logits, const Array& labels, const Array& grad_loss,
                                     const Array& grad_logits) {
   constexpr const char* op = "softmax_cross_entropy_backward";
-  check_cross_entropy(op, logits, labels, {"grad_loss", grad_loss});
-  check_same_dtype(op, {"grad_logits", grad_logits}, {"logits", logits});
-  check_same_shape(op, {"grad_logits", grad_logits}, {"logits", logits});
   const Scratch<int64_t> checked(labels.shape[0]);
   read_indices(op, "label", labels, logits.shape[1], checked.data());
   (logits.dtype == DType::float64

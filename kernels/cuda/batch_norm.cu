@@ -267,13 +267,7 @@ __global__ void __launch_bounds__(kThreads)
 
 void batch_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
                 const Array& variance, double eps, bool relu) {
-  constexpr const char* op = "batch_norm";
-  check_rows(op, x);
-  check_like(op, {"out", out}, x);
-  for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance}})
-    check_parameter(op, p, x);
-  check_any_rows(op, x);
-  dispatch_floating(op, x.dtype, [&](auto zero) {
+  dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_channels<T>({&x, &out}, [&](const Channels<2>& job, dim3 grid, bool packed) {
       constexpr int width = kChannelWidth<T>;
@@ -292,12 +286,7 @@ void batch_norm(const Array& x, const Array& weight, const Array& bias, const Ar
 
 void batch_norm_inference(const Array& x, const Array& weight, const Array& bias, const Array& mean,
                           const Array& variance, const Array& out, double eps, bool relu) {
-  constexpr const char* op = "batch_norm_inference";
-  check_rows(op, x);
-  check_like(op, {"out", out}, x);
-  for (NamedArray p : {NamedArray{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance}})
-    check_parameter(op, p, x);
-  dispatch_floating(op, x.dtype, [&](auto zero) {
+  dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_channels<T>({&x, &out}, [&](const Channels<2>& job, dim3 grid, bool packed) {
       const Scratch<Coefficients<Compute<T>>> coefficients(job.channels);
@@ -316,19 +305,7 @@ void batch_norm_inference(const Array& x, const Array& weight, const Array& bias
 void batch_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& bias,
                          const Array& mean, const Array& variance, const Array& grad_x, const Array& grad_weight,
                          const Array& grad_bias, double eps, bool relu) {
-  constexpr const char* op = "batch_norm_backward";
-  check_rows(op, x);
-  check_like(op, {"grad_out", grad_out}, x);
-  check_like(op, {"grad_x", grad_x}, x);
-  for (NamedArray p : {NamedArray{"weight", weight},
-                       {"bias", bias},
-                       {"mean", mean},
-                       {"variance", variance},
-                       {"grad_weight", grad_weight},
-                       {"grad_bias", grad_bias}})
-    check_parameter(op, p, x);
-  check_any_rows(op, x);
-  dispatch_floating(op, x.dtype, [&](auto zero) {
+  dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_channels<T>({&x, &grad_out, &grad_x}, [&](const Channels<3>& job, dim3 grid, bool packed) {
       constexpr int width = kChannelWidth<T>;

@@ -15,16 +15,8 @@ struct Lerp {
   __device__ T apply(T a, T b) const { return a + weight * (b - a); }
 };
 
-void check_operands(const char* op, const Array& a, const Array& b, const Array& out) {
-  check_same_dtype(op, {"a", a}, {"out", out});
-  check_same_dtype(op, {"a", a}, {"b", b});
-  check_broadcast(op, {"a", a}, {"out", out});
-  check_broadcast(op, {"b", b}, {"out", out});
-}
-
 template <class Operation>
-void any(const char* op, const Array& a, const Array& b, const Array& out) {
-  check_operands(op, a, b, out);
+void any(const Array& a, const Array& b, const Array& out) {
   dispatch(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     elementwise<T, T, T>(Operation{}, out, a, b);
@@ -32,9 +24,7 @@ void any(const char* op, const Array& a, const Array& b, const Array& out) {
 }
 
 template <class Operation>
-void numbers(const char* op, const Array& a, const Array& b, const Array& out) {
-  check_operands(op, a, b, out);
-  check_not_bool(op, {"a", a});
+void numbers(const Array& a, const Array& b, const Array& out) {
   dispatch(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     if constexpr (!std::is_same_v<T, bool>) elementwise<T, T, T>(Operation{}, out, a, b);
@@ -42,31 +32,27 @@ void numbers(const char* op, const Array& a, const Array& b, const Array& out) {
 }
 
 template <class Operation>
-void floating(const char* op, const Array& a, const Array& b, const Array& out) {
-  check_operands(op, a, b, out);
-  dispatch_floating(op, a.dtype, [&](auto zero) {
+void floating(const Array& a, const Array& b, const Array& out) {
+  dispatch_floating(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     elementwise<T, T, T>(Operation{}, out, a, b);
   });
 }
 
 template <class Operation>
-void boolean(const char* op, const Array& a, const Array& b, const Array& out) {
-  check_operands(op, a, b, out);
-  check_dtype(op, {"a", a}, DType::boolean);
+void boolean(const Array& a, const Array& b, const Array& out) {
   elementwise<bool, bool, bool>(Operation{}, out, a, b);
 }
 
 }  // namespace
 
 #define NEEDLE_DEFINE(name, Operation, dtypes) \
-  void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(#name, a, b, out); }
+  void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(a, b, out); }
 NEEDLE_BINARY_KERNELS(NEEDLE_DEFINE)
 #undef NEEDLE_DEFINE
 
 void lerp(const Array& a, const Array& b, double weight, const Array& out) {
-  check_operands("lerp", a, b, out);
-  dispatch_floating("lerp", a.dtype, [&](auto zero) {
+  dispatch_floating(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     elementwise<T, T, T>(Lerp<Compute<T>>{static_cast<Compute<T>>(weight)}, out, a, b);
   });

@@ -14,11 +14,7 @@ struct Where {
 };
 
 template <class Operation>
-void any(const char* op, const Array& a, const Array& b, const Array& out) {
-  check_dtype(op, {"out", out}, DType::boolean);
-  check_same_dtype(op, {"a", a}, {"b", b});
-  check_broadcast(op, {"a", a}, {"out", out});
-  check_broadcast(op, {"b", b}, {"out", out});
+void any(const Array& a, const Array& b, const Array& out) {
   dispatch(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     elementwise<bool, T, T>(Operation{}, out, a, b);
@@ -35,17 +31,11 @@ void pick(const Array& condition, const Array& a, const Array& b, const Array& o
 }  // namespace
 
 #define NEEDLE_DEFINE(name, Operation, dtypes) \
-  void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(#name, a, b, out); }
+  void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(a, b, out); }
 NEEDLE_COMPARISON_KERNELS(NEEDLE_DEFINE)
 #undef NEEDLE_DEFINE
 
 void where(const Array& condition, const Array& a, const Array& b, const Array& out) {
-  check_dtype("where", {"condition", condition}, DType::boolean);
-  check_same_dtype("where", {"a", a}, {"b", b});
-  check_same_dtype("where", {"a", a}, {"out", out});
-  check_broadcast("where", {"condition", condition}, {"out", out});
-  check_broadcast("where", {"a", a}, {"out", out});
-  check_broadcast("where", {"b", b}, {"out", out});
   if (a.is_half_scalar() || b.is_half_scalar()) return pick(condition, a.rounded_scalar(), b.rounded_scalar(), out);
   pick(condition, a, b, out);
 }

@@ -2,7 +2,6 @@
 #include <type_traits>
 
 #include "kernels/common/dispatch.h"
-#include "kernels/common/operands.h"
 #include "kernels/common/plan.h"
 #include "kernels/cuda/compact.h"
 #include "kernels/cuda/device_errors.h"
@@ -161,7 +160,6 @@ void scatter_add_typed(const Array& a, const Array& indices, DType out_dtype, co
 }  // namespace
 
 void gather(const Array& a, const Array& indices, const Array& out) {
-  check_indexed_rows("gather", {"a", a}, indices, {"out", out});
   const Compact numbers(indices), picked(out, Content::overwritten);
   std::byte* to = first_byte(picked.array());
   if (a.shape[1] == 1 || a.strides[1] == 1)
@@ -172,8 +170,6 @@ void gather(const Array& a, const Array& indices, const Array& out) {
 }
 
 void scatter_add(const Array& a, const Array& indices, const Array& out) {
-  check_indexed_rows("scatter_add", {"out", out}, indices, {"a", a});
-  check_not_bool("scatter_add", {"a", a});
   // Half-type sums must be rounded only once, so with several launches they accumulate in a copy.
   const bool is_one_launch = indices.size() <= kMostIndices;
   dispatch(a.dtype, [&](auto zero) {

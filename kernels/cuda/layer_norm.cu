@@ -178,15 +178,7 @@ __global__ void __launch_bounds__(kThreads)
 
 void layer_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
                 const Array& variance, double eps) {
-  constexpr const char* op = "layer_norm";
-  check_rows(op, x);
-  check_like(op, {"out", out}, x);
-  check_parameter(op, {"weight", weight}, x);
-  check_parameter(op, {"bias", bias}, x);
-  check_not_empty_rows(op, x);
-  check_row_statistics(op, {"mean", mean}, x);
-  check_row_statistics(op, {"variance", variance}, x);
-  dispatch_floating(op, x.dtype, [&](auto zero) {
+  dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_rows<T>({&x, &out, &mean, &variance}, [&](const Rows<4>& rows, unsigned grid, unsigned block, bool packed) {
       launch(packed ? layer_norm_kernel<T, kPackWidth<T>> : layer_norm_kernel<T, 1>, grid, block, rows,
@@ -198,16 +190,7 @@ void layer_norm(const Array& x, const Array& weight, const Array& bias, const Ar
 void layer_norm_backward(const Array& grad_out, const Array& x, const Array& weight, const Array& mean,
                          const Array& variance, const Array& grad_x, const Array& grad_weight, const Array& grad_bias,
                          double eps) {
-  constexpr const char* op = "layer_norm_backward";
-  check_rows(op, x);
-  check_like(op, {"grad_out", grad_out}, x);
-  check_like(op, {"grad_x", grad_x}, x);
-  for (NamedArray p : {NamedArray{"weight", weight}, {"grad_weight", grad_weight}, {"grad_bias", grad_bias}})
-    check_parameter(op, p, x);
-  check_not_empty_rows(op, x);
-  check_row_statistics(op, {"mean", mean}, x);
-  check_row_statistics(op, {"variance", variance}, x);
-  dispatch_floating(op, x.dtype, [&](auto zero) {
+  dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     const Parameter<T> means(mean), variances(variance);
     const int64_t channels = last_extent(x);

@@ -4,7 +4,7 @@
 // neighbouring threads cover neighbouring channels, so that a block reads memory in order.
 #pragma once
 
-#include "kernels/common/norm.h"
+#include "kernels/common/plan.h"
 #include "kernels/common/sizes.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/lanes.h"

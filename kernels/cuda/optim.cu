@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "kernels/common/dispatch.h"
-#include "kernels/common/operands.h"
 #include "kernels/cuda/compact.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/launch.h"
@@ -179,9 +178,8 @@ void update_all(const ArrayList& only_if_finite, const Step& step, const ArrayLi
 
 void sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& velocities, double learning_rate,
               double momentum, double dampening, double weight_decay, bool nesterov, const ArrayList& only_if_finite) {
-  check_sgd_step(parameters, grads, velocities, momentum, only_if_finite);
   if (parameters.count == 0) return;
-  dispatch_floating("sgd_step", parameters[0].dtype, [&](auto zero) {
+  dispatch_floating(parameters[0].dtype, [&](auto zero) {
     using T = decltype(zero);
     using C = Compute<T>;
     const C rate = static_cast<C>(learning_rate), decay = static_cast<C>(weight_decay);
@@ -197,12 +195,11 @@ void sgd_step(const ArrayList& parameters, const ArrayList& grads, const ArrayLi
 void adam_step(const ArrayList& parameters, const ArrayList& grads, const ArrayList& first_moments,
                const ArrayList& second_moments, double learning_rate, double beta1, double beta2, double eps,
                double weight_decay, bool decoupled, int64_t step, const ArrayList& only_if_finite) {
-  check_adam_step(parameters, grads, first_moments, second_moments, step, only_if_finite);
   if (parameters.count == 0) return;
   const double t = static_cast<double>(step);
   const double step_size = learning_rate / (1 - std::pow(beta1, t)), correction = 1 / (1 - std::pow(beta2, t));
   const double coupled = decoupled ? 0 : weight_decay, kept = decoupled ? 1 - learning_rate * weight_decay : 1;
-  dispatch_floating("adam_step", parameters[0].dtype, [&](auto zero) {
+  dispatch_floating(parameters[0].dtype, [&](auto zero) {
     using T = decltype(zero);
     const auto c = [](double value) { return static_cast<Compute<T>>(value); };
     const Adam<Compute<T>> adam{c(beta1),      c(1 - beta1), c(beta2),   c(1 - beta2), c(step_size),

@@ -7,6 +7,7 @@
 // windows that do not overlap.
 #include <cmath>
 
+#include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/common/pooling.h"
 #include "kernels/cuda/index.h"
@@ -157,8 +158,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <bool backward>
-void average(const char* op, const PoolingGeometry& geometry, const Array& from, const Array& to) {
-  dispatch_floating(op, to.dtype, [&](auto zero) {
+void average(const PoolingGeometry& geometry, const Array& from, const Array& to) {
+  dispatch_floating(to.dtype, [&](auto zero) {
     using T = decltype(zero);
     const auto kernel = static_cast<Compute<T>>(geometry.rows.kernel);
     for_each_place(to, [&](const Places& places, unsigned blocks) {
@@ -171,8 +172,8 @@ void average(const char* op, const PoolingGeometry& geometry, const Array& from,
 }  // namespace
 
 void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
-  const PoolingGeometry geometry("max_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
-  dispatch_floating("max_pool2d", x.dtype, [&](auto zero) {
+  const PoolingGeometry geometry(x, out, kernel, stride, padding);
+  dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_each_place(out, [&](const Places& places, unsigned blocks) {
       launch(max_kernel<T>, blocks, kThreads, places, Axis(geometry.rows), Axis(geometry.columns), Images<const T>(x),
@@ -183,10 +184,8 @@ void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
 
 void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride,
                          int64_t padding) {
-  const PoolingGeometry geometry("max_pool2d_backward", {"x", x}, {"grad_out", grad_out}, kernel, stride, padding);
-  check_same_dtype("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
-  check_same_shape("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
-  dispatch_floating("max_pool2d_backward", x.dtype, [&](auto zero) {
+  const PoolingGeometry geometry(x, grad_out, kernel, stride, padding);
+  dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_each_place(grad_x, [&](const Places& places, unsigned blocks) {
       launch(max_backward_kernel<T>, blocks, kThreads, places, Axis(geometry.rows), Axis(geometry.columns),
@@ -196,14 +195,13 @@ void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& gra
 }
 
 void avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
-  const PoolingGeometry geometry("avg_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
-  average<false>("avg_pool2d", geometry, x, out);
+  const PoolingGeometry geometry(x, out, kernel, stride, padding);
+  average<false>(geometry, x, out);
 }
 
 void avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding) {
-  const PoolingGeometry geometry("avg_pool2d_backward", {"grad_x", grad_x}, {"grad_out", grad_out}, kernel, stride,
-                                 padding);
-  average<true>("avg_pool2d_backward", geometry, grad_out, grad_x);
+  const PoolingGeometry geometry(grad_x, grad_out, kernel, stride, padding);
+  average<true>(geometry, grad_out, grad_x);
 }
 
 }  // namespace needle::cuda

@@ -2,7 +2,6 @@
 // for bit, except for the last bits of normal numbers.
 #include <cmath>
 
-#include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/cuda/compact.h"
 #include "kernels/cuda/elementwise.h"
@@ -133,7 +132,6 @@ void generate(const Array& out, int64_t seed, int64_t offset, const Generator& g
 }  // namespace
 
 void random_uniform(const Array& out, int64_t seed, int64_t offset) {
-  check_floating("random_uniform", {"out", out});
   switch (out.dtype) {
     case DType::float64: return generate<double>(out, seed, offset, UniformDouble{});
     case DType::float16: return generate<float16>(out, seed, offset, Uniform{11});
@@ -143,7 +141,6 @@ void random_uniform(const Array& out, int64_t seed, int64_t offset) {
 }
 
 void random_normal(const Array& out, int64_t seed, int64_t offset) {
-  check_floating("random_normal", {"out", out});
   switch (out.dtype) {
     case DType::float64: return generate<double>(out, seed, offset, NormalDouble{});
     case DType::float16: return generate<float16>(out, seed, offset, Normal{});
@@ -153,11 +150,9 @@ void random_normal(const Array& out, int64_t seed, int64_t offset) {
 }
 
 void random_dropout_mask(const Array& out, double p, int64_t seed, int64_t offset) {
-  check_floating("random_dropout_mask", {"out", out});
-  if (!(p >= 0 && p <= 1)) throw_shape_error("random_dropout_mask: p is %g, expected a probability from 0 to 1", p);
   const auto threshold = static_cast<uint32_t>(std::ceil(p * 16777216));
   const double kept = p < 1 ? 1 / (1 - p) : 0;
-  dispatch_floating("random_dropout_mask", out.dtype, [&](auto zero) {
+  dispatch_floating(out.dtype, [&](auto zero) {
     using T = decltype(zero);
     generate<T>(out, seed, offset, DropoutMask<Compute<T>>{threshold, static_cast<Compute<T>>(kept)});
   });

@@ -353,28 +353,6 @@ void reduce(const Kind& kind, const Array& a, const Array& out, unsigned reduced
   if (kept.size > 0) for_each_part(kept, [&](const Plan& part) { reduce_part(kind, part, reduced); });
 }
 
-// The axes along which out has extent 1 and a does not.
-unsigned reduced_axes(const char* op, const Array& a, const Array& out) {
-  bool matches = a.ndim == out.ndim;
-  unsigned axes = 0;
-  for (int d = 0; matches && d < a.ndim; ++d) {
-    if (a.shape[d] == out.shape[d]) continue;
-    matches = out.shape[d] == 1;
-    axes |= 1u << d;
-  }
-  if (!matches)
-    throw_shape_error("%s: a has shape %s and out %s, expected extent 1 along reduced axes and equal extents elsewhere",
-                      op, ShapeText(a).text, ShapeText(out).text);
-  return axes;
-}
-
-// For reductions that are undefined for zero elements.
-void check_not_empty(const char* op, const Array& a, const Array& out) {
-  if (a.size() == 0 && out.size() != 0)
-    throw_shape_error("%s: a has shape %s, expected at least one element along the reduced axes", op,
-                      ShapeText(a).text);
-}
-
 // Calls function(T{}) for the type in which a dtype's values are compared.
 template <class Function>
 void dispatch_ordered(DType dtype, const Function& function) {
@@ -383,30 +361,21 @@ void dispatch_ordered(DType dtype, const Function& function) {
   });
 }
 
-void extremum(const char* op, const Array& a, const Array& out, bool smallest) {
-  check_same_dtype(op, {"a", a}, {"out", out});
-  const unsigned axes = reduced_axes(op, a, out);
-  check_not_empty(op, a, out);
+void extremum(const Array& a, const Array& out, bool smallest) {
+  const unsigned axes = reduced_axes(a, out);
   dispatch_ordered(a.dtype, [&](auto zero) { reduce(Extremum<decltype(zero)>{{smallest}}, a, out, axes); });
 }
 
-void arg_extremum(const char* op, const Array& a, const Array& out, bool smallest) {
-  check_dtype(op, {"out", out}, DType::int64);
-  const unsigned axes = reduced_axes(op, a, out);
-  check_not_empty(op, a, out);
-  if (axes & (axes - 1))
-    throw_shape_error("%s: a has shape %s and out %s, expected one reduced axis", op, ShapeText(a).text,
-                      ShapeText(out).text);
+void arg_extremum(const Array& a, const Array& out, bool smallest) {
+  const unsigned axes = reduced_axes(a, out);
   dispatch_ordered(a.dtype, [&](auto zero) { reduce(Arg<decltype(zero)>{{smallest}}, a, out, axes); });
 }
 
 }  // namespace
 
 void sum(const Array& a, const Array& out) {
-  check_not_bool("sum", {"a", a});
   const bool is_widened = is_half_dtype(a.dtype) && out.dtype == DType::float32;
-  if (!is_widened) check_same_dtype("sum", {"a", a}, {"out", out});
-  const unsigned axes = reduced_axes("sum", a, out);
+  const unsigned axes = reduced_axes(a, out);
   dispatch(a.dtype == DType::int8 ? DType::uint8 : a.dtype, [&](auto zero) {  // the same bits
     using T = decltype(zero);
     if constexpr (is_floating<T> && sizeof(T) == 2) {
@@ -417,16 +386,13 @@ void sum(const Array& a, const Array& out) {
 }
 
 void sum_of_squares(const Array& a, const Array& out) {
-  check_floating("sum_of_squares", {"a", a});
-  check_dtype("sum_of_squares", {"out", out}, a.dtype == DType::float64 ? DType::float64 : DType::float32);
-  const unsigned axes = reduced_axes("sum_of_squares", a, out);
-  dispatch_floating("sum_of_squares", a.dtype,
-                    [&](auto zero) { reduce(SumOfSquares<decltype(zero)>{}, a, out, axes); });
+  const unsigned axes = reduced_axes(a, out);
+  dispatch_floating(a.dtype, [&](auto zero) { reduce(SumOfSquares<decltype(zero)>{}, a, out, axes); });
 }
 
-void max(const Array& a, const Array& out) { extremum("max", a, out, false); }
-void min(const Array& a, const Array& out) { extremum("min", a, out, true); }
-void argmax(const Array& a, const Array& out) { arg_extremum("argmax", a, out, false); }
-void argmin(const Array& a, const Array& out) { arg_extremum("argmin", a, out, true); }
+void max(const Array& a, const Array& out) { extremum(a, out, false); }
+void min(const Array& a, const Array& out) { extremum(a, out, true); }
+void argmax(const Array& a, const Array& out) { arg_extremum(a, out, false); }
+void argmin(const Array& a, const Array& out) { arg_extremum(a, out, true); }
 
 }  // namespace needle::cuda

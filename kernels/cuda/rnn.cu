@@ -11,7 +11,7 @@
 #include <cmath>
 #include <type_traits>
 
-#include "kernels/common/operands.h"
+#include "kernels/common/recurrent.h"
 #include "kernels/cuda/compact.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/launch.h"
@@ -227,9 +227,9 @@ void rnn_typed(const RecurrentSizes& n, const Array& gates_, const Array& W_hh, 
                const Array& hidden_, bool relu) {
   const Compact gates(gates_, kDType<T>), W(W_hh, kDType<T>), bias(bias_, kDType<T>), hidden(hidden_, kDType<T>);
   for (int64_t t = 0; t < n.steps; ++t) {
-    T* const h = hidden.data<T>() + t * n.states();
+    T* const h = hidden.data<T>() + t * n.states;
     launch_step<T, 1, false>(n, h, n.units, W.data<T>(),
-                             Rnn<T>{gates.data<T>() + t * n.states(), bias.data<T>(), h + n.states(), n.units, relu});
+                             Rnn<T>{gates.data<T>() + t * n.states, bias.data<T>(), h + n.states, n.units, relu});
   }
   hidden.store();
 }
@@ -242,11 +242,11 @@ void rnn_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, cons
   const Compact grad_h0(grad_h0_, kDType<T>, Content::overwritten);
   int64_t depth = 0;  // the last step has no successor to propagate from
   for (int64_t t = n.steps - 1; t >= 0; --t) {
-    const int64_t at = t * n.states();
+    const int64_t at = t * n.states;
     T* const grad_gate = grad_gates.data<T>() + at;
     launch_step<T, 1, true>(
-        n, grad_gate + n.states(), depth, W.data<T>(),
-        RnnBackward<T>{grad_hidden.data<T>() + at, hidden.data<T>() + at + n.states(), grad_gate, n.units, relu});
+        n, grad_gate + n.states, depth, W.data<T>(),
+        RnnBackward<T>{grad_hidden.data<T>() + at, hidden.data<T>() + at + n.states, grad_gate, n.units, relu});
     depth = n.units;
   }
   launch_step<T, 1, true>(n, grad_gates.data<T>(), depth, W.data<T>(), Keep<T>{grad_h0.data<T>(), n.units});
@@ -260,10 +260,10 @@ void lstm_typed(const RecurrentSizes& n, const Array& gates_, const Array& W_hh,
   const Compact gates(gates_, kDType<T>), W(W_hh, kDType<T>), bias(bias_, kDType<T>);
   const Compact hidden(hidden_, kDType<T>), cells(cells_, kDType<T>);
   for (int64_t t = 0; t < n.steps; ++t) {
-    T *const h = hidden.data<T>() + t * n.states(), *const c = cells.data<T>() + t * n.states();
+    T *const h = hidden.data<T>() + t * n.states, *const c = cells.data<T>() + t * n.states;
     launch_step<T, 4, false>(
         n, h, n.units, W.data<T>(),
-        Lstm<T>{gates.data<T>() + 4 * t * n.states(), bias.data<T>(), c, c + n.states(), h + n.states(), n.units});
+        Lstm<T>{gates.data<T>() + 4 * t * n.states, bias.data<T>(), c, c + n.states, h + n.states, n.units});
   }
   gates.store();
   hidden.store();
@@ -281,11 +281,11 @@ void lstm_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, con
   copy(grad_cell.array(), grad_c.array());  // from here on, the gradient of the cell before each step
   int64_t depth = 0;                        // the last step has no successor to propagate from
   for (int64_t t = n.steps - 1; t >= 0; --t) {
-    const int64_t at = t * n.states();
+    const int64_t at = t * n.states;
     const T* const c = cells.data<T>() + at;
     T* const grad_gate = grad_gates.data<T>() + 4 * at;
-    launch_step<T, 1, true>(n, grad_gate + 4 * n.states(), depth, W.data<T>(),
-                            LstmBackward<T>{grad_hidden.data<T>() + at, gates.data<T>() + 4 * at, c, c + n.states(),
+    launch_step<T, 1, true>(n, grad_gate + 4 * n.states, depth, W.data<T>(),
+                            LstmBackward<T>{grad_hidden.data<T>() + at, gates.data<T>() + 4 * at, c, c + n.states,
                                             grad_c.data<T>(), grad_gate, grad_c.data<T>(), n.units});
     depth = 4 * n.units;
   }
@@ -298,27 +298,26 @@ void lstm_backward_typed(const RecurrentSizes& n, const Array& grad_hidden_, con
 }  // namespace
 
 void rnn(const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden, bool relu) {
-  const RecurrentSizes sizes = check_rnn(gates, W_hh, bias, hidden);
+  const RecurrentSizes sizes = recurrent_sizes(gates, W_hh);
   (gates.dtype == DType::float64 ? rnn_typed<double> : rnn_typed<float>)(sizes, gates, W_hh, bias, hidden, relu);
 }
 
 void rnn_backward(const Array& grad_hidden, const Array& hidden, const Array& W_hh, const Array& grad_gates,
                   const Array& grad_h0, bool relu) {
-  const RecurrentSizes sizes = check_rnn_backward(grad_hidden, hidden, W_hh, grad_gates, grad_h0);
+  const RecurrentSizes sizes = recurrent_sizes(grad_hidden, W_hh);
   (hidden.dtype == DType::float64 ? rnn_backward_typed<double> : rnn_backward_typed<float>)(sizes, grad_hidden, hidden,
                                                                                             W_hh, grad_gates, grad_h0,
                                                                                             relu);
 }
 
 void lstm(const Array& gates, const Array& W_hh, const Array& bias, const Array& hidden, const Array& cells) {
-  const RecurrentSizes sizes = check_lstm(gates, W_hh, bias, hidden, cells);
+  const RecurrentSizes sizes = recurrent_sizes(gates, W_hh);
   (gates.dtype == DType::float64 ? lstm_typed<double> : lstm_typed<float>)(sizes, gates, W_hh, bias, hidden, cells);
 }
 
 void lstm_backward(const Array& grad_hidden, const Array& grad_cell, const Array& gates, const Array& cells,
                    const Array& W_hh, const Array& grad_gates, const Array& grad_h0, const Array& grad_c0) {
-  const RecurrentSizes sizes =
-      check_lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);
+  const RecurrentSizes sizes = recurrent_sizes(gates, W_hh);
   (gates.dtype == DType::float64
        ? lstm_backward_typed<double>
        : lstm_backward_typed<float>)(sizes, grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0);

@@ -201,8 +201,8 @@ __global__ void __launch_bounds__(kMostLanes<T>) cross_entropy_kernel(Rows<3> ro
 }
 
 template <class Form, int arrays>
-void softmax_rows(const char* op, const Form& form, const Array* const (&list)[arrays]) {
-  dispatch_floating(op, list[0]->dtype, [&](auto zero) {
+void softmax_rows(const Form& form, const Array* const (&list)[arrays]) {
+  dispatch_floating(list[0]->dtype, [&](auto zero) {
     using T = decltype(zero);
     for_rows<T>(list, [&](const Rows<arrays>& rows, unsigned grid, unsigned block, bool packed) {
       launch(packed ? softmax_kernel<T, kPackWidth<T>, Form, arrays> : softmax_kernel<T, 1, Form, arrays>, grid, block,
@@ -211,44 +211,14 @@ void softmax_rows(const char* op, const Form& form, const Array* const (&list)[a
   });
 }
 
-void check_classes(const char* op, NamedArray x) {
-  check_floating(op, x);
-  if (x.array.ndim == 0 || x.array.shape[x.array.ndim - 1] == 0)
-    throw_shape_error("%s: %s has shape %s, expected at least one element along the last axis", op, x.name,
-                      ShapeText(x.array).text);
-}
-
-void check_cross_entropy(const char* op, const Array& logits, const Array& labels, NamedArray loss) {
-  check_floating(op, {"logits", logits});
-  check_ndim(op, {"logits", logits}, 2);
-  check_classes(op, {"logits", logits});
-  check_index_dtype(op, {"labels", labels});
-  check_vector(op, {"labels", labels}, logits.shape[0]);
-  check_same_dtype(op, loss, {"logits", logits});
-  check_vector(op, loss, logits.shape[0]);
-}
-
 }  // namespace
 
-void softmax(const Array& x, const Array& out) {
-  check_classes("softmax", {"x", x});
-  check_same_dtype("softmax", {"out", out}, {"x", x});
-  check_same_shape("softmax", {"out", out}, {"x", x});
-  softmax_rows("softmax", SoftmaxForm{}, {&x, &out});
-}
+void softmax(const Array& x, const Array& out) { softmax_rows(SoftmaxForm{}, {&x, &out}); }
 
-void log_softmax(const Array& x, const Array& out) {
-  check_classes("log_softmax", {"x", x});
-  check_same_dtype("log_softmax", {"out", out}, {"x", x});
-  check_same_shape("log_softmax", {"out", out}, {"x", x});
-  softmax_rows("log_softmax", LogSoftmaxForm{}, {&x, &out});
-}
+void log_softmax(const Array& x, const Array& out) { softmax_rows(LogSoftmaxForm{}, {&x, &out}); }
 
 void log_sum_exp(const Array& x, const Array& out) {
-  check_classes("log_sum_exp", {"x", x});
-  check_same_dtype("log_sum_exp", {"out", out}, {"x", x});
-  check_leading_shape("log_sum_exp", {"out", out}, {"x", x});
-  dispatch_floating("log_sum_exp", x.dtype, [&](auto zero) {
+  dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_rows<T>({&x, &out}, [&](const Rows<2>& rows, unsigned grid, unsigned block, bool packed) {
       launch(packed ? log_sum_exp_kernel<T, kPackWidth<T>> : log_sum_exp_kernel<T, 1>, grid, block, rows);
@@ -258,9 +228,8 @@ void log_sum_exp(const Array& x, const Array& out) {
 
 void softmax_cross_entropy(const Array& logits, const Array& labels, const Array& loss) {
   constexpr const char* op = "softmax_cross_entropy";
-  check_cross_entropy(op, logits, labels, {"loss", loss});
   const Labels reader(op, labels, logits.shape[1]);
-  dispatch_floating(op, logits.dtype, [&](auto zero) {
+  dispatch_floating(logits.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_rows<T>({&logits, &loss, &labels}, [&](const Rows<3>& rows, unsigned grid, unsigned block, bool packed) {
       launch(packed ? cross_entropy_kernel<T, kPackWidth<T>> : cross_entropy_kernel<T, 1>, grid, block, rows, reader);
@@ -271,10 +240,7 @@ void softmax_cross_entropy(const Array& logits, const Array& labels, const Array
 void softmax_cross_entropy_backward(const Array& logits, const Array& labels, const Array& grad_loss,
                                     const Array& grad_logits) {
   constexpr const char* op = "softmax_cross_entropy_backward";
-  check_cross_entropy(op, logits, labels, {"grad_loss", grad_loss});
-  check_same_dtype(op, {"grad_logits", grad_logits}, {"logits", logits});
-  check_same_shape(op, {"grad_logits", grad_logits}, {"logits", logits});
-  softmax_rows(op, CrossEntropyBackwardForm{Labels(op, labels, logits.shape[1])},
+  softmax_rows(CrossEntropyBackwardForm{Labels(op, labels, logits.shape[1])},
                {&logits, &grad_logits, &labels, &grad_loss});
 }
 

@@ -1,6 +1,6 @@
 // The kernels that oneDNN has, too, with the operands of the kernel table. Each returns whether it executed the call.
-// If false, nothing was written: oneDNN does not support the call, or is slower than our kernel, or the call is
-// invalid. A kernel throws Refused if the library rejects the call during execution.
+// If false, nothing was written: oneDNN does not support the call, or is slower than our kernel. A kernel throws
+// Refused if the library rejects the call during execution.
 #pragma once
 
 #include "kernels/common/cpu_features.h"

@@ -46,7 +46,7 @@ struct Matrices {
   }
 };
 
-// out = a @ b (+ bias); the operands' shapes have been checked.
+// out = a @ b (+ bias).
 bool multiply(Level level, Kernel kernel, const Array& a, const Array& b, const Array* bias, const Array& out) {
   const int64_t m = out.shape[out.ndim - 2], n = out.shape[out.ndim - 1], k = a.shape[a.ndim - 1];
   // bfloat16 is multiplied in pairs. If the last number has no partner and is infinite, oneDNN 3.2 may produce NaN.
@@ -102,21 +102,11 @@ bool multiply(Level level, Kernel kernel, const Array& a, const Array& b, const 
 }  // namespace
 
 bool matmul(Level level, const Array& a, const Array& b, const Array& out) {
-  if (a.dtype != b.dtype || a.dtype != out.dtype || a.ndim < 2 || a.ndim != b.ndim || a.ndim != out.ndim) return false;
-  if (!is_supported(a) || !is_supported(b) || !is_supported(out)) return false;
-  const int rows = a.ndim - 2, columns = a.ndim - 1;
-  for (int d = 0; d < rows; ++d)
-    if (a.shape[d] != b.shape[d] || a.shape[d] != out.shape[d]) return false;
-  if (a.shape[columns] != b.shape[rows] || a.shape[rows] != out.shape[rows] || b.shape[columns] != out.shape[columns])
-    return false;
-  return multiply(level, Kernel::matmul, a, b, nullptr, out);
+  return is_supported(a) && is_supported(b) && is_supported(out) && multiply(level, Kernel::matmul, a, b, nullptr, out);
 }
 
 bool linear(Level level, const Array& x, const Array& weight, const Array& bias, const Array& out, bool relu) {
-  if (x.dtype != weight.dtype || x.dtype != bias.dtype || x.dtype != out.dtype) return false;
-  if (x.ndim != 2 || weight.ndim != 2 || !is_supported(x) || !is_supported(weight)) return false;
-  const int64_t m = x.shape[0], k = x.shape[1], n = weight.shape[1];
-  if (weight.shape[0] != k || !bias.has_shape({n}) || !out.has_shape({m, n}) || !is_supported(out)) return false;
+  if (!is_supported(x) || !is_supported(weight) || !is_supported(out)) return false;
   if (!multiply(level, Kernel::linear, x, weight, &bias, out)) return false;
   if (relu) cpu::kernels(level).relu(out, out);
   return true;

@@ -42,24 +42,11 @@ std::shared_ptr<const Recipe> find_norm(Kernel kernel, const Array& x, double ep
   });
 }
 
-// Whether x and `others` have the same dtype and shape, and parameters and statistics are vectors of a dtype compatible
-// with x's. If not, our kernels report the error.
-bool is_norm(const Array& x, std::initializer_list<const Array*> others,
-             std::initializer_list<const Array*> parameters) {
-  if (x.ndim < 1 || !is_supported(x)) return false;
-  for (const Array* other : others)
-    if (other->dtype != x.dtype || !same_shape(*other, x)) return false;
-  for (const Array* parameter : parameters)
-    if ((parameter->dtype != x.dtype && parameter->dtype != kParameter) || !parameter->has_shape({x.shape[x.ndim - 1]}))
-      return false;
-  return true;
-}
-
 }  // namespace
 
 bool batch_norm(Level level, const Array& x, const Array& weight, const Array& bias, const Array& out,
                 const Array& mean, const Array& variance, double eps, bool relu) {
-  if (relu || !is_norm(x, {&out}, {&weight, &bias, &mean, &variance})) return false;
+  if (relu || !is_supported(x)) return false;
   if (!is_chosen(level, Kernel::batch_norm, ShapeClass::any, x.size())) return false;
   const Threads threads;
   const auto recipe = find_norm(Kernel::batch_norm, x, eps);
@@ -78,7 +65,7 @@ bool batch_norm(Level level, const Array& x, const Array& weight, const Array& b
 
 bool batch_norm_inference(Level level, const Array& x, const Array& weight, const Array& bias, const Array& mean,
                           const Array& variance, const Array& out, double eps, bool relu) {
-  if (relu || !is_norm(x, {&out}, {&weight, &bias, &mean, &variance})) return false;
+  if (relu || !is_supported(x)) return false;
   if (!is_chosen(level, Kernel::batch_norm_inference, ShapeClass::any, x.size())) return false;
   const Threads threads;
   const auto recipe = find_norm(Kernel::batch_norm_inference, x, eps);
@@ -96,11 +83,10 @@ bool batch_norm_inference(Level level, const Array& x, const Array& weight, cons
   return true;
 }
 
-bool batch_norm_backward(Level level, const Array& grad_out, const Array& x, const Array& weight, const Array& bias,
+bool batch_norm_backward(Level level, const Array& grad_out, const Array& x, const Array& weight, const Array& /*bias*/,
                          const Array& mean, const Array& variance, const Array& grad_x, const Array& grad_weight,
                          const Array& grad_bias, double eps, bool relu) {
-  if (relu || !is_norm(x, {&grad_out, &grad_x}, {&weight, &bias, &mean, &variance, &grad_weight, &grad_bias}))
-    return false;
+  if (relu || !is_supported(x)) return false;
   if (!is_chosen(level, Kernel::batch_norm_backward, ShapeClass::any, x.size())) return false;
   const Threads threads;
   const auto recipe = find_norm(Kernel::batch_norm_backward, x, eps);

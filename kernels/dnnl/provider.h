@@ -16,8 +16,7 @@ void set_provider(Provider provider);
 Provider provider();
 
 // The kernel table of a level, with oneDNN's kernels where they are chosen. Our kernels are the fallback: for other
-// dtypes and sizes, for calls that the library refuses for any reason, and for invalid calls, which our kernels reject
-// with an error that says why.
+// dtypes and sizes, and for calls that the library refuses for any reason.
 const Kernels& kernels(Level level);
 
 enum class Kernel {

@@ -108,7 +108,7 @@ class Random {
   // A number that the dtype can represent; small for integers, so that most sums do not wrap around.
   double number(DType dtype) {
     if (dtype == DType::boolean) return static_cast<double>(integer(0, 1));
-    if (dtype <= DType::bfloat16) return normal();
+    if (is_floating_dtype(dtype)) return normal();
     return static_cast<double>(integer(dtype == DType::uint8 ? 0 : -10, 10));
   }
   void fill(const Array& a) {

@@ -146,11 +146,11 @@ _LIST = [
     # Reductions. Sums of integers wrap around
     _kernel("sum", REDUCTION, NUMBERS, "a -> out", "0 of nothing; where a is of a half type, out may be float32"),
     _kernel("sum_of_squares", REDUCTION, FLOATING, "a -> out", "sum of a * a; out is float64 if a is, else float32"),
-    _kernel("max", REDUCTION, NUMBERS, "a -> out", "NaN if there is one; of one element or more"),
-    _kernel("min", REDUCTION, NUMBERS, "a -> out", "NaN if there is one; of one element or more"),
-    _kernel("argmax", REDUCTION, NUMBERS, "a -> out",
+    _kernel("max", REDUCTION, ANY, "a -> out", "NaN if there is one; of one element or more"),
+    _kernel("min", REDUCTION, ANY, "a -> out", "NaN if there is one; of one element or more"),
+    _kernel("argmax", REDUCTION, ANY, "a -> out",
             "along one axis, the first of the largest, or of the NaNs; out is int64"),
-    _kernel("argmin", REDUCTION, NUMBERS, "a -> out",
+    _kernel("argmin", REDUCTION, ANY, "a -> out",
             "along one axis, the first of the smallest, or of the NaNs; out is int64"),
 
     _kernel("matmul", PRODUCT, ANY, "a, b -> out",

@@ -16,7 +16,12 @@ def words(seed: int, offset: int, blocks: int) -> np.ndarray:
     """(blocks, 4) words of 32 bits, as uint64: counter (block, offset), key `seed`."""
     block = np.arange(blocks, dtype=np.uint64)
     zeros = np.zeros_like(block)
-    counter = [block & _LOW, block >> _HALF, zeros + np.uint64(offset & 0xFFFFFFFF), zeros + np.uint64(offset >> 32)]
+    counter = [
+        block & _LOW,
+        block >> _HALF,
+        zeros + np.uint64(offset & 0xFFFFFFFF),
+        zeros + np.uint64(offset >> 32 & 0xFFFFFFFF),
+    ]
     key = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
     for _ in range(10):
         product0, product1 = counter[0] * _MULTIPLIERS[0], counter[2] * _MULTIPLIERS[1]

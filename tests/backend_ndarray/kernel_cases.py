@@ -66,6 +66,12 @@ class Case:
 
     def run(self, kernel: str, device: Device) -> list[np.ndarray]:
         """Calls the kernel; gives the whole base of every operand afterwards."""
+        operands, bases = self.on(device)
+        call(device, kernel, *operands)
+        return [base.numpy() for base in bases]
+
+    def on(self, device: Device) -> tuple[list, list[NDArray]]:
+        """The operands of a call on a device, and the bases of those that are arrays."""
         bases = []
 
         def lay_out(operand):
@@ -79,8 +85,7 @@ class Case:
             bases.append(base)
             return view
 
-        call(device, kernel, *[lay_out(operand) for operand in self.operands])
-        return [base.numpy() for base in bases]
+        return [lay_out(operand) for operand in self.operands], bases
 
     def arrays(self) -> list[Operand]:
         """The Operands, in the order of what `run` gives."""

@@ -1,7 +1,7 @@
 // Convolution and its gradients against the sums that define them, at every instruction level.
 #include <limits>
 
-#include "kernels/common/check.h"
+#include "kernels/common/checks.h"
 #include "kernels/common/error.h"
 #include "kernels/testing/check.h"
 
@@ -226,47 +226,43 @@ TEST(result_does_not_depend_on_the_number_of_threads) {
 TEST(errors) {
   const auto array = [](const Shape& shape, DType dtype = DType::float32) { return compact(dtype, shape); };
   const Array x = array({2, 5, 6, 3}), weight = array({3, 3, 3, 4}), out = array({2, 5, 6, 4});
-  for_each_level([&](const Kernels& kernels) {
-    kernels.conv2d(x, weight, out, 1, 1);
-    EXPECT_THROW(ShapeError, "conv2d: out has shape (2, 5, 6, 4), expected (2, 3, 4, 4)",
-                 kernels.conv2d(x, weight, out, 1, 0));
-    EXPECT_THROW(ShapeError, "expected x.shape[3] == weight.shape[2], met 2 and 3",
-                 kernels.conv2d(array({2, 5, 6, 2}), weight, out, 1, 1));
-    EXPECT_THROW(ShapeError, "weight has shape (3, 3, 3)", kernels.conv2d(x, array({3, 3, 3}), out, 1, 1));
-    EXPECT_THROW(ShapeError, "conv2d_bias: bias has shape (3,), expected (4,)",
-                 kernels.conv2d_bias(x, weight, array({3}), out, 1, 1));
-    EXPECT_THROW(DTypeError, "conv2d_bias: bias is float64 and x is float32",
-                 kernels.conv2d_bias(x, weight, array({4}, DType::float64), out, 1, 1));
-    EXPECT_THROW(ShapeError, "stride 0", kernels.conv2d(x, weight, out, 0, 1));
-    EXPECT_THROW(ShapeError, "padding -1", kernels.conv2d(x, weight, out, 1, -1));
-    EXPECT_THROW(ShapeError, "padding 9223372036854775807", kernels.conv2d(x, weight, out, 1, INT64_MAX));
-    EXPECT_THROW(ShapeError, "does not fit", kernels.conv2d(x, array({6, 3, 3, 4}), out, 1, 0));
-    EXPECT_THROW(ShapeError, "does not fit", kernels.conv2d(x, array({0, 3, 3, 4}), out, 1, 0));
-    EXPECT_THROW(DTypeError, "float64", kernels.conv2d(x, array({3, 3, 3, 4}, DType::float64), out, 1, 1));
-    EXPECT_THROW(DTypeError, "conv2d: x is int32, expected a floating dtype",
-                 kernels.conv2d(array({2, 5, 6, 3}, DType::int32), array({3, 3, 3, 4}, DType::int32),
-                                array({2, 5, 6, 4}, DType::int32), 1, 1));
-    EXPECT_THROW(ShapeError, "conv2d_backward_data: grad_out has shape (2, 5, 6, 4)",
-                 kernels.conv2d_backward_data(out, weight, x, 2, 1));
-    EXPECT_THROW(ShapeError, "conv2d_backward_weight: grad_out has shape (2, 5, 6, 4)",
-                 kernels.conv2d_backward_weight(x, out, weight, 2, 1));
-  });
+  check::conv2d(x, weight, out, 1, 1);
+  EXPECT_THROW(ShapeError, "conv2d: out has shape (2, 5, 6, 4), expected (2, 3, 4, 4)",
+               check::conv2d(x, weight, out, 1, 0));
+  EXPECT_THROW(ShapeError, "expected x.shape[3] == weight.shape[2], met 2 and 3",
+               check::conv2d(array({2, 5, 6, 2}), weight, out, 1, 1));
+  EXPECT_THROW(ShapeError, "weight has shape (3, 3, 3)", check::conv2d(x, array({3, 3, 3}), out, 1, 1));
+  EXPECT_THROW(ShapeError, "conv2d_bias: bias has shape (3,), expected (4,)",
+               check::conv2d_bias(x, weight, array({3}), out, 1, 1));
+  EXPECT_THROW(DTypeError, "conv2d_bias: bias is float64 and x is float32",
+               check::conv2d_bias(x, weight, array({4}, DType::float64), out, 1, 1));
+  EXPECT_THROW(ShapeError, "stride 0", check::conv2d(x, weight, out, 0, 1));
+  EXPECT_THROW(ShapeError, "padding -1", check::conv2d(x, weight, out, 1, -1));
+  EXPECT_THROW(ShapeError, "padding 9223372036854775807", check::conv2d(x, weight, out, 1, INT64_MAX));
+  EXPECT_THROW(ShapeError, "does not fit", check::conv2d(x, array({6, 3, 3, 4}), out, 1, 0));
+  EXPECT_THROW(ShapeError, "does not fit", check::conv2d(x, array({0, 3, 3, 4}), out, 1, 0));
+  EXPECT_THROW(DTypeError, "float64", check::conv2d(x, array({3, 3, 3, 4}, DType::float64), out, 1, 1));
+  EXPECT_THROW(DTypeError, "conv2d: x is int32, expected a floating dtype",
+               check::conv2d(array({2, 5, 6, 3}, DType::int32), array({3, 3, 3, 4}, DType::int32),
+                             array({2, 5, 6, 4}, DType::int32), 1, 1));
+  EXPECT_THROW(ShapeError, "conv2d_backward_data: grad_out has shape (2, 5, 6, 4)",
+               check::conv2d_backward_data(out, weight, x, 2, 1));
+  EXPECT_THROW(ShapeError, "conv2d_backward_weight: grad_out has shape (2, 5, 6, 4)",
+               check::conv2d_backward_weight(x, out, weight, 2, 1));
 }
 
 TEST(steps_near_the_ends_of_64_bits) {
   const Array x = compact(DType::float32, {1, 4, 4, 2}), weight = compact(DType::float32, {3, 3, 2, 3});
   const Array one = compact(DType::float32, {1, 1, 1, 3});
   constexpr int64_t kMost = int64_t{1} << 31;
-  for_each_level([&](const Kernels& kernels) {
-    for (int64_t stride : {INT64_MAX, INT64_MAX - 3, kMost + 1, int64_t{0}, INT64_MIN}) {
-      EXPECT_THROW(ShapeError, "stride", kernels.conv2d(x, weight, one, stride, 0));
-      EXPECT_THROW(ShapeError, "stride", kernels.conv2d_backward_data(one, weight, x, stride, 0));
-      EXPECT_THROW(ShapeError, "stride", kernels.conv2d_backward_weight(x, one, weight, stride, 0));
-      EXPECT_THROW(ShapeError, "stride", kernels.avg_pool2d(x, one, 4, stride, 0));
-    }
-    for (int64_t padding : {INT64_MAX, kMost + 1, int64_t{-1}})
-      EXPECT_THROW(ShapeError, "padding", kernels.conv2d(x, weight, one, 1, padding));
-  });
+  for (int64_t stride : {INT64_MAX, INT64_MAX - 3, kMost + 1, int64_t{0}, INT64_MIN}) {
+    EXPECT_THROW(ShapeError, "stride", check::conv2d(x, weight, one, stride, 0));
+    EXPECT_THROW(ShapeError, "stride", check::conv2d_backward_data(one, weight, x, stride, 0));
+    EXPECT_THROW(ShapeError, "stride", check::conv2d_backward_weight(x, one, weight, stride, 0));
+    EXPECT_THROW(ShapeError, "stride", check::avg_pool2d(x, one, 4, stride, 0));
+  }
+  for (int64_t padding : {INT64_MAX, kMost + 1, int64_t{-1}})
+    EXPECT_THROW(ShapeError, "padding", check::conv2d(x, weight, one, 1, padding));
 }
 
 TEST(the_largest_stride_and_a_large_padding) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/common/checks.h"
 #include "kernels/common/error.h"
 #include "kernels/testing/check.h"
 
@@ -89,17 +90,17 @@ TEST(mistakes_are_named) {
   const Array images = compact(DType::uint8, {2, 4, 4, 3}), windows = compact(DType::int32, {2, 4}),
               numbers = compact(DType::float32, {3, 256}), out = compact(DType::float32, {2, 4, 4, 3});
   testing::fill(windows, [] { return 0.0; });
-  EXPECT_THROW(DTypeError, "crop_images: images is float32", kernels.crop_images(out, windows, numbers, out));
+  EXPECT_THROW(DTypeError, "crop_images: images is float32", check::crop_images(out, windows, numbers, out));
   EXPECT_THROW(DTypeError, "crop_images: windows is int64",
-               kernels.crop_images(images, compact(DType::int64, {2, 4}), numbers, out));
+               check::crop_images(images, compact(DType::int64, {2, 4}), numbers, out));
   EXPECT_THROW(DTypeError, "crop_images: values is float64",
-               kernels.crop_images(images, windows, compact(DType::float64, {3, 256}), out));
+               check::crop_images(images, windows, compact(DType::float64, {3, 256}), out));
   EXPECT_THROW(ShapeError, "crop_images: out has shape (2, 4, 5, 3), expected (2, 4, 4, 3)",
-               kernels.crop_images(images, windows, numbers, compact(DType::float32, {2, 4, 5, 3})));
+               check::crop_images(images, windows, numbers, compact(DType::float32, {2, 4, 5, 3})));
   EXPECT_THROW(ShapeError, "crop_images: windows have shape (2, 3), expected (N, 4)",
-               kernels.crop_images(images, compact(DType::int32, {2, 3}), numbers, out));
+               check::crop_images(images, compact(DType::int32, {2, 3}), numbers, out));
   EXPECT_THROW(ShapeError, "crop_images: values have shape (1, 256), expected (3, 256)",
-               kernels.crop_images(images, windows, compact(DType::float32, {1, 256}), out));
+               check::crop_images(images, windows, compact(DType::float32, {1, 256}), out));
   for (const int32_t image : {-1, 2}) {
     windows.data<int32_t>()[4] = image;
     EXPECT_THROW(ShapeError, message("crop_images: image ", image, " at position 1, expected 0 to 1"),

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/common/checks.h"
 #include "kernels/common/error.h"
 #include "kernels/testing/check.h"
 
@@ -99,10 +100,9 @@ TEST(lerp) {
           EXPECT_NEAR("lerp", values(a), expected, 2 * testing::epsilon(dtype), 2 * testing::epsilon(dtype));
         }
   });
-  const Kernels& kernels = cpu::kernels(highest_level());
   const Array a = compact(DType::float32, {3}), whole = compact(DType::int32, {3});
-  EXPECT_THROW(DTypeError, "lerp: a is int32", kernels.lerp(whole, whole, 0.5, whole));
-  EXPECT_THROW(ShapeError, "lerp: b has shape (4,)", kernels.lerp(a, compact(DType::float32, {4}), 0.5, a));
+  EXPECT_THROW(DTypeError, "lerp: a is int32", check::lerp(whole, whole, 0.5, whole));
+  EXPECT_THROW(ShapeError, "lerp: b has shape (4,)", check::lerp(a, compact(DType::float32, {4}), 0.5, a));
 }
 
 TEST(two_operands) {
@@ -365,16 +365,15 @@ TEST(threads_do_not_change_results) {
 }
 
 TEST(mistakes_are_named_and_touch_nothing) {
-  const Kernels& kernels = cpu::kernels(highest_level());
   const Array f = compact(DType::float32, {2, 3}), g = compact(DType::float32, {3, 2}),
               i = compact(DType::int32, {2, 3}), b = compact(DType::boolean, {2, 3});
-  EXPECT_THROW(ShapeError, "add: b has shape (3, 2) and out has shape (2, 3)", kernels.add(f, g, f));
-  EXPECT_THROW(DTypeError, "add: a is float32 and b is int32", kernels.add(f, i, f));
-  EXPECT_THROW(DTypeError, "exp: a is int32, expected a floating dtype", kernels.exp(i, i));
-  EXPECT_THROW(DTypeError, "subtract: a is bool, expected a number", kernels.subtract(b, b, b));
-  EXPECT_THROW(DTypeError, "less: out is float32, expected bool", kernels.less(f, f, f));
-  EXPECT_THROW(DTypeError, "logical_not: a is float32, expected bool", kernels.logical_not(f, b));
-  EXPECT_THROW(DTypeError, "where: condition is float32, expected bool", kernels.where(f, f, f, f));
+  EXPECT_THROW(ShapeError, "add: b has shape (3, 2) and out has shape (2, 3)", check::add(f, g, f));
+  EXPECT_THROW(DTypeError, "add: a is float32 and b is int32", check::add(f, i, f));
+  EXPECT_THROW(DTypeError, "exp: a is int32, expected a floating dtype", check::exp(i, i));
+  EXPECT_THROW(DTypeError, "subtract: a is bool, expected a number", check::subtract(b, b, b));
+  EXPECT_THROW(DTypeError, "less: out is float32, expected bool", check::less(f, f, f));
+  EXPECT_THROW(DTypeError, "logical_not: a is float32, expected bool", check::logical_not(f, b));
+  EXPECT_THROW(DTypeError, "where: condition is float32, expected bool", check::where(f, f, f, f));
   EXPECT_NEAR("f", values(f), std::vector<double>(6, 0.0), 0);
 }
 

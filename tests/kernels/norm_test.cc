@@ -1,6 +1,7 @@
 // Batch and layer normalization against their formulas in float64.
 #include <cmath>
 
+#include "kernels/common/checks.h"
 #include "kernels/common/error.h"
 #include "kernels/testing/check.h"
 
@@ -256,16 +257,16 @@ TEST(mistakes_are_named) {
               thin = compact(DType::float32, {4, 0}), zero = compact(DType::float32, {0}),
               scalar = compact(DType::float32, {});
   EXPECT_THROW(ShapeError, "batch_norm: bias has shape (4,), expected (3,)",
-               kernels.batch_norm(x, c, r, x, c, c, kEps, false));
+               check::batch_norm(x, c, r, x, c, c, kEps, false));
   EXPECT_THROW(DTypeError, "batch_norm: weight is float64 and x is float32",
-               kernels.batch_norm(x, wrong, c, x, c, c, kEps, false));
+               check::batch_norm(x, wrong, c, x, c, c, kEps, false));
   EXPECT_THROW(ShapeError, "batch_norm: x has shape (0, 3), expected at least one row",
-               kernels.batch_norm(none, c, c, none, c, c, kEps, false));
+               check::batch_norm(none, c, c, none, c, c, kEps, false));
   EXPECT_THROW(ShapeError, "batch_norm_backward: bias has shape (4,), expected (3,)",
-               kernels.batch_norm_backward(x, x, c, r, c, c, x, c, c, kEps, true));
-  EXPECT_THROW(ShapeError, "layer_norm: x has shape (4, 0)", kernels.layer_norm(thin, zero, zero, thin, r, r, kEps));
-  EXPECT_THROW(ShapeError, "layer_norm: mean has shape (3,)", kernels.layer_norm(x, c, c, x, c, r, kEps));
-  EXPECT_THROW(ShapeError, "layer_norm: x has shape ()", kernels.layer_norm(scalar, c, c, scalar, c, c, kEps));
+               check::batch_norm_backward(x, x, c, r, c, c, x, c, c, kEps, true));
+  EXPECT_THROW(ShapeError, "layer_norm: x has shape (4, 0)", check::layer_norm(thin, zero, zero, thin, r, r, kEps));
+  EXPECT_THROW(ShapeError, "layer_norm: mean has shape (3,)", check::layer_norm(x, c, c, x, c, r, kEps));
+  EXPECT_THROW(ShapeError, "layer_norm: x has shape ()", check::layer_norm(scalar, c, c, scalar, c, c, kEps));
   kernels.batch_norm(thin, zero, zero, thin, zero, zero, kEps, false);  // no channels: nothing to do
   kernels.batch_norm_inference(none, c, c, c, c, none, kEps, false);    // no rows, and none needed
 }

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/common/checks.h"
 #include "kernels/common/error.h"
 #include "kernels/testing/check.h"
 
@@ -93,23 +94,23 @@ TEST(mistakes_are_named) {
               wide = compact(DType::float64, {3});
   const std::vector<Array> none, one{p}, two{p, compact(DType::float32, {5})};
   EXPECT_THROW(ShapeError, "sgd_step: grad has shape (4,)",
-               kernels.sgd_step(one, {{wrong}}, one, 0.1, 0, 0, 0, false, always));
+               check::sgd_step(one, {{wrong}}, one, 0.1, 0, 0, 0, false, always));
   EXPECT_THROW(ShapeError, "sgd_step: 1 arrays for grad, expected one for each of 2 parameters",
-               kernels.sgd_step(two, one, two, 0.1, 0, 0, 0, false, always));
+               check::sgd_step(two, one, two, 0.1, 0, 0, 0, false, always));
   EXPECT_THROW(DTypeError, "sgd_step: parameter is float64",
-               kernels.sgd_step({{p, wide}}, {{p, wide}}, two, 0.1, 0, 0, 0, false, always));
+               check::sgd_step({{p, wide}}, {{p, wide}}, two, 0.1, 0, 0, 0, false, always));
   EXPECT_THROW(DTypeError, "sgd_step: parameter is int32",
-               kernels.sgd_step({{compact(DType::int32, {3})}}, one, one, 0.1, 0, 0, 0, false, always));
+               check::sgd_step({{compact(DType::int32, {3})}}, one, one, 0.1, 0, 0, 0, false, always));
   EXPECT_THROW(DTypeError, "adam_step: first_moment is float64",
-               kernels.adam_step(one, one, {{wide}}, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, always));
+               check::adam_step(one, one, {{wide}}, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, always));
   EXPECT_THROW(ShapeError, "adam_step: step 0, expected 1 or more",
-               kernels.adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 0, always));
+               check::adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 0, always));
   EXPECT_THROW(ShapeError, "sgd_step: only_if_finite has shape (3,), expected one element",
-               kernels.sgd_step(one, one, one, 0.1, 0, 0, 0, false, one));
+               check::sgd_step(one, one, one, 0.1, 0, 0, 0, false, one));
   EXPECT_THROW(ShapeError, "adam_step: 2 arrays for only_if_finite, expected at most one",
-               kernels.adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, two));
+               check::adam_step(one, one, one, one, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, two));
   EXPECT_THROW(DTypeError, "sgd_step: only_if_finite has dtype float16, expected float32 or float64",
-               kernels.sgd_step(one, one, one, 0.1, 0, 0, 0, false, {{compact(DType::float16, {})}}));
+               check::sgd_step(one, one, one, 0.1, 0, 0, 0, false, {{compact(DType::float16, {})}}));
   kernels.sgd_step(one, one, none, 0.1, 0, 0, 0, false, always);  // without momentum there need be no velocities
   kernels.adam_step(none, none, none, none, 0.1, 0.9, 0.9, 1e-8, 0, false, 1, always);
 }

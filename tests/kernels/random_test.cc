@@ -1,5 +1,6 @@
 // Random numbers: the generator against its authors' known answers, and the kernels against the formulas of random.h.
 #include "kernels/cpu/random.h"
+#include "kernels/common/checks.h"
 
 #include <cmath>
 
@@ -125,9 +126,9 @@ TEST(probabilities) {
   EXPECT_NEAR("nothing drops", values(out), Values(1000, 1.0), 0);
   kernels.random_dropout_mask(out, 1, 1, 0);
   EXPECT_NEAR("all drop", values(out), Values(1000, 0.0), 0);
-  EXPECT_THROW(ShapeError, "p is 1.5, expected a probability from 0 to 1", kernels.random_dropout_mask(out, 1.5, 1, 0));
-  EXPECT_THROW(ShapeError, "p is nan", kernels.random_dropout_mask(out, NAN, 1, 0));
-  EXPECT_THROW(DTypeError, "random_uniform: out is int32", kernels.random_uniform(compact(DType::int32, {2}), 1, 0));
+  EXPECT_THROW(ShapeError, "p is 1.5, expected a probability from 0 to 1", check::random_dropout_mask(out, 1.5, 1, 0));
+  EXPECT_THROW(ShapeError, "p is nan", check::random_dropout_mask(out, NAN, 1, 0));
+  EXPECT_THROW(DTypeError, "random_uniform: out is int32", check::random_uniform(compact(DType::int32, {2}), 1, 0));
 }
 
 }  // namespace

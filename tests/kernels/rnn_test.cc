@@ -1,6 +1,7 @@
 // Recurrent layers against their formulas in float64, and on one thread against several.
 #include <cmath>
 
+#include "kernels/common/checks.h"
 #include "kernels/common/error.h"
 #include "kernels/testing/check.h"
 
@@ -206,19 +207,18 @@ TEST(threads_do_not_change_a_bit) {
 }
 
 TEST(wrong_operands_are_refused) {
-  const Kernels& kernels = cpu::kernels(highest_level());
   const Array gates = compact(DType::float32, {3, 2, 16}), W_hh = compact(DType::float32, {4, 16}),
               bias = compact(DType::float32, {16}), states = compact(DType::float32, {4, 2, 4}),
               short_states = compact(DType::float32, {3, 2, 4}), doubles = compact(DType::float64, {16});
   EXPECT_THROW(ShapeError, "lstm: hidden has shape (3, 2, 4), expected (4, 2, 4)",
-               kernels.lstm(gates, W_hh, bias, short_states, states));
+               check::lstm(gates, W_hh, bias, short_states, states));
   EXPECT_THROW(ShapeError, "lstm: W_hh has shape (16, 4), expected (16, 64)",
-               kernels.lstm(gates, compact(DType::float32, {16, 4}), bias, states, states));
-  EXPECT_THROW(DTypeError, "lstm: bias", kernels.lstm(gates, W_hh, doubles, states, states));
+               check::lstm(gates, compact(DType::float32, {16, 4}), bias, states, states));
+  EXPECT_THROW(DTypeError, "lstm: bias", check::lstm(gates, W_hh, doubles, states, states));
   EXPECT_THROW(ShapeError, "rnn: gates has shape (3, 2, 16), expected (3, 2, 4)",
-               kernels.rnn(gates, compact(DType::float32, {4, 4}), bias, states, false));
+               check::rnn(gates, compact(DType::float32, {4, 4}), bias, states, false));
   EXPECT_THROW(DTypeError, "expected a floating dtype",
-               kernels.rnn(compact(DType::int32, {3, 2, 4}), W_hh, bias, states, false));
+               check::rnn(compact(DType::int32, {3, 2, 4}), W_hh, bias, states, false));
 }
 
 }  // namespace

@@ -12,7 +12,6 @@
 #include <tuple>
 
 #include "kernels/common/bounded_cache.h"
-#include "kernels/common/check.h"
 #include "kernels/common/error.h"
 #include "kernels/common/plan.h"
 #include "kernels/cuda/device.h"
@@ -174,7 +173,7 @@ Recipe& recipe_for(DType dtype, const Matrix& a, const Matrix& b, const Matrix& 
 
 bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, const Array& out, bool relu) {
   if (!is_chosen(kernel, out.dtype, out.size() * a.shape[a.ndim - 1])) return false;
-  if (!is_floating_dtype(out.dtype) || a.dtype != out.dtype || b.dtype != out.dtype) return false;
+  if (!is_floating_dtype(out.dtype)) return false;
   if (a.size() == 0 || b.size() == 0 || out.size() == 0) return false;
   // out^T = b^T a^T: b is the first operand.
   Matrix first, second, result;
@@ -206,22 +205,13 @@ bool product(Kernel kernel, const Array& a, const Array& b, const Array* bias, c
   return true;
 }
 
-bool fits(const Array& a, const Array& b, const Array& out) {
-  if (a.ndim < 2 || a.ndim != b.ndim || a.ndim != out.ndim) return false;
-  for (int d = 0; d + 2 < a.ndim; ++d)
-    if (a.shape[d] != out.shape[d] || b.shape[d] != out.shape[d]) return false;
-  const int row = a.ndim - 2, column = a.ndim - 1;
-  return a.shape[row] == out.shape[row] && a.shape[column] == b.shape[row] && b.shape[column] == out.shape[column];
-}
-
 }  // namespace
 
 bool matmul(const Array& a, const Array& b, const Array& out) {
-  return fits(a, b, out) && product(Kernel::matmul, a, b, nullptr, out, false);
+  return product(Kernel::matmul, a, b, nullptr, out, false);
 }
 
 bool linear(const Array& x, const Array& weight, const Array& bias, const Array& out, bool relu) {
-  if (x.ndim != 2 || !fits(x, weight, out) || bias.dtype != out.dtype || !bias.has_shape({out.shape[1]})) return false;
   if (bias.shape[0] > 1 && bias.strides[0] != 1) return false;
   return product(Kernel::linear, x, weight, &bias, out, relu);
 }

@@ -3,7 +3,6 @@
 #include <memory>
 
 #include "kernels/common/bounded_cache.h"
-#include "kernels/common/check.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/libraries/provider.h"
 

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "kernels/common/buffer.h"
-#include "kernels/common/convolution.h"
 #include "kernels/common/error.h"
 #include "kernels/common/plan.h"
 #include "kernels/cuda/device.h"
@@ -19,11 +18,8 @@
 namespace needle::cuda::libraries {
 namespace {
 
-// Whether cuDNN is to execute the call. Throws the errors of our kernels if the call is invalid.
-bool takes(Kernel kernel, const char* op, NamedArray image, NamedArray weight, NamedArray out, int64_t stride,
-           int64_t padding) {
-  check_convolution(op, image, weight, out, stride, padding);
-  const Array &x = image.array, &w = weight.array, &y = out.array;
+// Whether cuDNN is to execute the call.
+bool takes(Kernel kernel, const Array& x, const Array& w, const Array& y, int64_t stride, int64_t padding) {
   if (!is_within_reach(x) || !is_within_reach(w) || !is_within_reach(y) || stride > INT32_MAX || padding > INT32_MAX)
     return false;
   return is_chosen(kernel, y.dtype, y.size() * w.shape[0] * w.shape[1] * w.shape[2]);
@@ -52,9 +48,9 @@ bool run_best(Convolution& made, const char* call, const Run& run) {
 
 // out = x convolved with weight (+ bias). The bias is either fused into the one algorithm that supports it, or copied
 // to out first, to which the convolution is then added.
-bool convolve(Kernel kernel, const char* op, const Array& x, const Array& weight, const Array* bias, const Array& out,
-              int64_t stride, int64_t padding) {
-  if (!takes(kernel, op, {"x", x}, {"weight", weight}, {"out", out}, stride, padding)) return false;
+bool convolve(Kernel kernel, const Array& x, const Array& weight, const Array* bias, const Array& out, int64_t stride,
+              int64_t padding) {
+  if (!takes(kernel, x, weight, out, stride, padding)) return false;
   const std::lock_guard<std::mutex> lock(cudnn_mutex());
   const Images images(x), outs(out, Content::overwritten);
   Convolution& made =
@@ -96,22 +92,17 @@ bool convolve(Kernel kernel, const char* op, const Array& x, const Array& weight
 }  // namespace
 
 bool conv2d(const Array& x, const Array& weight, const Array& out, int64_t stride, int64_t padding) {
-  return convolve(Kernel::conv2d, "conv2d", x, weight, nullptr, out, stride, padding);
+  return convolve(Kernel::conv2d, x, weight, nullptr, out, stride, padding);
 }
 
 bool conv2d_bias(const Array& x, const Array& weight, const Array& bias, const Array& out, int64_t stride,
                  int64_t padding) {
-  check_convolution("conv2d_bias", {"x", x}, {"weight", weight}, {"out", out}, stride, padding);
-  check_same_dtype("conv2d_bias", {"bias", bias}, {"x", x});
-  check_vector("conv2d_bias", {"bias", bias}, weight.shape[3]);
-  return convolve(Kernel::conv2d_bias, "conv2d_bias", x, weight, &bias, out, stride, padding);
+  return convolve(Kernel::conv2d_bias, x, weight, &bias, out, stride, padding);
 }
 
 bool conv2d_backward_data(const Array& grad_out, const Array& weight, const Array& grad_x, int64_t stride,
                           int64_t padding) {
-  if (!takes(Kernel::conv2d_backward_data, "conv2d_backward_data", {"grad_x", grad_x}, {"weight", weight},
-             {"grad_out", grad_out}, stride, padding))
-    return false;
+  if (!takes(Kernel::conv2d_backward_data, grad_x, weight, grad_out, stride, padding)) return false;
   const std::lock_guard<std::mutex> lock(cudnn_mutex());
   const Images gradients(grad_out), result(grad_x, Content::overwritten);
   Convolution& made = convolution_for(Direction::backward_data, result.array(), weight, gradients.array(), stride,
@@ -131,9 +122,7 @@ bool conv2d_backward_data(const Array& grad_out, const Array& weight, const Arra
 
 bool conv2d_backward_weight(const Array& x, const Array& grad_out, const Array& grad_weight, int64_t stride,
                             int64_t padding) {
-  if (!takes(Kernel::conv2d_backward_weight, "conv2d_backward_weight", {"x", x}, {"grad_weight", grad_weight},
-             {"grad_out", grad_out}, stride, padding))
-    return false;
+  if (!takes(Kernel::conv2d_backward_weight, x, grad_weight, grad_out, stride, padding)) return false;
   const std::lock_guard<std::mutex> lock(cudnn_mutex());
   const Images images(x), gradients(grad_out);
   Convolution& made = convolution_for(Direction::backward_weight, images.array(), grad_weight, gradients.array(),

@@ -4,7 +4,6 @@
 // not pass them, so they would have to be recomputed. Nor does cuDNN document which of several equal elements gets the
 // gradient.
 #include "kernels/common/plan.h"
-#include "kernels/common/pooling.h"
 #include "kernels/cuda/libraries/cudnn_descriptors.h"
 #include "kernels/cuda/libraries/cudnn_images.h"
 #include "kernels/cuda/libraries/kernels.h"
@@ -41,20 +40,16 @@ bool pool(Kernel which, cudnnPoolingMode_t mode, const Array& x, const Array& ou
 }  // namespace
 
 bool max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
-  const PoolingGeometry checked("max_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
   return pool(Kernel::max_pool2d, CUDNN_POOLING_MAX, x, out, kernel, stride, padding);
 }
 
 bool avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
-  const PoolingGeometry checked("avg_pool2d", {"x", x}, {"out", out}, kernel, stride, padding);
   return pool(Kernel::avg_pool2d, CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING, x, out, kernel, stride, padding);
 }
 
 // cuDNN also takes x and out here, but the gradient of an average does not depend on them, so the gradients are passed
 // in their place.
 bool avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding) {
-  const PoolingGeometry checked("avg_pool2d_backward", {"grad_x", grad_x}, {"grad_out", grad_out}, kernel, stride,
-                                padding);
   if (!takes(Kernel::avg_pool2d_backward, grad_x, grad_out, kernel, stride, padding)) return false;
   const std::lock_guard<std::mutex> lock(cudnn_mutex());
   const auto pooling = describe_pooling(CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING, kernel, stride, padding);

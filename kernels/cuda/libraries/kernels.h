@@ -1,6 +1,6 @@
 // The kernels that NVIDIA's libraries have, too, with the operands of the kernel table. Each returns whether it
 // executed the call. If false, our kernel does: the library does not support the dtypes or strides, or it is not chosen
-// for that amount of work, or there is no memory for its workspace, or the call is invalid, and our kernel rejects it.
+// for that amount of work, or there is no memory for its workspace.
 #pragma once
 
 #include "kernels/common/kernel_table.h"
