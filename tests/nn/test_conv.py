@@ -98,3 +98,26 @@ def test_wrong_counts(name):
     arguments = {"in_channels": 1, "out_channels": 1, "kernel_size": 3, "stride": 1, name: 0}
     with pytest.raises(ValueError, match=f"Conv: {name} of 0: expected a whole number of 1 or more"):
         nn.Conv(**arguments)
+
+
+def recorded(value) -> list[str]:
+    """The names of the Ops of a graph, from its result on."""
+    return [] if value.op is None else [type(value.op).__name__] + [n for x in value.inputs for n in recorded(x)]
+
+
+def test_images_stay_channels_last_between_layers():
+    layers = nn.Sequential(nn.Conv(3, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.Conv(4, 2, 3))
+    x = Tensor(np.random.default_rng(0).normal(size=(2, 3, 8, 8)))
+    out = layers(x)
+    assert out.shape == (2, 2, 4, 4)
+    assert recorded(out) == ["Permute", "Conv", "MaxPool2d", "BatchNorm", "Conv", "Permute"]
+    out.sum().backward()
+    assert x.grad.shape == x.shape
+
+
+def test_data_assigned_between_layers_is_used():
+    first, second = nn.Conv(1, 1, 1, bias=False), nn.Conv(1, 1, 1, bias=False)
+    hidden = first(Tensor(np.ones((1, 1, 2, 2))))
+    hidden.data = Tensor(np.arange(4.0).reshape(1, 1, 2, 2))
+    expected = second.weight.numpy().item() * np.arange(4.0).reshape(1, 1, 2, 2)
+    np.testing.assert_allclose(second(hidden).numpy(), expected, rtol=1e-6)
