@@ -91,7 +91,7 @@ class Cases:
             x = self._array(n, size, size, c_in, dtype=dtype)
             weight = self._array(kernel, kernel, c_in, c_out, dtype=dtype)
             out = conv.conv2d(x, weight, stride, padding)
-            # kernels/dnnl leaves the padding out, kernels/cuda/libraries counts it.
+            # kernels/cpu/libraries leaves the padding out, kernels/cuda/libraries counts it.
             pairs = pairs_inside(size, out.shape[1], kernel, stride, padding)
             work = n * c_in * c_out * (pairs**2 if self._is_cpu else (out.shape[1] * kernel) ** 2)
             shape_class = _dtypes(dtype)

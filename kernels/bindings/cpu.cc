@@ -12,13 +12,14 @@
 #include "kernels/bindings/arrays.h"
 #include "kernels/bindings/calls.h"
 #include "kernels/bindings/errors.h"
+#include "kernels/bindings/providers.h"
 #include "kernels/common/buffer.h"
 #include "kernels/common/cpu_features.h"
 #include "kernels/common/error.h"
 #include "kernels/common/parallel.h"
 #include "kernels/cpu/kernels.h"
-#include "kernels/dnnl/library.h"
-#include "kernels/dnnl/provider.h"
+#include "kernels/cpu/libraries/library.h"
+#include "kernels/cpu/libraries/provider.h"
 
 namespace py = pybind11;
 
@@ -57,9 +58,9 @@ void set_level(const std::string& wanted) {
   std::string names;
   for (Level level : kLevels) {
     if (wanted == name(level)) {
-      active_kernels = &dnnl::kernels(level);  // throws if the processor lacks this level
+      active_kernels = &cpu::libraries::kernels(level);  // throws if the processor lacks this level
       active_level = level;
-      dnnl::set_library_level(level);
+      cpu::libraries::set_library_level(level);
       return;
     }
     names += (names.empty() ? "" : ", ") + std::string(name(level));
@@ -79,26 +80,8 @@ void set_first_level() {
 
 // The provider of the kernels that oneDNN has, too
 
-constexpr const char* kProviders[] = {"native", "onednn", "auto"};  // in the order of dnnl::Provider
-
-void set_provider(const std::string& wanted) {
-  std::string names;
-  for (int i = 0; i < 3; ++i) {
-    if (wanted == kProviders[i]) return dnnl::set_provider(static_cast<dnnl::Provider>(i));
-    names += (i ? ", " : "") + std::string(kProviders[i]);
-  }
-  throw std::runtime_error(message("provider of kernels '", wanted, "', expected one of ", names));
-}
-
-void set_first_provider() {
-  const char* wanted = std::getenv("NEEDLE_CPU_KERNELS");
-  if (!wanted || !*wanted) return;
-  try {
-    set_provider(wanted);
-  } catch (const std::runtime_error& error) {
-    throw std::runtime_error(message("NEEDLE_CPU_KERNELS: ", error.what()));
-  }
-}
+constexpr ProviderChoice kProviders{
+    {"native", "onednn", "auto"}, "NEEDLE_CPU_KERNELS", &cpu::libraries::provider, &cpu::libraries::set_provider};
 
 // The library files that needle.backend_ndarray.onednn finds.
 std::vector<std::string> library_paths() {
@@ -107,31 +90,27 @@ std::vector<std::string> library_paths() {
 }
 
 void add_providers(py::module_& module) {
-  dnnl::set_library_search(library_paths);
+  add_provider_choice(module, kProviders);
+  cpu::libraries::set_library_search(library_paths);
   module.def(
       "providers",
       [] {
         const Unlocked unlocked;
-        return std::vector<std::string>(kProviders, kProviders + (dnnl::library() ? 3 : 1));
+        return std::vector<std::string>(kProviders.names, kProviders.names + (cpu::libraries::library() ? 3 : 1));
       },
       "The providers that differ here: without oneDNN all are \"native\".");
-  module.def(
-      "provider", [] { return kProviders[static_cast<int>(dnnl::provider())]; },
-      "Who provides the kernels that oneDNN has, too.");
-  module.def("set_provider", &set_provider, py::arg("name"),
-             "Takes them from \"native\", \"onednn\" or, \"auto\", the faster for the call.");
   module.def(
       "onednn_status",
       [] {
         const Unlocked unlocked;
-        return dnnl::library_status();
+        return cpu::libraries::library_status();
       },
       "oneDNN's version and file, or why it cannot be used; loads it.");
   module.def(
       "onednn_calls",
       [] {
         py::dict calls;
-#define NEEDLE_COUNT(kernel, parameters) calls[#kernel] = dnnl::num_calls(dnnl::Kernel::kernel);
+#define NEEDLE_COUNT(kernel, parameters) calls[#kernel] = cpu::libraries::num_calls(cpu::libraries::Kernel::kernel);
         NEEDLE_ONEDNN_KERNELS(NEEDLE_COUNT)
 #undef NEEDLE_COUNT
         return calls;
@@ -143,7 +122,6 @@ PYBIND11_MODULE(backend_cpu, m) {
   m.doc() = "Needle's CPU kernels, for needle.backend_ndarray; kernel_table.py there says what each does.";
   set_error_classes();
   set_first_level();
-  set_first_provider();
   host_pool();  // reports a wrong NEEDLE_MEMORY_POOL here, at import
   add_array_types(m, /*host=*/true);
   add_kernels(m);

@@ -2,7 +2,6 @@
 // work on that GPU and its memory.
 #include <pybind11/pybind11.h>
 
-#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <string>
@@ -11,6 +10,7 @@
 #include "kernels/bindings/calls.h"
 #include "kernels/bindings/errors.h"
 #include "kernels/bindings/numbers.h"
+#include "kernels/bindings/providers.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/libraries/provider.h"
 #include "kernels/cuda/transfer.h"
@@ -182,30 +182,11 @@ py::object make_device(int index) {
 
 // The provider of the kernels that NVIDIA's libraries have, too
 
-constexpr const char* kProviders[] = {"native", "library", "auto"};  // in the order of cuda::libraries::Provider
-
-void set_provider(const std::string& wanted) {
-  for (int i = 0; i < 3; ++i)
-    if (wanted == kProviders[i]) return cuda::libraries::set_provider(static_cast<cuda::libraries::Provider>(i));
-  throw std::runtime_error(message("provider of kernels '", wanted, "', expected one of native, library, auto"));
-}
-
-void set_first_provider() {
-  const char* wanted = std::getenv("NEEDLE_CUDA_KERNELS");
-  if (!wanted || !*wanted) return;
-  try {
-    set_provider(wanted);
-  } catch (const std::runtime_error& error) {
-    throw std::runtime_error(message("NEEDLE_CUDA_KERNELS: ", error.what()));
-  }
-}
+constexpr ProviderChoice kProviders{
+    {"native", "library", "auto"}, "NEEDLE_CUDA_KERNELS", &cuda::libraries::provider, &cuda::libraries::set_provider};
 
 void add_providers(py::module_& module) {
-  module.def(
-      "provider", [] { return kProviders[static_cast<int>(cuda::libraries::provider())]; },
-      "Who provides the kernels that NVIDIA's libraries have, too.");
-  module.def("set_provider", &set_provider, py::arg("name"),
-             "Takes them from \"native\", \"library\" or, \"auto\", the faster for the call.");
+  add_provider_choice(module, kProviders);
   module.def(
       "library_calls",
       [] {
@@ -223,7 +204,6 @@ void add_providers(py::module_& module) {
 PYBIND11_MODULE(backend_cuda, m) {
   m.doc() = "Needle's CUDA kernels, for needle.backend_ndarray; kernel_table.py there says what each does.";
   set_error_classes();
-  set_first_provider();
   host_pool();  // as in cpu.cc
   add_array_types(m, /*host=*/false);
   py::class_<cuda::PendingRead>(m, "PendingRead", "Bytes on their way to the host.")

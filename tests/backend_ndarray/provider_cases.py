@@ -1,4 +1,4 @@
-"""Random calls at which oneDNN is chosen by what was measured: kernels/dnnl/choice_table.inc.
+"""Random calls at which oneDNN is chosen by what was measured: kernels/cpu/libraries/choice_table.inc.
 
 `choices()` lists that table's lines, and `case_at` makes a Case of kernel_cases.py whose work lies just within one.
 """
@@ -16,7 +16,7 @@ from hypothesis import assume
 from needle.backend_ndarray.dtype import DType
 from tests.backend_ndarray.kernel_cases import EPS, Case, Draw, Operand
 
-TABLE = Path(__file__).parents[2] / "kernels" / "dnnl" / "choice_table.inc"
+TABLE = Path(__file__).parents[2] / "kernels" / "cpu" / "libraries" / "choice_table.inc"
 
 
 @dataclass(frozen=True)

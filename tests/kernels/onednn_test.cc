@@ -11,32 +11,31 @@
 
 #include "kernels/common/error.h"
 #include "kernels/common/parallel.h"
-#include "kernels/dnnl/library.h"
-#include "kernels/dnnl/provider.h"
-#include "kernels/dnnl/recipe.h"
+#include "kernels/cpu/libraries/library.h"
+#include "kernels/cpu/libraries/provider.h"
+#include "kernels/cpu/libraries/recipe.h"
 #include "kernels/testing/check.h"
 
 using namespace needle;
 using namespace needle::testing;
-using dnnl::Kernel;
-using dnnl::Provider;
+using cpu::libraries::Kernel;
 
 namespace {
 
 // The Bazel target says where the library is.
 const bool searched = [] {
-  dnnl::set_library_search([] { return std::vector<std::string>{std::getenv("NEEDLE_TEST_ONEDNN")}; });
+  cpu::libraries::set_library_search([] { return std::vector<std::string>{std::getenv("NEEDLE_TEST_ONEDNN")}; });
   return true;
 }();
 
 // Takes kernels from one provider while it lives.
 struct From {
-  explicit From(Provider provider) { dnnl::set_provider(provider); }
-  ~From() { dnnl::set_provider(Provider::automatic); }
+  explicit From(Provider provider) { cpu::libraries::set_provider(provider); }
+  ~From() { cpu::libraries::set_provider(Provider::automatic); }
 };
 
 const Kernels& ours() { return cpu::kernels(highest_level()); }
-const Kernels& either() { return dnnl::kernels(highest_level()); }
+const Kernels& either() { return cpu::libraries::kernels(highest_level()); }
 
 // A call of a kernel on operands of these shapes; those from `first_result` on are written.
 struct Call {
@@ -141,53 +140,54 @@ double largest(const std::vector<double>& numbers) {
 
 }  // namespace
 
-TEST(there_is_a_library) { EXPECT_EQ(dnnl::library_status().substr(0, 9), "oneDNN 3."); }
+TEST(there_is_a_library) { EXPECT_EQ(cpu::libraries::library_status().substr(0, 9), "oneDNN 3."); }
 
 TEST(it_agrees_with_our_kernels) {
-  const From onednn(Provider::onednn);
+  const From onednn(Provider::library);
   for (const Call& call : all_calls())
     for (DType dtype : kFloatingDTypes)
       for (Layout layout : kLayouts) {
-        const int64_t before = dnnl::num_calls(call.kernel);
+        const int64_t before = cpu::libraries::num_calls(call.kernel);
         const std::vector<double> met = results_of(either(), call, dtype, layout);
         const std::vector<double> expected = results_of(ours(), call, dtype, layout);
         const double tolerance = 4 * epsilon(dtype) + 1e3 * epsilon(DType::float32);
         EXPECT_NEAR("kernel " + std::to_string(static_cast<int>(call.kernel)) + " " + name(dtype), met, expected,
                     tolerance, dtype == DType::float64 ? 0 : tolerance * largest(expected));
-        if (dtype == DType::float32) EXPECT_EQ(dnnl::num_calls(call.kernel), before + 1);
-        if (dtype == DType::float64) EXPECT_EQ(dnnl::num_calls(call.kernel), before);
+        if (dtype == DType::float32) EXPECT_EQ(cpu::libraries::num_calls(call.kernel), before + 1);
+        if (dtype == DType::float64) EXPECT_EQ(cpu::libraries::num_calls(call.kernel), before);
       }
 }
 
 TEST(native_means_that_it_does_nothing) {
   const From native(Provider::native);
   for (const Call& call : all_calls()) {
-    const int64_t before = dnnl::num_calls(call.kernel);
+    const int64_t before = cpu::libraries::num_calls(call.kernel);
     EXPECT(results_of(either(), call) == results_of(ours(), call));
-    EXPECT_EQ(dnnl::num_calls(call.kernel), before);
+    EXPECT_EQ(cpu::libraries::num_calls(call.kernel), before);
   }
 }
 
 TEST(automatic_leaves_what_was_not_measured_to_us) {
-  for (const Call& call : all_calls()) EXPECT(!dnnl::is_chosen(Level::avx512, call.kernel, dnnl::ShapeClass::any, 0));
-  const From onednn(Provider::onednn);
-  EXPECT(dnnl::is_chosen(Level::avx512, Kernel::matmul, dnnl::ShapeClass::any, 0));
+  for (const Call& call : all_calls())
+    EXPECT(!cpu::libraries::is_chosen(Level::avx512, call.kernel, cpu::libraries::ShapeClass::any, 0));
+  const From onednn(Provider::library);
+  EXPECT(cpu::libraries::is_chosen(Level::avx512, Kernel::matmul, cpu::libraries::ShapeClass::any, 0));
 }
 
 TEST(the_number_of_kept_primitives_is_bounded) {
-  const From onednn(Provider::onednn);
-  for (int64_t channels = 1; channels <= dnnl::kMaxRecipes + 40; ++channels) {
+  const From onednn(Provider::library);
+  for (int64_t channels = 1; channels <= cpu::libraries::kMaxRecipes + 40; ++channels) {
     const Array x = compact(DType::float32, {1, 2, 2, channels}), out = compact(DType::float32, {1, 1, 1, channels});
     fill(x, [] { return 3.0; });
     either().avg_pool2d(x, out, 2, 1, 0);
     EXPECT_EQ(values(out).back(), 3.0);
-    EXPECT(dnnl::num_recipes() <= dnnl::kMaxRecipes);
+    EXPECT(cpu::libraries::num_recipes() <= cpu::libraries::kMaxRecipes);
   }
-  EXPECT_EQ(dnnl::num_recipes(), dnnl::kMaxRecipes);
+  EXPECT_EQ(cpu::libraries::num_recipes(), cpu::libraries::kMaxRecipes);
 }
 
 TEST(weights_that_change_in_place_are_seen) {
-  const From onednn(Provider::onednn);
+  const From onednn(Provider::library);
   const Call call = all_calls()[2];
   const std::vector<Array> arrays = operands(call, DType::float32, Layout::compact);
   call.run(either(), arrays);
@@ -199,7 +199,7 @@ TEST(weights_that_change_in_place_are_seen) {
 }
 
 TEST(any_number_of_threads_gives_the_same_and_each_its_bits) {
-  const From onednn(Provider::onednn);
+  const From onednn(Provider::library);
   const int threads = num_threads();
   for (const Call& call : all_calls()) {
     const std::vector<double> expected = results_of(ours(), call);
@@ -214,7 +214,7 @@ TEST(any_number_of_threads_gives_the_same_and_each_its_bits) {
 }
 
 TEST(openmp_is_left_as_it_was) {
-  const From onednn(Provider::onednn);
+  const From onednn(Provider::library);
   const int before = omp_get_max_threads(), threads = num_threads();
   set_num_threads(threads + 1);
   results_of(either(), all_calls()[0]);
@@ -223,7 +223,7 @@ TEST(openmp_is_left_as_it_was) {
 }
 
 TEST(several_threads_use_it_at_once) {
-  const From onednn(Provider::onednn);
+  const From onednn(Provider::library);
   const std::vector<Call> calls = all_calls();
   std::vector<std::vector<double>> expected;
   for (const Call& call : calls) expected.push_back(results_of(either(), call));
@@ -239,7 +239,7 @@ TEST(several_threads_use_it_at_once) {
 }
 
 TEST(nan_and_infinity_are_handed_on) {
-  const From onednn(Provider::onednn);
+  const From onednn(Provider::library);
   const double infinity = std::numeric_limits<double>::infinity();
   const Array a = compact(DType::float32, {2, 2}), b = compact(DType::float32, {2, 2});
   const Array c = compact(DType::float32, {2, 2});
@@ -253,13 +253,13 @@ TEST(nan_and_infinity_are_handed_on) {
 }
 
 TEST(nothing_is_not_its_business) {
-  const From onednn(Provider::onednn);
-  const int64_t before = dnnl::num_calls(Kernel::matmul);
+  const From onednn(Provider::library);
+  const int64_t before = cpu::libraries::num_calls(Kernel::matmul);
   const Array c = compact(DType::float32, {3, 4});
   fill(c, [] { return 7.0; });
   either().matmul(compact(DType::float32, {3, 0}), compact(DType::float32, {0, 4}), c);
   for (double number : values(c)) EXPECT_EQ(number, 0.0);
-  EXPECT_EQ(dnnl::num_calls(Kernel::matmul), before);
+  EXPECT_EQ(cpu::libraries::num_calls(Kernel::matmul), before);
 }
 
 namespace {
@@ -268,8 +268,8 @@ namespace {
 template <class Function>
 class Failing {
  public:
-  Failing(Function dnnl::Library::* function, Function failing)
-      : place_(const_cast<dnnl::Library*>(dnnl::library())->*function), original_(place_) {
+  Failing(Function cpu::libraries::Library::* function, Function failing)
+      : place_(const_cast<cpu::libraries::Library*>(cpu::libraries::library())->*function), original_(place_) {
     place_ = failing;
   }
   ~Failing() { place_ = original_; }
@@ -279,14 +279,14 @@ class Failing {
   const Function original_;
 };
 template <class Function>
-Failing(Function dnnl::Library::*, Function) -> Failing<Function>;
+Failing(Function cpu::libraries::Library::*, Function) -> Failing<Function>;
 
 void expect_ours(const std::string& what) {
-  const From onednn(Provider::onednn);
+  const From onednn(Provider::library);
   for (const Call& call : all_calls()) {
-    const int64_t before = dnnl::num_calls(call.kernel);
+    const int64_t before = cpu::libraries::num_calls(call.kernel);
     if (results_of(either(), call) != results_of(ours(), call)) EXPECT_EQ("another result", what);
-    EXPECT_EQ(dnnl::num_calls(call.kernel), before);
+    EXPECT_EQ(cpu::libraries::num_calls(call.kernel), before);
   }
 }
 
@@ -301,7 +301,8 @@ TEST(what_it_refuses_is_ours) {
     refusal = status;
     {
       const Failing refuses(
-          &dnnl::Library::primitive_create, +[](dnnl_primitive_t*, const_dnnl_primitive_desc_t) { return refusal; });
+          &cpu::libraries::Library::primitive_create,
+          +[](dnnl_primitive_t*, const_dnnl_primitive_desc_t) { return refusal; });
       expect_ours("primitive_create");
     }
     expect_ours("primitive_create, remembered");
@@ -309,14 +310,16 @@ TEST(what_it_refuses_is_ours) {
   set_num_threads(number++);
   {
     const Failing refuses(
-        &dnnl::Library::memory_desc_create_with_strides, +[](dnnl_memory_desc_t*, int, const int64_t*, dnnl_data_type_t,
-                                                             const int64_t*) { return dnnl_invalid_arguments; });
+        &cpu::libraries::Library::memory_desc_create_with_strides,
+        +[](dnnl_memory_desc_t*, int, const int64_t*, dnnl_data_type_t, const int64_t*) {
+          return dnnl_invalid_arguments;
+        });
     expect_ours("memory_desc_create_with_strides");
   }
   set_num_threads(number++);
   {
     const Failing refuses(
-        &dnnl::Library::primitive_execute,
+        &cpu::libraries::Library::primitive_execute,
         +[](const_dnnl_primitive_t, dnnl_stream_t, int, const dnnl_exec_arg_t*) { return dnnl_runtime_error; });
     expect_ours("primitive_execute");
   }
@@ -324,7 +327,7 @@ TEST(what_it_refuses_is_ours) {
 }
 
 TEST(matrices_that_repeat_or_overlap) {
-  const From onednn(Provider::onednn);
+  const From onednn(Provider::library);
   const auto matrices = [](const Array& a, int64_t step) {  // three of (40, 40), `step` elements apart
     return Array(a.buffer, a.dtype, 3, {3, 40, 40}, {step, 40, 1}, 0);
   };
@@ -343,7 +346,7 @@ TEST(matrices_that_repeat_or_overlap) {
 
 // Taps that meet nothing but padding, and pixels in no window, have gradients of zero all the same.
 TEST(taps_and_pixels_that_meet_nothing) {
-  const From onednn(Provider::onednn);
+  const From onednn(Provider::library);
   struct Case {
     int64_t extent, kernel, stride, padding;
   };

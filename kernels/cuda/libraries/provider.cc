@@ -9,13 +9,12 @@
 namespace needle::cuda::libraries {
 namespace {
 
-std::atomic<Provider> current{Provider::automatic};
 std::atomic<bool> tf32{false};
 
 #define NEEDLE_ONE(name, parameters) +1
 constexpr int kNumKernels = 0 NEEDLE_NVIDIA_KERNELS(NEEDLE_ONE);
 #undef NEEDLE_ONE
-std::atomic<int64_t> calls[kNumKernels];
+ProviderState<kNumKernels> state;
 
 struct Choice {
   Kernel kernel;
@@ -32,7 +31,7 @@ constexpr Choice kChoices[] = {
 template <Kernel kernel, auto ours, auto library, class... Parameters>
 void run(Parameters... parameters) {
   if (provider() != Provider::native && library(parameters...))
-    calls[static_cast<int>(kernel)].fetch_add(1, std::memory_order_relaxed);
+    state.count_call(static_cast<int>(kernel));
   else
     (cuda::kernels().*ours)(parameters...);
 }
@@ -44,13 +43,13 @@ constexpr auto runner(void (*Kernels::*)(Parameters...)) {
 
 }  // namespace
 
-void set_provider(Provider provider) { current = provider; }
-Provider provider() { return current.load(std::memory_order_relaxed); }
+void set_provider(Provider provider) { state.set_provider(provider); }
+Provider provider() { return state.provider(); }
 
 void allow_tf32(bool allowed) { tf32 = allowed; }
 bool allows_tf32() { return tf32.load(std::memory_order_relaxed); }
 
-int64_t num_calls(Kernel kernel) { return calls[static_cast<int>(kernel)].load(std::memory_order_relaxed); }
+int64_t num_calls(Kernel kernel) { return state.num_calls(static_cast<int>(kernel)); }
 
 bool is_chosen(Kernel kernel, DType dtype, int64_t work) {
   if (provider() != Provider::automatic) return provider() == Provider::library;

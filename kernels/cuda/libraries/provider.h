@@ -4,12 +4,11 @@
 #include <cstdint>
 
 #include "kernels/common/kernel_table.h"
+#include "kernels/common/provider.h"
 
 namespace needle::cuda::libraries {
 
-// One setting for all threads. `library` uses the libraries for every call that they support, `automatic` only for
-// those that choice_table.inc names.
-enum class Provider { native, library, automatic };
+// The default is automatic.
 void set_provider(Provider provider);
 Provider provider();
 

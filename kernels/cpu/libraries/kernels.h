@@ -6,10 +6,10 @@
 #include "kernels/common/cpu_features.h"
 #include "kernels/common/kernel_table.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 
 #define NEEDLE_DECLARE(name, parameters) bool name(Level level, NEEDLE_UNPACK parameters);
 NEEDLE_ONEDNN_KERNELS(NEEDLE_DECLARE)
 #undef NEEDLE_DECLARE
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

@@ -1,4 +1,4 @@
-#include "kernels/dnnl/recipe.h"
+#include "kernels/cpu/libraries/recipe.h"
 
 #include <omp.h>
 #include <pthread.h>
@@ -11,7 +11,7 @@
 #include "kernels/common/bounded_cache.h"
 #include "kernels/common/parallel.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 namespace {
 
 // A thread-safe cache of recipes.
@@ -84,4 +84,4 @@ Threads::~Threads() {
   omp_set_dynamic(previous_dynamic_);
 }
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

@@ -4,12 +4,12 @@
 #include <utility>
 
 #include "kernels/common/plan.h"
-#include "kernels/dnnl/kernels.h"
-#include "kernels/dnnl/operand.h"
-#include "kernels/dnnl/provider.h"
-#include "kernels/dnnl/recipe.h"
+#include "kernels/cpu/libraries/kernels.h"
+#include "kernels/cpu/libraries/operand.h"
+#include "kernels/cpu/libraries/provider.h"
+#include "kernels/cpu/libraries/recipe.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 namespace {
 
 constexpr int64_t kThin = 32;
@@ -112,4 +112,4 @@ bool linear(Level level, const Array& x, const Array& weight, const Array& bias,
   return true;
 }
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

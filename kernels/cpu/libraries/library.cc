@@ -1,4 +1,4 @@
-#include "kernels/dnnl/library.h"
+#include "kernels/cpu/libraries/library.h"
 
 #include <dlfcn.h>
 #include <omp.h>
@@ -9,7 +9,7 @@
 
 #include "kernels/common/error.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 namespace {
 
 struct Search {
@@ -144,4 +144,4 @@ void set_library_search(std::function<std::vector<std::string>()> paths) {
 
 void set_library_level(Level wanted) { level = wanted; }
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

@@ -1,21 +1,17 @@
-#include "kernels/dnnl/provider.h"
-
-#include <atomic>
+#include "kernels/cpu/libraries/provider.h"
 
 #include "kernels/common/cpu_features.h"
-#include "kernels/dnnl/kernels.h"
-#include "kernels/dnnl/library.h"
-#include "kernels/dnnl/primitive.h"
+#include "kernels/cpu/libraries/kernels.h"
+#include "kernels/cpu/libraries/library.h"
+#include "kernels/cpu/libraries/primitive.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 namespace {
-
-std::atomic<Provider> current{Provider::automatic};
 
 #define NEEDLE_ONE(name, parameters) +1
 constexpr int kNumKernels = 0 NEEDLE_ONEDNN_KERNELS(NEEDLE_ONE);
 #undef NEEDLE_ONE
-std::atomic<int64_t> calls[kNumKernels];
+ProviderState<kNumKernels> state;
 
 // One line of the measurements: oneDNN was faster for from <= work < to.
 struct Choice {
@@ -28,7 +24,7 @@ constexpr double kAnyWork = 1e300;
 constexpr Choice kChoices[] = {
 #define NEEDLE_CHOICE(level, kernel, shape_class, from, to) \
   {Level::level, Kernel::kernel, ShapeClass::shape_class, from, to},
-#include "kernels/dnnl/choice_table.inc"
+#include "kernels/cpu/libraries/choice_table.inc"
 #undef NEEDLE_CHOICE
 };
 
@@ -45,7 +41,7 @@ bool is_done(Parameters... parameters) {
 template <Level level, Kernel kernel, auto ours, auto onednn, class... Parameters>
 void run(Parameters... parameters) {
   if (is_done<level, onednn, Parameters...>(parameters...))
-    calls[static_cast<int>(kernel)].fetch_add(1, std::memory_order_relaxed);
+    state.count_call(static_cast<int>(kernel));
   else
     (cpu::kernels(level).*ours)(parameters...);
 }
@@ -60,7 +56,7 @@ const Kernels& table() {
   static const Kernels kernels = [] {
     Kernels made = cpu::kernels(level);
 #define NEEDLE_SET(name, parameters) \
-  made.name = runner<level, Kernel::name, &Kernels::name, &dnnl::name>(&Kernels::name);
+  made.name = runner<level, Kernel::name, &Kernels::name, &libraries::name>(&Kernels::name);
     NEEDLE_ONEDNN_KERNELS(NEEDLE_SET)
 #undef NEEDLE_SET
     return made;
@@ -70,9 +66,9 @@ const Kernels& table() {
 
 }  // namespace
 
-void set_provider(Provider provider) { current = provider; }
+void set_provider(Provider provider) { state.set_provider(provider); }
 
-Provider provider() { return current.load(std::memory_order_relaxed); }
+Provider provider() { return state.provider(); }
 
 const Kernels& kernels(Level level) {
   switch (level) {
@@ -82,12 +78,12 @@ const Kernels& kernels(Level level) {
   }
 }
 
-int64_t num_calls(Kernel kernel) { return calls[static_cast<int>(kernel)].load(std::memory_order_relaxed); }
+int64_t num_calls(Kernel kernel) { return state.num_calls(static_cast<int>(kernel)); }
 
 bool is_chosen(Level level, Kernel kernel, ShapeClass shape_class, int64_t work) {
   switch (provider()) {
     case Provider::native: return false;
-    case Provider::onednn: return library() != nullptr;
+    case Provider::library: return library() != nullptr;
     case Provider::automatic: break;
   }
   // Without these instructions, our kernel took a third of oneDNN's time.
@@ -98,4 +94,4 @@ bool is_chosen(Level level, Kernel kernel, ShapeClass shape_class, int64_t work)
   return false;
 }
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

@@ -4,12 +4,12 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/dnnl/kernels.h"
-#include "kernels/dnnl/operand.h"
-#include "kernels/dnnl/provider.h"
-#include "kernels/dnnl/recipe.h"
+#include "kernels/cpu/libraries/kernels.h"
+#include "kernels/cpu/libraries/operand.h"
+#include "kernels/cpu/libraries/provider.h"
+#include "kernels/cpu/libraries/recipe.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 namespace {
 
 constexpr DType kParameter = DType::float32;
@@ -106,4 +106,4 @@ bool batch_norm_backward(Level level, const Array& grad_out, const Array& x, con
   return true;
 }
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

@@ -1,4 +1,4 @@
-#include "kernels/dnnl/primitive.h"
+#include "kernels/cpu/libraries/primitive.h"
 
 #include <cstring>
 #include <utility>
@@ -6,7 +6,7 @@
 #include "kernels/common/buffer.h"
 #include "kernels/common/parallel.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 namespace {
 
 dnnl_data_type_t data_type(DType dtype) {
@@ -118,4 +118,4 @@ std::optional<Primitive> make_reorder(const_dnnl_memory_desc_t from, const_dnnl_
   }));
 }
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

@@ -12,9 +12,9 @@
 #include <memory>
 #include <optional>
 
-#include "kernels/dnnl/primitive.h"
+#include "kernels/cpu/libraries/primitive.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 
 struct Recipe {
   std::optional<Primitive> primitive;  // none if oneDNN has no optimized implementation of the call
@@ -50,4 +50,4 @@ class Threads {
   const int count_, previous_count_, previous_dynamic_;
 };
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

@@ -45,7 +45,7 @@
   FUNCTION(batch_normalization_forward_primitive_desc_create)  \
   FUNCTION(batch_normalization_backward_primitive_desc_create)
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 
 struct Library {
 #define NEEDLE_DNNL_FIELD(name) decltype(&dnnl_##name) name;
@@ -69,4 +69,4 @@ void set_library_search(std::function<std::vector<std::string>()> paths);
 // after the library is loaded.
 void set_library_level(Level level);
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

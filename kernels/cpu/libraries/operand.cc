@@ -1,9 +1,9 @@
-#include "kernels/dnnl/operand.h"
+#include "kernels/cpu/libraries/operand.h"
 
 #include "kernels/common/plan.h"
 #include "kernels/cpu/kernels.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 namespace {
 
 bool lies_right(const Array& a, DType dtype) { return a.dtype == dtype && a.is_compact(); }
@@ -38,4 +38,4 @@ void Output::finish(Level level) const {
   if (is_copy_) cpu::kernels(level).copy(used_, original_);
 }
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

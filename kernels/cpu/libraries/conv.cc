@@ -9,12 +9,12 @@
 
 #include "kernels/common/buffer.h"
 #include "kernels/common/convolution.h"
-#include "kernels/dnnl/kernels.h"
-#include "kernels/dnnl/operand.h"
-#include "kernels/dnnl/provider.h"
-#include "kernels/dnnl/recipe.h"
+#include "kernels/cpu/libraries/kernels.h"
+#include "kernels/cpu/libraries/operand.h"
+#include "kernels/cpu/libraries/provider.h"
+#include "kernels/cpu/libraries/recipe.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 namespace {
 
 // The number of (window, tap) pairs, along one axis, that fall inside the image.
@@ -229,4 +229,4 @@ bool conv2d_backward_weight(Level level, const Array& x, const Array& grad_out, 
   return true;
 }
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

@@ -2,12 +2,12 @@
 // always uses our kernels: oneDNN's loses NaN and returns the lowest finite number for a window of minus infinities.
 #include <utility>
 
-#include "kernels/dnnl/kernels.h"
-#include "kernels/dnnl/operand.h"
-#include "kernels/dnnl/provider.h"
-#include "kernels/dnnl/recipe.h"
+#include "kernels/cpu/libraries/kernels.h"
+#include "kernels/cpu/libraries/operand.h"
+#include "kernels/cpu/libraries/provider.h"
+#include "kernels/cpu/libraries/recipe.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 namespace {
 
 // The pooling of `image` (N, H, W, C) to `out` (N, H', W', C), or its gradient.
@@ -91,4 +91,4 @@ bool avg_pool2d_backward(Level level, const Array& grad_out, const Array& grad_x
   return true;
 }
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

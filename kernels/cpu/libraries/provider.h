@@ -3,15 +3,14 @@
 
 #include <cstdint>
 
+#include "kernels/common/provider.h"
 #include "kernels/cpu/kernels.h"
 
 // The kernel table names the kernels that oneDNN has, too. For the others, oneDNN has no equivalent, or its results
 // differ from the table's definition (its max pooling loses NaN), or it is no faster.
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 
-enum class Provider { native, onednn, automatic };
-
-// One setting for all threads; the default is automatic. `onednn` uses oneDNN for every call that it supports.
+// The default is automatic.
 void set_provider(Provider provider);
 Provider provider();
 
@@ -40,4 +39,4 @@ enum class ShapeClass {
 // Whether oneDNN is to execute a call. `work` is the number of multiply-adds, or of image elements if there are none.
 bool is_chosen(Level level, Kernel kernel, ShapeClass shape_class, int64_t work);
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

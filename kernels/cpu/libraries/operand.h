@@ -5,7 +5,7 @@
 #include "kernels/common/array.h"
 #include "kernels/common/cpu_features.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 
 // Whether `a` can be passed to oneDNN: it must have a dtype that oneDNN supports, be nonempty and be smaller than 2
 // GiB, because some of the code that oneDNN generates uses 32-bit offsets.
@@ -42,4 +42,4 @@ class Output {
   const Array used_;
 };
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries

@@ -9,9 +9,9 @@
 #include <type_traits>
 
 #include "kernels/common/dtype.h"
-#include "kernels/dnnl/library.h"
+#include "kernels/cpu/libraries/library.h"
 
-namespace needle::dnnl {
+namespace needle::cpu::libraries {
 
 // Thrown if oneDNN does not support a call. This is not an error: our kernel executes the call instead and overwrites
 // anything already written.
@@ -73,4 +73,4 @@ class Primitive {
 // A primitive that copies numbers from one layout to another, or nothing if the layouts are equal. Throws Refused.
 std::optional<Primitive> make_reorder(const_dnnl_memory_desc_t from, const_dnnl_memory_desc_t to);
 
-}  // namespace needle::dnnl
+}  // namespace needle::cpu::libraries
