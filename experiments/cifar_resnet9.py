@@ -8,112 +8,213 @@ line on standard output is a JSON object with the final figures.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from absl import flags
 
-from experiments import command_line, training_program
-from experiments.command_line import FLAGS, notice, user_path
-from experiments.epoch import FirstBatches
+import needle as ndl
+from experiments.command_line import FLAGS, chosen_device, define_training_flags, notice, run_flags, run_program
+from experiments.metrics import RunningMean
 from experiments.models.resnet9 import ResNet9, ResNet9Wide
-from experiments.run_folder import RunFolder
-from experiments.trainer import evaluate, train_epoch
-from experiments.training_run import Figures, TrainingRun
-from needle import optim
-from needle.backend_ndarray import random
+from experiments.training_run import RunFolder, TrainingRun, checkpoint_to_resume
+from needle import Device, Tensor, nn, optim
+from needle.amp import GradScaler
 from needle.data import DataLoader, Normalize, RandomCrop, RandomFlipHorizontal, cifar10, load_cifar10
 
 PROGRAM = "cifar_resnet9"
 ARCHITECTURES = {"resnet9": ResNet9, "resnet9_wide": ResNet9Wide}
 
-command_line.define_run_flags(PROGRAM, epochs=10, batch_size=128, lr=1e-3)
-flags.DEFINE_enum("arch", "resnet9", list(ARCHITECTURES), "Model.")
-flags.DEFINE_float("weight_decay", 1e-3, "Weight decay, as a term of the gradient.")
-flags.DEFINE_enum("optimizer", "adam", ["adam", "sgd"], "Adam, or SGD with Nesterov momentum of 0.9.")
-flags.DEFINE_enum("schedule", "constant", ["constant", "cosine", "onecycle"], "Learning rate over a run's steps.")
-flags.DEFINE_bool("augment", False, "Flip training images at random and shift them by up to 3 pixels.")
-flags.register_validator("weight_decay", lambda value: 0 <= value < math.inf, "expected a finite number of 0 or more")
+LossFunction = Callable[[Tensor, Tensor], Tensor]
 
-# The flags that define a run. A resumed run may change some of these: more epochs, or data that have moved.
-CONFIG = (
-    "amp", "arch", "augment", "batch_size", "data_dir", "epochs", "limit_batches", "lr", "optimizer", "schedule",
-    "seed", "weight_decay",
-)  # fmt: skip
-FREE_TO_CHANGE = {"data_dir", "epochs"}
+
+def define_flags() -> None:
+    define_training_flags(PROGRAM, epochs=10, batch_size=128, lr=1e-3)
+    flags.DEFINE_enum("arch", "resnet9", list(ARCHITECTURES), "Model.")
+    flags.DEFINE_float("weight_decay", 1e-3, "Weight decay, as a term of the gradient.")
+    flags.DEFINE_enum("optimizer", "adam", ["adam", "sgd"], "Adam, or SGD with Nesterov momentum of 0.9.")
+    flags.DEFINE_enum("schedule", "constant", ["constant", "cosine", "onecycle"], "Learning rate over a run's steps.")
+    flags.DEFINE_bool("augment", False, "Flip training images at random and shift them by up to 3 pixels.")
+    flags.register_validator(
+        "weight_decay", lambda value: 0 <= value < math.inf, "expected a finite number of 0 or more"
+    )
 
 
 def main() -> dict[str, Any]:
-    with RunFolder(user_path(FLAGS.out)) as folder:
-        return _train(folder)
+    """Trains as the flags say; returns the final figures."""
+    with RunFolder(FLAGS.out) as folder:
+        device = chosen_device()
+        # None without --resume. With it, flags that are not given become those of the run that the checkpoint is of.
+        checkpoint = checkpoint_to_resume(folder, PROGRAM)
+
+        ndl.manual_seed(FLAGS.seed)
+        train_batches, test_batches, source = load_data(device)
+        data = "synthetic" if source == "synthetic" else "CIFAR-10"
+        model = ARCHITECTURES[FLAGS.arch](device=device)
+        parameters = sum(parameter.size for parameter in model.parameters())
+        optimizer = make_optimizer(model)
+        schedule = make_schedule(optimizer, steps=FLAGS.epochs * len(train_batches))
+        # Mixed precision: within `precision`, operations cast their inputs. Only float16 needs a scaled loss.
+        precision = contextlib.nullcontext() if FLAGS.amp == "none" else ndl.autocast(FLAGS.amp)
+        scaler = GradScaler() if FLAGS.amp == "float16" else None
+
+        notice(f"{FLAGS.arch} with {parameters:,} parameters on {FLAGS.device}; data: {source}; results: {folder.path}")
+        config = {"program": PROGRAM, "data": data, "flags": run_flags()}
+        title = f"{FLAGS.arch} on {data}, {FLAGS.device}"
+        run = TrainingRun(folder, (model, optimizer, schedule, scaler), config, title, FLAGS.allow_nan)
+        if checkpoint is None:
+            run.start()  # saves the state before training
+        else:
+            run.resume(checkpoint)  # restores the state after the last epoch that was saved
+            notice(f"resuming after epoch {run.epoch} of {FLAGS.epochs}")
+
+        # Ctrl-C, or a loss that is not finite, ends the run with a line that says which state the checkpoint has.
+        with run, precision:
+            for epoch in range(run.epoch + 1, FLAGS.epochs + 1):
+                accuracy, loss = train_epoch(
+                    model,
+                    train_batches,
+                    optimizer,
+                    schedule=schedule,
+                    scaler=scaler,
+                    desc=f"Epoch {epoch}/{FLAGS.epochs} train",
+                    steps_before=(epoch - 1) * len(train_batches),
+                    allow_nan=FLAGS.allow_nan,
+                )
+                run.record(epoch, "train", loss=loss, accuracy=accuracy, samples=train_batches.samples())
+                accuracy, loss = evaluate(model, test_batches, desc=f"Epoch {epoch}/{FLAGS.epochs} test")
+                run.record(epoch, "test", loss=loss, accuracy=accuracy, samples=test_batches.samples())
+                run.save(epoch)  # the checkpoint; the rows recorded so far, as metrics.jsonl and curves.png
+
+        return {
+            "program": PROGRAM,
+            "arch": FLAGS.arch,
+            "parameters": parameters,
+            "data": data,
+            "device": FLAGS.device,
+            "amp": FLAGS.amp,
+            **run.final_figures("accuracy", best_of="test", speed="samples_per_second"),
+        }
 
 
-def _train(folder: RunFolder) -> dict[str, Any]:
-    device = command_line.chosen_device()
-    state = training_program.state_to_resume(folder, PROGRAM, FREE_TO_CHANGE)
-    precision, scaler = command_line.chosen_precision()
+def train_epoch(
+    model: nn.Module,
+    dataloader: Iterable[tuple[Tensor, Tensor]],
+    optimizer: optim.Optimizer | None = None,
+    loss_function: LossFunction | None = None,
+    *,
+    schedule: optim.Schedule | None = None,
+    scaler: GradScaler | None = None,
+    desc: str = "train",
+    steps_before: int = 0,
+    allow_nan: bool = False,
+) -> tuple[float, float]:
+    """Trains on every batch (x, labels) once; returns the accuracy and the mean loss during training.
 
-    random.manual_seed(FLAGS.seed)
+    The default optimizer is a new Adam with lr=1e-3, which keeps nothing from one epoch to the next; the default loss
+    function is nn.SoftmaxLoss. The schedule, if any, makes a step per batch. The scaler is for training within
+    autocast("float16"). `desc` is the text before the progress bar. Raises NonFiniteLoss, unless `allow_nan`, soon
+    after a loss that is not finite; the step that it names counts from 1 after `steps_before`.
+    """
+    optimizer = optimizer or optim.Adam(model.parameters(), lr=1e-3)
+    loss_function = loss_function or nn.SoftmaxLoss()
+    scaler = scaler or GradScaler(enabled=False)
+    device = model.parameters()[0].device
+    mean_loss, accuracy = RunningMean(), RunningMean()  # read now and then, so that no step waits for the device
+    model.train()
+    with ndl.tqdm(dataloader, desc=desc, unit="batch") as bar:
+        bar.metrics(loss=mean_loss, acc=accuracy)
+        for batch in bar:
+            x, labels = (tensor.to(device) for tensor in batch)
+            logits = model(x)
+            loss = loss_function(logits, labels)
+            optimizer.reset_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            if schedule is not None:
+                schedule.step()
+            mean_loss.add(loss.detach() * len(x), len(x))
+            accuracy.add(number_correct(logits.detach(), labels), len(x))
+            if not allow_nan:
+                mean_loss.check_finite(steps_before)
+    figures = float(accuracy), float(mean_loss)  # reads the last losses
+    if not allow_nan:
+        mean_loss.check_finite(steps_before)
+    return figures
+
+
+def evaluate(
+    model: nn.Module,
+    dataloader: Iterable[tuple[Tensor, Tensor]],
+    loss_function: LossFunction | None = None,
+    *,
+    desc: str = "test",
+) -> tuple[float, float]:
+    """The accuracy and the mean loss of the model, in evaluation mode, over all batches (x, labels)."""
+    loss_function = loss_function or nn.SoftmaxLoss()
+    device = model.parameters()[0].device
+    mean_loss, accuracy = RunningMean(), RunningMean()
+    model.eval()
+    with ndl.no_grad(), ndl.tqdm(dataloader, desc=desc, unit="batch") as bar:
+        bar.metrics(loss=mean_loss, acc=accuracy)
+        for batch in bar:
+            x, labels = (tensor.to(device) for tensor in batch)
+            logits = model(x)
+            mean_loss.add(loss_function(logits, labels) * len(x), len(x))
+            accuracy.add(number_correct(logits, labels), len(x))
+    return float(accuracy), float(mean_loss)
+
+
+def number_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """The number of rows of logits (N, classes) whose maximum is at the label (N,)."""
+    return ndl.ops.equal(logits.argmax(1), labels).astype("float32").sum()
+
+
+class FirstBatches:
+    """The first `limit` batches of a DataLoader, or all of them if `limit` is None."""
+
+    def __init__(self, dataloader: DataLoader, limit: int | None) -> None:
+        self.dataloader = dataloader
+        self.limit = limit
+
+    def __len__(self) -> int:
+        batches = len(self.dataloader)
+        return batches if self.limit is None else min(self.limit, batches)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return itertools.islice(self.dataloader, self.limit)
+
+    def samples(self) -> int:
+        """The number of examples in all the batches."""
+        return min(len(self) * self.dataloader.batch_size, len(self.dataloader.dataset))
+
+
+def load_data(device: Device) -> tuple[FirstBatches, FirstBatches, str]:
+    """The batches (x, labels) to train on and to test on, and a text that says where they come from."""
     normalize = Normalize(cifar10.MEAN, cifar10.STD)  # last, so that the zeros that a crop shifts in are black
     transforms = [RandomFlipHorizontal(), RandomCrop(padding=3), normalize] if FLAGS.augment else normalize
     train_set, test_set, source = load_cifar10(
         FLAGS.data_dir, transforms=transforms, test_transforms=normalize, notice=notice
     )
-    data = "synthetic" if source == "synthetic" else "CIFAR-10"
     # On the CPU a step uses all cores, and a thread that makes the next batch meanwhile would take one of them.
-    workers = 0 if device.name == "cpu" else 1
-    train_batches, test_batches = (
-        FirstBatches(DataLoader(dataset, FLAGS.batch_size, shuffle, device, num_workers=workers), FLAGS.limit_batches)
-        for dataset, shuffle in ((train_set, True), (test_set, False))
-    )
-    model = ARCHITECTURES[FLAGS.arch](device=device)
-    optimizer = _optimizer(model)
-    schedule = _schedule(optimizer, steps=FLAGS.epochs * len(train_batches))
-    parameters = sum(parameter.size for parameter in model.parameters())
-    notice(f"{FLAGS.arch} with {parameters:,} parameters on {FLAGS.device}; data: {source}; results: {folder.folder}")
-
-    config = {"program": PROGRAM, "data": data, "flags": command_line.flag_values(*CONFIG)}
-    run = TrainingRun(folder, model, optimizer, schedule, config, f"{FLAGS.arch} on {data}, {FLAGS.device}", scaler)
-    training_program.begin(run, state)
-
-    def train(epoch: int) -> Figures:
-        accuracy, loss = train_epoch(
-            model,
-            train_batches,
-            optimizer,
-            schedule=schedule,
-            scaler=scaler,
-            desc=f"Epoch {epoch}/{FLAGS.epochs} train",
-            steps_before=(epoch - 1) * len(train_batches),
-            allow_nan=FLAGS.allow_nan,
-        )
-        return {"loss": loss, "accuracy": accuracy, "samples": _samples(train_batches)}
-
-    def test(epoch: int) -> Figures:
-        accuracy, loss = evaluate(model, test_batches, desc=f"Epoch {epoch}/{FLAGS.epochs} test")
-        return {"loss": loss, "accuracy": accuracy, "samples": _samples(test_batches)}
-
-    with precision:
-        run.fit(FLAGS.epochs, train, {"test": test}, allow_nan=FLAGS.allow_nan)
-    return {
-        "program": PROGRAM,
-        "arch": FLAGS.arch,
-        "parameters": parameters,
-        "data": data,
-        "device": FLAGS.device,
-        "amp": FLAGS.amp,
-        **training_program.final_figures(run, "accuracy", "samples_per_second", best_of=(max, "test")),
-    }
+    options = {"device": device, "num_workers": 0 if device.name == "cpu" else 1}
+    train_batches = FirstBatches(DataLoader(train_set, FLAGS.batch_size, shuffle=True, **options), FLAGS.limit_batches)
+    test_batches = FirstBatches(DataLoader(test_set, FLAGS.batch_size, **options), FLAGS.limit_batches)
+    return train_batches, test_batches, source
 
 
-def _optimizer(model) -> optim.Optimizer:
+def make_optimizer(model: nn.Module) -> optim.Optimizer:
     options = {"lr": FLAGS.lr, "weight_decay": FLAGS.weight_decay}
     if FLAGS.optimizer == "adam":
         return optim.Adam(model.parameters(), **options)
     return optim.SGD(model.parameters(), momentum=0.9, dampening=0, nesterov=True, **options)
 
 
-def _schedule(optimizer: optim.Optimizer, steps: int) -> optim.Schedule | None:
+def make_schedule(optimizer: optim.Optimizer, steps: int) -> optim.Schedule | None:
     if FLAGS.schedule == "cosine":
         return optim.CosineAnnealingLR(optimizer, steps)
     if FLAGS.schedule == "onecycle":
@@ -121,10 +222,6 @@ def _schedule(optimizer: optim.Optimizer, steps: int) -> optim.Schedule | None:
     return None
 
 
-def _samples(batches: FirstBatches) -> int:
-    """The number of examples in an epoch over the batches."""
-    return min(len(batches) * FLAGS.batch_size, len(batches.dataloader.dataset))
-
-
 if __name__ == "__main__":
-    command_line.run_program(PROGRAM, main)
+    define_flags()
+    run_program(PROGRAM, main)  # prints what main returns as JSON

@@ -7,7 +7,6 @@ Ctrl-C prints one line and exits with status 130.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -18,12 +17,15 @@ from typing import Any, NoReturn
 
 from absl import app, flags
 
-from needle.amp import GradScaler, autocast
 from needle.backend_ndarray import Device, all_devices, cpu
 from needle.errors import CheckpointError, DeviceError, NeedleError
 
 FLAGS = flags.FLAGS
-flags.disclaim_key_flags()  # the flags defined here belong to the program that calls define_run_flags
+flags.disclaim_key_flags()  # the flags defined here belong to the program that calls define_training_flags
+
+PATHS = ("data_dir", "out", "checkpoint")  # become absolute, so that a resumed run finds the data too
+NOT_OF_THE_RUN = {"allow_nan", "device", "out", "resume"}  # the other flags of a training program define a run
+FREE_TO_CHANGE = {"data_dir", "epochs"}  # by a resumed run: it may have more epochs, or data that have moved
 
 
 class _PrecisionParser(flags.ArgumentParser):
@@ -45,7 +47,7 @@ def define_common_flags() -> None:
     flags.DEFINE_integer("seed", 0, "Seed of all random numbers.", lower_bound=0, upper_bound=2**32 - 1)
 
 
-def define_run_flags(program: str, epochs: int, batch_size: int, lr: float | None) -> None:
+def define_training_flags(program: str, epochs: int, batch_size: int, lr: float | None) -> None:
     """Defines the flags that every training program has; the arguments are defaults.
 
     If `lr` is None and no flag sets it, the program chooses a value.
@@ -75,7 +77,7 @@ def run_program(program: str, main: Callable[[], dict[str, Any] | str]) -> NoRet
             _exit(2, f"{program}: error: {error}")
         if len(rest) > 1:
             _exit(2, f"{program}: error: unexpected argument {rest[1]!r}: expected flags, as in --epochs=10")
-        for name in ("data_dir", "out", "checkpoint"):
+        for name in PATHS:
             if name in FLAGS and FLAGS[name].value == "":
                 _exit(2, f"{program}: error: --{name} is empty: expected a path")
         return rest
@@ -84,8 +86,9 @@ def run_program(program: str, main: Callable[[], dict[str, Any] | str]) -> NoRet
         try:
             if os.environ.get("NEEDLE_DATA_DIR"):
                 os.environ["NEEDLE_DATA_DIR"] = str(user_path(os.environ["NEEDLE_DATA_DIR"]))
-            if "data_dir" in FLAGS and FLAGS.data_dir is not None:
-                FLAGS.data_dir = str(user_path(FLAGS.data_dir))  # as a resumed run will find it too
+            for name in PATHS:
+                if name in FLAGS and FLAGS[name].value is not None:
+                    setattr(FLAGS, name, str(user_path(FLAGS[name].value)))
             result = main()
             print(result if isinstance(result, str) else json.dumps(result), flush=True)
         except NeedleError as error:
@@ -135,22 +138,16 @@ def chosen_device() -> Device:
     return device
 
 
-def chosen_precision() -> tuple[contextlib.AbstractContextManager, GradScaler | None]:
-    """The meaning of --amp: the context for training and evaluation, and the loss scaler that float16 needs."""
-    if FLAGS.amp == "none":
-        return contextlib.nullcontext(), None
-    return autocast(FLAGS.amp), GradScaler() if FLAGS.amp == "float16" else None
+def run_flags() -> dict[str, Any]:
+    """The flags that define a run, by name: all of a training program but NOT_OF_THE_RUN."""
+    flags_of_program = FLAGS.get_key_flags_for_module("__main__")
+    return {flag.name: flag.value for flag in flags_of_program if flag.name not in NOT_OF_THE_RUN}
 
 
-def flag_values(*names: str) -> dict[str, Any]:
-    """The values of the given flags, by name."""
-    return {name: FLAGS[name].value for name in names}
+def adopt_flags(values: dict[str, Any], source: Path) -> None:
+    """Sets the flags that were not given to a resumed run's values, which come from the file `source`.
 
-
-def adopt_flags(values: dict[str, Any], free: set[str], source: Path) -> None:
-    """Sets the flags to a resumed run's values. Raises CheckpointError if a flag was given with a different value.
-
-    Flags in `free` may differ. `source` is the file that the values come from.
+    Raises CheckpointError if a flag was given with a different value, unless it is among FREE_TO_CHANGE.
     """
     for name, value in values.items():
         if name not in FLAGS:
@@ -161,5 +158,5 @@ def adopt_flags(values: dict[str, Any], free: set[str], source: Path) -> None:
                 setattr(FLAGS, name, value if value is None else FLAGS[name].parser.parse(value))
             except (flags.Error, TypeError, ValueError) as error:
                 raise CheckpointError(f"{source}: of a run with --{name}={value!r}: {error}") from None
-        elif given != value and name not in free:
+        elif given != value and name not in FREE_TO_CHANGE:
             raise CheckpointError(f"{source}: of a run with --{name}={value}: cannot --resume with --{name}={given}")

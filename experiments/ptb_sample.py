@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments import command_line
-from experiments.command_line import FLAGS, user_path
+from experiments.command_line import FLAGS, chosen_device, define_common_flags, run_program
 from experiments.models.language_model import LanguageModel, State
-from experiments.run_folder import CHECKPOINT
-from experiments.training_program import load_checkpoint
+from experiments.training_run import CHECKPOINT, load_checkpoint
 from needle.autograd import Tensor, no_grad
 from needle.backend_ndarray import Device
 from needle.data.corpus import EOS
@@ -30,17 +28,21 @@ PROGRAM = "ptb_sample"
 TRAINER = "ptb_lstm"
 UNKNOWN = "<unk>"  # stands for all rare words of the Penn Treebank
 
-command_line.define_common_flags()
-flags.DEFINE_string("checkpoint", f"needle-runs/{TRAINER}", "Checkpoint of ptb_lstm, or the folder that holds it.")
-flags.DEFINE_string("prompt", "", "The first words, separated by spaces; none for the beginning of a sentence.")
-flags.DEFINE_integer("words", 40, "How many words to add; a sentence's end counts as one.", lower_bound=1)
-flags.DEFINE_float("temperature", 0.8, "What logits are divided by: 0 for always the likeliest word, 1 as learned.")
-flags.register_validator("temperature", lambda value: 0 <= value < math.inf, "expected a finite number of 0 or more")
+
+def define_flags() -> None:
+    define_common_flags()
+    flags.DEFINE_string("checkpoint", f"needle-runs/{TRAINER}", "Checkpoint of ptb_lstm, or the folder that holds it.")
+    flags.DEFINE_string("prompt", "", "The first words, separated by spaces; none for the beginning of a sentence.")
+    flags.DEFINE_integer("words", 40, "How many words to add; a sentence's end counts as one.", lower_bound=1)
+    flags.DEFINE_float("temperature", 0.8, "What logits are divided by: 0 for always the likeliest word, 1 as learned.")
+    flags.register_validator(
+        "temperature", lambda value: 0 <= value < math.inf, "expected a finite number of 0 or more"
+    )
 
 
 def main() -> str:
-    device = command_line.chosen_device()
-    path = user_path(FLAGS.checkpoint)
+    device = chosen_device()
+    path = Path(FLAGS.checkpoint)
     path = path / CHECKPOINT if path.is_dir() else path
     model, vocabulary, window = _load(path, device)
     word2idx = {word: number for number, word in enumerate(vocabulary)}
@@ -98,4 +100,5 @@ def _text(words: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run_program(PROGRAM, main)
+    define_flags()
+    run_program(PROGRAM, main)

@@ -5,13 +5,12 @@ import os
 import re
 import resource
 import signal
-import subprocess
 
 import pytest
 
 from needle.backend_ndarray import cuda
 from needle.checkpoint import load_state, save_state
-from tests.experiments.program import Program, environment, metrics, weights, without_times
+from tests.experiments.program import Program, metrics, weights, without_times
 
 SMALL = ["--batch_size=32", "--limit_batches=4", "--epochs=2"]
 
@@ -19,7 +18,7 @@ PROGRAM = Program("cifar_resnet9")
 
 
 def test_a_run_writes_everything_and_ends_with_one_json_line(tmp_path):
-    finished = PROGRAM.run(tmp_path, *SMALL, "--out=out")  # relative to where the user is
+    finished = PROGRAM.run_in_own_process(tmp_path, *SMALL, "--out=out")  # relative to where the user is
     assert finished.returncode == 0, finished.stderr
     (line,) = finished.stdout.splitlines()
     figures = json.loads(line)
@@ -31,6 +30,14 @@ def test_a_run_writes_everything_and_ends_with_one_json_line(tmp_path):
     rows = metrics(out)
     assert [(row["epoch"], row["split"]) for row in rows] == [(1, "train"), (1, "test"), (2, "train"), (2, "test")]
     assert all(row["loss"] > 0 and 0 <= row["accuracy"] <= 1 and row["samples_per_second"] > 0 for row in rows)
+
+
+def test_the_checkpoint_has_the_flags_that_define_the_run(tmp_path):
+    PROGRAM.result(tmp_path, *SMALL, "--epochs=1", "--lr=0.01", "--out=out", "--allow_nan")
+    kept = load_state(tmp_path / "out" / "checkpoint.safetensors")["config"]["flags"]
+    names = "amp arch augment batch_size data_dir epochs limit_batches lr optimizer schedule seed weight_decay"
+    assert sorted(kept) == names.split()
+    assert (kept["batch_size"], kept["limit_batches"], kept["lr"], kept["data_dir"]) == (32, 4, 0.01, None)
 
 
 def test_training_learns(tmp_path):
@@ -123,10 +130,7 @@ def test_interrupt_is_one_line(tmp_path):
 
 def test_a_standard_output_without_room(tmp_path):
     with open("/dev/full", "w") as full:
-        finished = subprocess.run(
-            PROGRAM.command(*SMALL, "--out=out"),
-            env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        finished = PROGRAM.run_in_own_process(tmp_path, *SMALL, "--out=out", stdout=full)
     assert finished.returncode != 0 and "Traceback" not in finished.stderr
     assert "cifar_resnet9: error: No space left on device" in finished.stderr
 
@@ -164,7 +168,7 @@ def test_a_device_that_is_not_there(tmp_path):
 @pytest.mark.parametrize("variable", ["NEEDLE_CPU_LEVEL", "NEEDLE_CPU_KERNELS", "NEEDLE_MEMORY_POOL"])
 def test_a_setting_that_the_kernels_refuse(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, "loud")
-    message = PROGRAM.error(tmp_path, status=1)
+    message = PROGRAM.line_of_error(PROGRAM.run_in_own_process(tmp_path), status=1)
     assert f"{variable}: " in message and "'loud', expected " in message
 
 
@@ -228,11 +232,8 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
-    finished = subprocess.run(
-        PROGRAM.command("--resume", "--epochs=2", "--out=out"),
-        env=environment(tmp_path), capture_output=True, text=True,
-        preexec_fn=small_files_only, timeout=120,
-    )  # fmt: skip
+    flags = ["--resume", "--epochs=2", "--out=out"]
+    finished = PROGRAM.run_in_own_process(tmp_path, *flags, preexec_fn=small_files_only)
     assert finished.returncode == 1 and "Traceback" not in finished.stderr
     assert "checkpoint.safetensors" in finished.stderr.splitlines()[-1]
     assert weights(tmp_path / "out") == before

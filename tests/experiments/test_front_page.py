@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import needle as ndl
-from experiments.language_model_trainer import train_ptb
+from experiments.cifar_resnet9 import train_epoch
 from experiments.models.language_model import LanguageModel
 from experiments.models.resnet9 import ResNet9
-from experiments.trainer import train_epoch
+from experiments.ptb_lstm import train_ptb
 from needle import nn
 
 DEVICE = ndl.gpu() if ndl.gpu().enabled() else ndl.cpu()

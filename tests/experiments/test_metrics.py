@@ -4,11 +4,10 @@ import math
 
 import pytest
 
-from experiments.curves import draw_curves
-from experiments.metrics import NonFiniteLoss, Perplexity, RunningMean
-from experiments.run_folder import RunFolder
+from experiments.metrics import NonFiniteLoss, Perplexity, RunningMean, draw_curves
+from experiments.training_run import RunFolder
 from needle.autograd import Tensor
-from needle.checkpoint import load_state
+from needle.checkpoint import load_state, save_state
 
 
 def test_the_mean_weighs_by_counts():
@@ -71,7 +70,7 @@ def test_earlier_runs_are_set_aside_one_by_one(tmp_path):
     with RunFolder(tmp_path) as folder:
         assert folder.set_earlier_run_aside() is None
         for number in (1, 2):
-            folder.save({"number": number})
+            save_state(folder.checkpoint, {"number": number})
             folder.write_history([], "title")
             assert folder.set_earlier_run_aside() == tmp_path / f"earlier-{number}"
         assert folder.set_earlier_run_aside() is None

@@ -1,5 +1,6 @@
 """ptb_lstm from its command line: what it prints and writes, how it is resumed, and what a mistake looks like."""
 
+import json
 import math
 import re
 
@@ -22,7 +23,10 @@ def text(tmp_path):
 
 
 def test_a_run_writes_everything_and_ends_with_one_json_line(tmp_path):
-    figures = PROGRAM.result(tmp_path, *SMALL, "--out=out")
+    finished = PROGRAM.run_in_own_process(tmp_path, *SMALL, "--out=out")  # relative to where the user is
+    assert finished.returncode == 0, finished.stderr
+    (line,) = finished.stdout.splitlines()
+    figures = json.loads(line)
     lstm_layer = 2 * (8 + 1) * 4 * 8  # W_ih and W_hh, with a bias each
     assert figures["parameters"] == WORDS * 8 + 2 * lstm_layer + (8 + 1) * WORDS
     assert figures["program"] == "ptb_lstm" and figures["seq_model"] == "lstm" and figures["data"] == "other text"
@@ -122,12 +126,19 @@ def test_a_run_in_two_parts_gives_the_same_bits_as_one(tmp_path):
     assert without_times(metrics(tmp_path / "whole")) == without_times(of_parts)
 
 
+def test_a_finished_run_that_is_resumed_measures_nothing_again(tmp_path):
+    PROGRAM.result(tmp_path, *SMALL, "--out=out")
+    before = metrics(tmp_path / "out")
+    PROGRAM.result(tmp_path, "--out=out", "--resume")
+    assert metrics(tmp_path / "out") == before
+
+
 def test_a_run_that_goes_on_with_other_kernels_says_so(tmp_path, monkeypatch):
     levels = cpu().kernels.levels()
     said = []
     for level, flags in ((levels[-1], ["--epochs=1"]), (levels[-1], ["--resume"]), (levels[0], ["--resume"])):
         monkeypatch.setenv("NEEDLE_CPU_LEVEL", level)
-        finished = PROGRAM.run(tmp_path, *SMALL, "--out=out", *flags)
+        finished = PROGRAM.run_in_own_process(tmp_path, *SMALL, "--out=out", *flags)
         assert finished.returncode == 0, finished.stderr
         said.append([line for line in finished.stderr.splitlines() if "the last bits" in line])
     assert said[:2] == [[], []]

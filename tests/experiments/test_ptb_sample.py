@@ -27,7 +27,10 @@ def runs(tmp_path_factory):
 
 
 def test_the_text_goes_on_by_the_grammar(runs):
-    text = PROGRAM.output(runs, "--checkpoint=lstm", "--prompt=my horse", "--words=110", "--temperature=0.5")
+    flags = ["--checkpoint=lstm", "--prompt=my horse", "--words=110", "--temperature=0.5"]
+    finished = PROGRAM.run_in_own_process(runs, *flags)
+    assert finished.returncode == 0, finished.stderr
+    text = finished.stdout
     assert text.startswith("my horse") and "<eos>" not in text
     *lines, _ = text.removesuffix("\n").split("\n")  # the last sentence may be cut off
     assert sum(map(is_sentence, lines)) >= 0.9 * len(lines) > 10

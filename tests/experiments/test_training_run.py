@@ -7,26 +7,35 @@ import math
 import numpy as np
 import pytest
 
+from experiments import training_run
 from experiments.metrics import NonFiniteLoss
-from experiments.run_folder import RunFolder
-from experiments.training_run import Interrupted, TrainingRun
+from experiments.training_run import Interrupted, RunFolder, TrainingRun
 from needle import nn, optim
 from needle.checkpoint import load_state
 from needle.errors import CheckpointError
+from tests.experiments.program import no_picture
 
 
 class Run:
-    """A run whose training adds 1 to the bias, and whose losses are given."""
+    """A run whose training adds 1 to the bias, and whose losses are given; an exception among them is raised."""
 
-    def __init__(self, folder, losses, test_losses=None, features=2):
+    def __init__(self, folder, losses, test_losses=None, features=2, allow_nan=False):
         self.model = nn.Linear(features, 1)
         self.model.bias.data *= 0
         self.losses, self.test_losses = losses, test_losses or [0.5] * len(losses)
         optimizer = optim.SGD(self.model.parameters(), lr=0.1)
-        self.run = TrainingRun(RunFolder(folder), self.model, optimizer, None, {"seed": 3}, "title")
+        self.run = TrainingRun(RunFolder(folder), (self.model, optimizer), {"seed": 3}, "title", allow_nan)
 
-    def fit(self, epochs=None, **options):
-        self.run.fit(epochs or len(self.losses), self.train, {"test": self.test}, **options)
+    def fit(self, epochs=None, at_end=None):
+        """The loop of a program: each epoch trains and tests; `at_end(epoch)` is the loss of a last measurement."""
+        with self.run as run:
+            for epoch in range(run.epoch + 1, (epochs or len(self.losses)) + 1):
+                run.record(epoch, "train", loss=self.train(epoch), accuracy=0.5, samples=10)
+                run.record(epoch, "test", loss=self.test_losses[epoch - 1], accuracy=0.25, samples=5)
+                run.save(epoch)
+            if at_end is not None and not run.is_recorded("final"):
+                run.record(run.epoch, "final", loss=at_end(run.epoch), samples=5)
+                run.save(run.epoch)
         return self
 
     def close(self):
@@ -37,14 +46,16 @@ class Run:
         if isinstance(loss, BaseException):
             raise loss
         self.model.bias.data += 1
-        return {"loss": loss, "accuracy": 0.5, "samples": 10}
-
-    def test(self, epoch):
-        return {"loss": self.test_losses[epoch - 1], "accuracy": 0.25, "samples": 5}
+        return loss
 
     @property
     def bias(self):
         return self.model.bias.numpy().item()
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch):
+    monkeypatch.setattr(training_run, "draw_curves", no_picture)
 
 
 @pytest.fixture
@@ -124,9 +135,9 @@ def test_weights_that_went_bad_in_the_last_step_show_in_the_test_loss(folder):
 
 
 def test_allow_nan_goes_on(folder):
-    run = Run(folder, [3.0, math.nan])
+    run = Run(folder, [3.0, math.nan], allow_nan=True)
     run.run.start()
-    run.fit(allow_nan=True)
+    run.fit()
     assert saved(folder) == (2, 2.0, [1, 2])
     assert run.run.history[2]["loss"] is None
 
@@ -167,19 +178,19 @@ def test_what_is_measured_at_the_end_is_measured_once(folder):
 
     def at_end(epoch):
         measured.append((epoch, saved(folder)[0]))
-        return {"loss": 0.25, "samples": 5}
+        return 0.25
 
     run = Run(folder, [3.0, 2.0, 1.0])
     run.run.start()
-    run.fit(epochs=2, evaluate_at_end={"final": at_end})
+    run.fit(epochs=2, at_end=at_end)
     assert measured == [(2, 2)]  # of a state that is saved before
     assert [row["split"] for row in run.run.history] == ["train", "test", "train", "test", "final"]
     assert load_state(run.run.folder.checkpoint)["history"] == run.run.history
     run.close()
     run = resumed(folder, [None, None, 1.0])
-    run.fit(epochs=2, evaluate_at_end={"final": at_end})
+    run.fit(epochs=2, at_end=at_end)
     assert measured == [(2, 2)]
-    run.fit(epochs=3, evaluate_at_end={"final": at_end})
+    run.fit(epochs=3, at_end=at_end)
     assert measured == [(2, 2), (3, 3)]
 
 
@@ -191,10 +202,10 @@ def test_a_run_killed_while_it_measures_at_the_end_has_lost_nothing(folder):
         raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match="the state after epoch 1"):
-        run.fit(evaluate_at_end={"final": killed})
+        run.fit(at_end=killed)
     run.close()
     run = resumed(folder, [None])
-    run.fit(epochs=1, evaluate_at_end={"final": lambda epoch: {"loss": 0.25, "samples": 5}})
+    run.fit(epochs=1, at_end=lambda epoch: 0.25)
     assert [row["split"] for row in run.run.history] == ["train", "test", "final"]
     assert run.bias == 1.0
 
@@ -202,8 +213,8 @@ def test_a_run_killed_while_it_measures_at_the_end_has_lost_nothing(folder):
 def test_a_loss_that_is_not_finite_at_the_end(folder):
     run = Run(folder, [3.0])
     run.run.start()
-    at_end = {"final": lambda epoch: {"loss": math.nan, "samples": 5}}
     with pytest.raises(NonFiniteLoss, match="the loss on the final split is not finite after epoch 1"):
-        run.fit(evaluate_at_end=at_end)
-    run.fit(evaluate_at_end=at_end, allow_nan=True)
+        run.fit(at_end=lambda epoch: math.nan)
+    run.run.allow_nan = True
+    run.fit(at_end=lambda epoch: math.nan)
     assert run.run.history[-1]["loss"] is None

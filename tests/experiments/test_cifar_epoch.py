@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from experiments.epoch import FirstBatches
+from experiments.cifar_resnet9 import FirstBatches, evaluate, train_epoch
 from experiments.metrics import NonFiniteLoss
-from experiments.trainer import evaluate, train_epoch
 from needle import nn, optim
 from needle.autograd import Tensor
 from needle.data import DataLoader, NDArrayDataset

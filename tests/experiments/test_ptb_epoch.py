@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from experiments.language_model_trainer import evaluate_ptb, number_of_pieces, train_ptb
 from experiments.metrics import NonFiniteLoss
 from experiments.models.language_model import LanguageModel
+from experiments.ptb_lstm import evaluate_ptb, number_of_pieces, train_ptb
 from needle import nn, optim
 from needle.autograd import Tensor
 from needle.data import batchify
