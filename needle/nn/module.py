@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
-import numpy as np
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType, NDArray
 from needle.errors import short
 from needle.nn.checks import check_flags, floating_dtype
 from needle.state_dict import array_like, check_names
+from needle.typing import NumPyArray
+
+_Inputs = ParamSpec("_Inputs")
+_Output = TypeVar("_Output", covariant=True)
+
+
+class _HasForward(Protocol[_Inputs, _Output]):
+    """A call of a Module takes and returns what its own `forward` does, for a type checker, too."""
+
+    def forward(self, *args: _Inputs.args, **kwargs: _Inputs.kwargs) -> _Output: ...
 
 
 class Module:
@@ -24,11 +33,11 @@ class Module:
 
     training: bool = True
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The output for an input."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self: _HasForward[_Inputs, _Output], *args: _Inputs.args, **kwargs: _Inputs.kwargs) -> _Output:
         return self.forward(*args, **kwargs)
 
     def parameters(self) -> list[Parameter]:
@@ -83,11 +92,11 @@ class Module:
                 tensor.grad = Tensor.make_const(move(tensor.grad.cached_data))
         return self
 
-    def state_dict(self) -> dict[str, np.ndarray]:
+    def state_dict(self) -> dict[str, NumPyArray]:
         """Copies of all parameters and buffers as NumPy arrays, by name."""
         return {name: tensor.numpy() for name, tensor in self._named_tensors()}
 
-    def load_state_dict(self, state: Mapping[str, np.ndarray | Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, NumPyArray | Tensor]) -> None:
         """Copies the result of `state_dict` into the parameters and buffers, which keep their devices and dtypes.
 
         Raises CheckpointError, and changes nothing, unless the names and the shapes are exactly those of this module.
@@ -114,11 +123,12 @@ class Module:
         return "\n".join(_tree(self, set()))
 
 
-def _members(value, name: str = "") -> Iterator[tuple[str, Tensor | Module]]:
+def _members(value: object, name: str = "") -> Iterator[tuple[str, Tensor | Module]]:
     """The named Tensors and Modules in a value; searches lists, tuples and dicts, but not Modules."""
     if isinstance(value, (Tensor, Module)):
         yield name, value
         return
+    entries: Iterable[tuple[object, object]]
     if isinstance(value, dict):
         entries = value.items()
     elif isinstance(value, (list, tuple)):
