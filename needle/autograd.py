@@ -138,9 +138,7 @@ class Value:
 
     op: Op | None
     inputs: tuple[Tensor, ...]  # of a TupleGetItem, a TensorTuple
-    read: (
-        tuple[int, list[NDArray], Data] | None
-    )  # changes.count, and the inputs' and the result's arrays, when `op` ran
+    read: tuple[int, list[NDArray], Data] | None  # when `op` ran: changes.count, the inputs' arrays, the result's
     saved: tuple[NDArray, ...]  # what `op` keeps for its gradient besides the inputs and the result
     requires_grad: bool
     cached_data: Data

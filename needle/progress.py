@@ -161,15 +161,15 @@ def _is_flag(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int))
 
 
-def _is_real(value: Any) -> bool:
-    return isinstance(value, numbers.Real)
-
-
 _TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {  # a check of each argument, and the expected value in words
     "iterable": (lambda x: x is None or hasattr(type(x), "__iter__"), "something to iterate over"),
     "desc": (lambda x: x is None or isinstance(x, str), "text"),
     "unit": (lambda x: isinstance(x, str), "text"),
-    "total": (lambda x: x is None or _is_real(x) and 0 <= x < 1 << 63, "a number of 0 or more"),
+    "total": (
+        # typeshed does not know that a Real compares with an int.
+        lambda x: x is None or isinstance(x, numbers.Real) and 0 <= x < 1 << 63,  # type: ignore[operator]
+        "a number of 0 or more",
+    ),
     "disable": (_is_flag, "True or False"),
     "leave": (_is_flag, "True, False or None"),
     "file": (lambda x: x is None or hasattr(x, "write") and hasattr(x, "isatty"), "an open text file"),

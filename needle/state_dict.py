@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray, array
 from needle.errors import CheckpointError, NeedleError, short
+from needle.typing import ArrayLike
 
 
 def check_names(where: str, state: Mapping[str, object], expected: Collection[str]) -> None:
@@ -21,7 +21,7 @@ def check_names(where: str, state: Mapping[str, object], expected: Collection[st
         raise CheckpointError(f"{where}: {'; '.join(problems)}: expected the names that state_dict() gives")
 
 
-def array_like(where: str, value: Any, like: Tensor) -> NDArray:
+def array_like(where: str, value: ArrayLike, like: Tensor) -> NDArray:
     """A copy of an entry with the dtype and device of `like`. Raises CheckpointError unless the shapes are equal."""
     try:
         copy = array(getattr(value, "cached_data", value), dtype=like.dtype, device=like.device)

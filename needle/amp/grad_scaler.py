@@ -55,7 +55,7 @@ class GradScaler:
         enabled: bool = True,
     ) -> None:
         # NaN, for what is no number, fails every comparison.
-        scale, growth, backoff = (_as_number(x) for x in (init_scale, growth_factor, backoff_factor))
+        scale, growth, backoff = (_float_or_nan(x) for x in (init_scale, growth_factor, backoff_factor))
         if not (0 < scale < math.inf and 1 < growth < math.inf and 0 < backoff < 1):
             raise ValueError(
                 f"GradScaler: init_scale={short(init_scale)}, growth_factor={short(growth_factor)}, "
@@ -197,7 +197,7 @@ class GradScaler:
             self._undecided.clear()
 
 
-def _as_number(value: object) -> float:
+def _float_or_nan(value: object) -> float:
     number = as_float(value)
     return math.nan if number is None else number
 

@@ -15,8 +15,9 @@ from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.number import NUMBER_TYPES
 from needle.backend_ndarray.shape import Axes
 from needle.backend_ndarray.ufunc import apply_ufunc, array_function, functions_of
+from needle.typing import ArrayLike
 
-_Binary = Callable[[Any, Any], NDArray]
+_Binary = Callable[[ArrayLike, ArrayLike], NDArray]
 _Method = Callable[[NDArray, Any], Any]
 
 

@@ -6,7 +6,7 @@ import importlib
 import os
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from needle.backend_ndarray.arguments import whole
 from needle.errors import DeviceError, OutOfMemoryError, short
@@ -156,7 +156,7 @@ def same_device(op: str, *arrays: OnDevice) -> Device:
     _refuse_operands(op, arrays)
 
 
-def _refuse_operands(op: str, arrays: tuple[Any, ...]) -> NoReturn:
+def _refuse_operands(op: str, arrays: tuple[OnDevice, ...]) -> NoReturn:
     """Raises the error of `same_device` for arrays that are not on one device."""
     for index, array in enumerate(arrays):
         if not isinstance(getattr(array, "device", None), Device) or not hasattr(array, "strides"):

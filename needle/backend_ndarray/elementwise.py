@@ -7,7 +7,7 @@ NDArray's device.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -125,7 +125,7 @@ def _beside(op: str, x: ArrayLike, like: NDArray) -> NDArray | Number:
     return array_beside(op, x, like) if number is None else number
 
 
-def is_operand(x: object) -> bool:
+def is_operand(x: object) -> TypeGuard[ArrayLike]:
     """Whether x may be an operand beside an array: a number, a list, a tuple, or an object with __array__."""
     if as_number(x) is not None or isinstance(x, (list, tuple)):
         return True

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -97,7 +96,7 @@ def find_corpus(folder: Path) -> Path | None:
     return folder if any(exists(folder / name) for name in FILES) else None
 
 
-def batchify(data: ArrayLike, batch_size: int, device: Any = None, dtype: str | DType | None = None) -> NumPyArray:
+def batchify(data: ArrayLike, batch_size: int, device: object = None, dtype: str | DType | None = None) -> NumPyArray:
     """Arranges the words `data` (N,) as (N // batch_size, batch_size); each column is a stretch of the text.
 
     Column j holds the j-th of `batch_size` stretches of equal length; the rest of the text is dropped. With

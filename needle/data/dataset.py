@@ -151,8 +151,8 @@ class ImageDataset(Dataset):
 
     def _images_on(self, device: Device) -> NDArray:
         """X on that device: a copy that is made once; on the CPU, X's own memory if possible."""
-        if self._resident is not None:
-            source, images = self._resident
+        if (resident := self._resident) is not None:
+            source, images = resident
             if source is self.X and images.device is device:
                 return images
         is_shared = device is cpu() and self.X.flags.c_contiguous and self.X.flags.writeable

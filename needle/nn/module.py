@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType, NDArray
@@ -11,6 +11,9 @@ from needle.errors import short
 from needle.nn.checks import check_flags, floating_dtype
 from needle.state_dict import array_like, check_names
 from needle.typing import NumPyArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _Inputs = ParamSpec("_Inputs")
 _Output = TypeVar("_Output", covariant=True)
@@ -58,20 +61,21 @@ class Module:
 
     # Modes
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self, mode: bool = True) -> Self:
         """Puts this module and its submodules into training or evaluation mode; returns the module."""
         check_flags("train", mode=mode)
-        for module in (self, *(value for _, value in _walk(self) if isinstance(value, Module))):
+        modules: list[Module] = [self, *(value for _, value in _walk(self) if isinstance(value, Module))]
+        for module in modules:
             module.training = mode
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Evaluation mode: dropout does nothing, and batch norm uses its running statistics."""
         return self.train(False)
 
     # State
 
-    def to(self, device: Device | None = None, dtype: str | DType | None = None) -> Module:
+    def to(self, device: Device | None = None, dtype: str | DType | None = None) -> Self:
         """Moves parameters and buffers, and their gradients, to a device, and converts floating ones to a dtype.
 
         The Parameters stay the same objects, so an optimizer that holds them keeps working. Returns the module.

@@ -25,7 +25,7 @@ class FusedOp(Op):
         """`gradient` computed by the backward kernel, as arrays."""
         raise NotImplementedError
 
-    def gradient(self, out_grad: Any, node: Any) -> tuple[Tensor | None, ...]:
+    def gradient(self, out_grad: Tensor | list[Tensor], node: Value) -> tuple[Tensor | None, ...]:
         if not is_recording():
             arrays = self.fused_gradient(out_grad, node)
             return tuple(None if array is None else Tensor.make_const(array) for array in arrays)
@@ -43,7 +43,7 @@ class _FusedGradient(Op):
     from differentiating the gradient of `spelled`.
     """
 
-    def __init__(self, fused: FusedOp, out_grad: Any, node: Value) -> None:
+    def __init__(self, fused: FusedOp, out_grad: Tensor | list[Tensor], node: Value) -> None:
         self.fused = fused
         self.out_grad = out_grad
         self.node = node

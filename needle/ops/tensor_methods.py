@@ -18,8 +18,9 @@ from needle.ops import arithmetic, broadcast, elementwise, reduce, select, shape
 from needle.ops.cast import cast
 from needle.ops.getitem import getitem
 from needle.ops.matmul import matmul
+from needle.typing import ArrayLike
 
-_Binary = Callable[[Any, Any], Tensor]
+_Binary = Callable[[ArrayLike, ArrayLike], Tensor]
 
 _ARITHMETIC: dict[str, tuple[str, _Binary]] = {
     "add": ("+=", arithmetic.add),
@@ -35,7 +36,7 @@ def _reflected(function: _Binary) -> _Binary:
     return lambda self, other: function(other, self)
 
 
-def _in_place(operator: str, function: _Binary) -> Callable[[Tensor, Any], Tensor]:
+def _in_place(operator: str, function: _Binary) -> Callable[[Tensor, ArrayLike], Tensor]:
     return lambda self, other: _assigned(operator, self, function(self, other))
 
 
