@@ -16,9 +16,9 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeAlias, overload
 
-import numpy as np
+import numpy.typing as npt
 
 from needle.backend_ndarray import Device, DType, NDArray, array, changes
 from needle.backend_ndarray.arguments import flag
@@ -26,15 +26,21 @@ from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.elementwise import add_to
 from needle.backend_ndarray.ndarray import full
 from needle.backend_ndarray.reading import Reading
+from needle.backend_ndarray.shape import Axes
 from needle.backend_ndarray.spec import Spec
 from needle.errors import GradientError, ShapeError, short
+from needle.typing import ArrayLike, Index, NumPyArray
+
+Data: TypeAlias = NDArray | tuple[NDArray, ...]  # of a Tensor or a TensorTuple
+Adjoint: TypeAlias = "Tensor | _PartialTuple"  # of a Tensor or a TensorTuple
+_Casts: TypeAlias = "Callable[[Op, tuple[Tensor, ...]], tuple[Tensor, ...]]"
 
 
 class _Mode(threading.local):
     """The settings with which this thread computes."""
 
     recording = True
-    autocast: Callable[[Op, tuple[Value, ...]], tuple[Value, ...]] | None = None  # casts the inputs of an Op
+    autocast: _Casts | None = None  # casts the inputs of an Op
 
 
 _mode = _Mode()
@@ -45,13 +51,13 @@ def is_recording() -> bool:
     return _mode.recording
 
 
-def autocasting() -> Callable | None:
+def autocasting() -> _Casts | None:
     """The function that casts the inputs of operations (see needle/amp/precision.py), or None."""
     return _mode.autocast
 
 
 @contextlib.contextmanager
-def computing(**settings) -> Iterator[None]:
+def computing(**settings: bool | _Casts | None) -> Iterator[None]:
     """A context manager (or decorator) that gives this thread's _Mode these settings."""
     before = {name: getattr(_mode, name) for name in settings}
     vars(_mode).update(settings)
@@ -61,7 +67,7 @@ def computing(**settings) -> Iterator[None]:
         vars(_mode).update(before)
 
 
-def no_grad():
+def no_grad() -> contextlib.AbstractContextManager[None]:
     """A context manager (or decorator) that turns off recording: no backward pass, and no memory kept for one."""
     return computing(recording=False)
 
@@ -69,35 +75,40 @@ def no_grad():
 class Op:
     """A differentiable operation. An instance holds the operation's settings, such as axes."""
 
-    def infer(self, *inputs) -> Spec | tuple[Spec, ...]:
+    # A subclass names its own parameters. A type checker allows that where the base class takes Any.
+
+    def infer(self, *inputs: Any) -> Spec | tuple[Spec, ...]:
         """Returns the shape and dtype of the result; the operands need a shape and a dtype but no values."""
         raise NotImplementedError
 
-    def compute(self, *arrays: NDArray) -> NDArray | tuple[NDArray, ...]:
+    def compute(self, *arrays: Any) -> NDArray | tuple[Any, ...]:
         """Computes the result from arrays."""
         raise NotImplementedError
 
-    def gradient(self, out_grad, node) -> Tensor | None | tuple[Tensor | None, ...]:
+    def gradient(self, out_grad: Any, node: Any) -> Adjoint | None | tuple[Adjoint | None, ...]:
         """Computes, with Ops, the adjoints of node.inputs from that of `node`; None for an input without a gradient."""
         raise NotImplementedError
 
-    def gradient_as_tuple(self, out_grad, node) -> tuple[Tensor | None, ...]:
+    def gradient_as_tuple(self, out_grad: Tensor | list[Tensor], node: Value) -> tuple[Adjoint | None, ...]:
         """`gradient`, always as a tuple with one entry per input."""
         grads = self.gradient(out_grad, node)
         return grads if isinstance(grads, tuple) else (grads,)
 
-    def __call__(self, *inputs: Value):
+    def __call__(self, *inputs: Tensor) -> Tensor:
         try:
             if _mode.autocast is not None:
                 inputs = _mode.autocast(self, inputs)
             arrays = [value.cached_data for value in inputs]
-            data, saved = self.compute(*arrays), None
+            data: Any = self.compute(*arrays)
+            saved = ()
             if self.saves:
                 data, saved = data
         except AttributeError:
             require_tensors(type(self).__name__, *inputs)
             raise
-        node = TensorTuple.__new__(TensorTuple) if isinstance(data, tuple) else Tensor.__new__(Tensor)
+        node: Tensor | TensorTuple = (
+            TensorTuple.__new__(TensorTuple) if isinstance(data, tuple) else Tensor.__new__(Tensor)
+        )
         node.cached_data = data
         node.grad = None
         node.requires_grad = _mode.recording and self.differentiable and any([v.requires_grad for v in inputs])
@@ -106,14 +117,14 @@ class Op:
             node.op, node.inputs, node.read = self, inputs, (changes.count, arrays, data)
         else:
             node.op, node.inputs, node.read = None, (), None
-        return node
+        return node  # type: ignore[return-value]  # an Op of several results declares a TensorTuple
 
     differentiable = True  # False for comparisons and the like
     saves = False  # True if `compute` returns a pair: the result, and arrays for the gradient, kept as node.saved
     is_shared = False  # True if its results may be part of several graphs, so that a backward pass must not free it
 
 
-def require_tensors(op: str, *values) -> None:
+def require_tensors(op: str, *values: object) -> None:
     """Raises TypeError if any of `values` is not a Tensor; the message names the op and the first such operand."""
     for index, value in enumerate(values):
         if not isinstance(value, Tensor):
@@ -126,12 +137,14 @@ class Value:
     __slots__ = ("op", "inputs", "read", "saved", "cached_data", "requires_grad", "grad", "__weakref__")
 
     op: Op | None
-    inputs: tuple[Value, ...]
-    read: tuple[int, list, object] | None  # changes.count, the inputs' arrays and the result's array when `op` ran
-    saved: tuple[NDArray, ...] | None  # what `op` keeps for its gradient besides the inputs and the result
+    inputs: tuple[Tensor, ...]  # of a TupleGetItem, a TensorTuple
+    read: tuple[int, list[NDArray], Data] | None  # when `op` ran: changes.count, the inputs' arrays, the result's
+    saved: tuple[NDArray, ...]  # what `op` keeps for its gradient besides the inputs and the result
     requires_grad: bool
+    cached_data: Data
+    grad: Tensor | None
 
-    def realize_cached_data(self):
+    def realize_cached_data(self) -> Data:
         """The NDArray (or tuple of them) that the node holds."""
         return self.cached_data
 
@@ -141,10 +154,11 @@ class Value:
 
     def __copy__(self) -> Value:
         """A new node that shares the array (as in PyTorch), the gradient and the graph."""
-        make, arguments, state = super().__reduce_ex__(2)[:3]
+        reduced: Any = super().__reduce_ex__(2)
+        make, arguments, state = reduced[:3]
         return _with_state(make(*arguments), state)
 
-    def __deepcopy__(self, memo: dict) -> Value:
+    def __deepcopy__(self, memo: dict[int, object]) -> Value:
         """A leaf with copies of the array and the gradient.
 
         Raises GradientError for the result of an Op, as PyTorch does: the copy would have no graph.
@@ -155,18 +169,19 @@ class Value:
         memo[id(self)] = out = make(*arguments)
         return _with_state(out, copy.deepcopy(state, memo))
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         """For pickle: a leaf with the array and the gradient, without any graph."""
-        make, arguments, (attributes, slots) = super().__reduce_ex__(2)[:3]
+        reduced: Any = super().__reduce_ex__(2)
+        make, arguments, (attributes, slots) = reduced[:3]
         grad = self.grad if self.grad is None or self.grad.is_leaf() else self.grad.detach()
         return (
             make,
             arguments,
-            (attributes, slots | {"op": None, "inputs": (), "read": None, "saved": None, "grad": grad}),
+            (attributes, slots | {"op": None, "inputs": (), "read": None, "saved": (), "grad": grad}),
         )
 
 
-def _with_state(value: Value, state: tuple[dict | None, dict]) -> Value:
+def _with_state(value: Value, state: tuple[dict[str, Any] | None, dict[str, Any]]) -> Value:
     """Sets the attributes (of a subclass) and the slots of a new `value`, and returns it."""
     attributes, slots = state
     for name, entry in {**(attributes or {}), **slots}.items():
@@ -180,12 +195,11 @@ class Tensor(Value):
     __slots__ = ()
 
     cached_data: NDArray
-    grad: Tensor | None
     __array_priority__ = 2000
 
     def __init__(
         self,
-        data,
+        data: ArrayLike,
         *,
         device: Device | None = None,
         dtype: str | DType | None = None,
@@ -200,7 +214,7 @@ class Tensor(Value):
         self._init_leaf(array(data, dtype, device, "Tensor"), flag("Tensor", "requires_grad", requires_grad))
 
     def _init_leaf(self, data: NDArray, requires_grad: bool) -> None:
-        self.op, self.inputs, self.read, self.saved, self.grad = None, (), None, None, None
+        self.op, self.inputs, self.read, self.saved, self.grad = None, (), None, (), None
         self.cached_data, self.requires_grad = data, requires_grad
 
     @staticmethod
@@ -269,7 +283,7 @@ class Tensor(Value):
         array = value.cached_data.reshape(self.shape)
         self.cached_data = array.copy() if array.overlaps_itself() else array
 
-    def numpy(self) -> np.ndarray:
+    def numpy(self) -> NumPyArray:
         """A copy as a NumPy array."""
         return self.cached_data.numpy()
 
@@ -281,7 +295,7 @@ class Tensor(Value):
         """Starts reading the one element without waiting for the device, see NDArray.begin_read."""
         return self.cached_data.begin_read()
 
-    def __contains__(self, value) -> bool:
+    def __contains__(self, value: ArrayLike) -> bool:
         return value in self.cached_data
 
     def __bool__(self) -> bool:
@@ -296,7 +310,7 @@ class Tensor(Value):
     def __index__(self) -> int:
         return self.cached_data.__index__()
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> NumPyArray:
         return self.cached_data.__array__(dtype, copy)
 
     # The backward pass
@@ -343,43 +357,43 @@ class Tensor(Value):
 
     if TYPE_CHECKING:  # ops/tensor_methods.py adds these
 
-        def __add__(self, other) -> Tensor: ...
-        def __radd__(self, other) -> Tensor: ...
-        def __iadd__(self, other) -> Tensor: ...
-        def __sub__(self, other) -> Tensor: ...
-        def __rsub__(self, other) -> Tensor: ...
-        def __isub__(self, other) -> Tensor: ...
-        def __mul__(self, other) -> Tensor: ...
-        def __rmul__(self, other) -> Tensor: ...
-        def __imul__(self, other) -> Tensor: ...
-        def __truediv__(self, other) -> Tensor: ...
-        def __rtruediv__(self, other) -> Tensor: ...
-        def __itruediv__(self, other) -> Tensor: ...
-        def __pow__(self, other) -> Tensor: ...
-        def __rpow__(self, other) -> Tensor: ...
-        def __ipow__(self, other) -> Tensor: ...
-        def __matmul__(self, other) -> Tensor: ...
-        def __rmatmul__(self, other) -> Tensor: ...
-        def __imatmul__(self, other) -> Tensor: ...
+        def __add__(self, other: ArrayLike) -> Tensor: ...
+        def __radd__(self, other: ArrayLike) -> Tensor: ...
+        def __iadd__(self, other: ArrayLike) -> Tensor: ...
+        def __sub__(self, other: ArrayLike) -> Tensor: ...
+        def __rsub__(self, other: ArrayLike) -> Tensor: ...
+        def __isub__(self, other: ArrayLike) -> Tensor: ...
+        def __mul__(self, other: ArrayLike) -> Tensor: ...
+        def __rmul__(self, other: ArrayLike) -> Tensor: ...
+        def __imul__(self, other: ArrayLike) -> Tensor: ...
+        def __truediv__(self, other: ArrayLike) -> Tensor: ...
+        def __rtruediv__(self, other: ArrayLike) -> Tensor: ...
+        def __itruediv__(self, other: ArrayLike) -> Tensor: ...
+        def __pow__(self, other: ArrayLike) -> Tensor: ...
+        def __rpow__(self, other: ArrayLike) -> Tensor: ...
+        def __ipow__(self, other: ArrayLike) -> Tensor: ...
+        def __matmul__(self, other: ArrayLike) -> Tensor: ...
+        def __rmatmul__(self, other: ArrayLike) -> Tensor: ...
+        def __imatmul__(self, other: ArrayLike) -> Tensor: ...
         def __neg__(self) -> Tensor: ...
         def __abs__(self) -> Tensor: ...
-        def __eq__(self, other) -> Tensor: ...  # type: ignore[override]
-        def __ne__(self, other) -> Tensor: ...  # type: ignore[override]
-        def __lt__(self, other) -> Tensor: ...
-        def __le__(self, other) -> Tensor: ...
-        def __gt__(self, other) -> Tensor: ...
-        def __ge__(self, other) -> Tensor: ...
-        def __getitem__(self, index) -> Tensor: ...
+        def __eq__(self, other: object) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: object) -> Tensor: ...  # type: ignore[override]
+        def __lt__(self, other: ArrayLike) -> Tensor: ...
+        def __le__(self, other: ArrayLike) -> Tensor: ...
+        def __gt__(self, other: ArrayLike) -> Tensor: ...
+        def __ge__(self, other: ArrayLike) -> Tensor: ...
+        def __getitem__(self, index: Index) -> Tensor: ...
         def astype(self, dtype: str | DType) -> Tensor: ...
-        def sum(self, axes=None) -> Tensor: ...
-        def mean(self, axes=None) -> Tensor: ...
-        def max(self, axes=None) -> Tensor: ...
+        def sum(self, axes: Axes = None) -> Tensor: ...
+        def mean(self, axes: Axes = None) -> Tensor: ...
+        def max(self, axes: Axes = None) -> Tensor: ...
         def argmax(self, axis: int | None = None) -> Tensor: ...
-        def reshape(self, *shape) -> Tensor: ...
-        def broadcast_to(self, shape) -> Tensor: ...
-        def transpose(self, axes=None) -> Tensor: ...
-        def permute(self, axes) -> Tensor: ...
-        def matmul(self, other) -> Tensor: ...
+        def reshape(self, *shape: int | Sequence[int]) -> Tensor: ...
+        def broadcast_to(self, shape: Sequence[int]) -> Tensor: ...
+        def transpose(self, axes: tuple[int, int] | None = None) -> Tensor: ...
+        def permute(self, axes: Sequence[int]) -> Tensor: ...
+        def matmul(self, other: ArrayLike) -> Tensor: ...
         @property
         def T(self) -> Tensor: ...
 
@@ -400,6 +414,10 @@ class TensorTuple(Value):
     def __len__(self) -> int:
         return len(self.cached_data)
 
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Tensor, ...]: ...
     def __getitem__(self, index: int | slice) -> Tensor | tuple[Tensor, ...]:
         try:
             chosen = range(len(self))[index]
@@ -408,12 +426,12 @@ class TensorTuple(Value):
             raise IndexError(f"{met}: expected a whole number of {-len(self)} to {len(self) - 1}") from None
         if isinstance(chosen, range):
             return tuple(self[i] for i in chosen)
-        return TupleGetItem(chosen)(self)
+        return TupleGetItem(chosen)(self)  # type: ignore[arg-type]  # the one Op of a TensorTuple
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         make, arguments, (attributes, slots) = super().__reduce_ex__(protocol)
         return make, arguments, (attributes, slots | {"requires_grad": False})  # such a leaf never takes a gradient
 
@@ -427,20 +445,20 @@ class TupleGetItem(Op):
     def __init__(self, index: int) -> None:
         self.index = index
 
-    def infer(self, specs):
+    def infer(self, specs: tuple[Spec, ...]) -> Spec:
         return specs[self.index]
 
-    def compute(self, arrays):
+    def compute(self, arrays: tuple[NDArray, ...]) -> NDArray:
         return arrays[self.index]
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> _PartialTuple:
         return _PartialTuple({self.index: out_grad})
 
 
-class _PartialTuple(dict):
+class _PartialTuple(dict[int, "Tensor"]):
     """The adjoint of a TensorTuple: the adjoints of the entries that have one, by index."""
 
-    def complete(self, node: TensorTuple) -> list[Tensor]:
+    def complete(self, node: Value) -> list[Tensor]:
         """Returns the adjoints of all entries, with zeros for those that nothing depends on."""
         entries = enumerate(node.cached_data)
         return [self[i] if i in self else constant_like(entry, 0) for i, entry in entries]
@@ -449,7 +467,7 @@ class _PartialTuple(dict):
 class _Freed(Op):
     """Replaces the Op of a node whose inputs a backward pass has freed."""
 
-    def gradient_as_tuple(self, out_grad, node):
+    def gradient_as_tuple(self, out_grad: Tensor | list[Tensor], node: Value) -> NoReturn:
         raise GradientError(
             "backward: an earlier backward pass let this graph go; give that one create_graph=True to keep it"
         )
@@ -464,7 +482,8 @@ def find_topo_sort(outputs: Sequence[Value], stop_at: frozenset[int] = frozenset
     The search does not go past nodes whose id is in `stop_at`. It is a loop, not a recursion, as graphs can be
     thousands of nodes deep.
     """
-    order, visited = [], set()
+    order: list[Value] = []
+    visited: set[int] = set()
     stack = [(node, False) for node in reversed(outputs)]
     while stack:
         node, inputs_done = stack.pop()
@@ -479,8 +498,8 @@ def find_topo_sort(outputs: Sequence[Value], stop_at: frozenset[int] = frozenset
 
 
 def _sweep(
-    order: list[Value], adjoints: dict[int, Tensor], keep_graph: bool, stop_at: frozenset[int] = frozenset()
-) -> Iterator[tuple[Value, Tensor]]:
+    order: list[Value], adjoints: dict[int, Any], keep_graph: bool, stop_at: frozenset[int] = frozenset()
+) -> Iterator[tuple[Value, Any]]:
     """Yields every node of a topological order with its adjoint, from the outputs to the leaves.
 
     `adjoints` holds the adjoints of the outputs, by node id. Both arguments are emptied.
@@ -500,7 +519,7 @@ def _sweep(
             if partial is not None and value.requires_grad:
                 _accumulate(adjoints, owned, value, partial)
         if not keep_graph and not node.op.is_shared:
-            node.op, node.inputs, node.read, node.saved = _freed, (), None, None
+            node.op, node.inputs, node.read, node.saved = _freed, (), None, ()
 
 
 class _Changed(Tensor):
@@ -508,19 +527,20 @@ class _Changed(Tensor):
 
     __slots__ = ("role", "array")
 
-    def __init__(self, value: Value, role: str, array: NDArray | tuple[NDArray, ...]) -> None:
+    def __init__(self, value: Value, role: str, array: Data) -> None:
         self.op, self.inputs, self.grad, self.requires_grad = value.op, value.inputs, None, value.requires_grad
         self.role, self.array = role, array
 
     @property
-    def cached_data(self) -> NDArray:
+    def cached_data(self) -> NDArray:  # type: ignore[override]  # it is only for reading, which raises
         array = self.array[0] if isinstance(self.array, tuple) else self.array
         raise GradientError(
             f"backward: {self.role}, of shape {array.shape}, has been changed in place since the forward pass, and the "
             "gradient needs it as it was: expected backward() before an optimizer's step, an assignment and the like"
         )
 
-    saved = cached_data  # saved arrays share the result's memory, or are treated as if they did
+    # Saved arrays share the result's memory, or are treated as if they did.
+    saved = cached_data  # type: ignore[assignment]
 
     shape = property(lambda self: self.array.shape)
     dtype = property(lambda self: self.array.dtype)
@@ -529,18 +549,19 @@ class _Changed(Tensor):
     size = property(lambda self: self.array.size)
 
 
-def _gradient(node: Value, adjoint) -> tuple[Tensor | None, ...]:
+def _gradient(node: Value, adjoint: Tensor | list[Tensor]) -> tuple[Adjoint | None, ...]:
     """The adjoints of node.inputs. Raises GradientError if they depend on an array changed since the forward pass."""
+    op: Op = node.op  # type: ignore[assignment]  # a leaf has no inputs
     if node.read is None:  # freed
-        return node.op.gradient_as_tuple(adjoint, node)
+        return op.gradient_as_tuple(adjoint, node)
     count, arrays, result = node.read
     if not _has_changed(node, result, count):
         for value, array in zip(node.inputs, arrays):
             if _has_changed(value, array, count):
                 break
         else:
-            return node.op.gradient_as_tuple(adjoint, node)
-    name, inputs, as_seen = type(node.op).__name__, node.inputs, node
+            return op.gradient_as_tuple(adjoint, node)
+    name, inputs, as_seen = type(op).__name__, node.inputs, node
     if _has_changed(node, result, count):
         as_seen = _Changed(node, f"the result of {name}", result)
     as_seen.inputs = tuple(
@@ -548,22 +569,22 @@ def _gradient(node: Value, adjoint) -> tuple[Tensor | None, ...]:
         for index, (value, array) in enumerate(zip(inputs, arrays))
     )
     try:
-        return node.op.gradient_as_tuple(adjoint, as_seen)
+        return op.gradient_as_tuple(adjoint, as_seen)
     finally:
         node.inputs = inputs  # so that a graph recorded meanwhile leads to the real ones
 
 
-def _has_changed(value: Value, array, count: int) -> bool:
+def _has_changed(value: Value, array: Data, count: int) -> bool:
     """Whether `value` no longer holds `array`, or `array` has changed since changes.count was `count`."""
     if value.cached_data is not array:
         return True
     if count == changes.count:
         return False
-    arrays = array if type(array) is tuple else (array,)
+    arrays = array if isinstance(array, tuple) else (array,)
     return any(part.buffer.changed_at > count for part in arrays)
 
 
-def _accumulate(adjoints: dict, owned: set[int], value: Value, partial) -> None:
+def _accumulate(adjoints: dict[int, Any], owned: set[int], value: Tensor, partial: Adjoint) -> None:
     """Adds `partial` to the adjoint of `value`, which keeps the value's dtype even if an operation promoted it."""
     key = id(value)
     if isinstance(partial, _PartialTuple):
@@ -605,6 +626,8 @@ def gradients(
     `out_grad` is the adjoint of the output, by default ones. For several outputs, each with an adjoint, the result is
     the sum over the outputs. The results have a graph of their own if operations are being recorded.
     """
+    outputs: tuple[Tensor, ...]
+    out_grads: Any
     outputs, out_grads = (output, out_grad) if isinstance(output, tuple) else ((output,), (out_grad,))
     out_grads = [None] * len(outputs) if out_grads is None else out_grads
     _check_gradients(outputs, inputs, out_grads)
@@ -620,7 +643,7 @@ def gradients(
     return [found.get(id(value)) for value in inputs]
 
 
-def _check_gradients(outputs, inputs, out_grads) -> None:
+def _check_gradients(outputs: Any, inputs: Any, out_grads: Any) -> None:
     """Raises TypeError or ShapeError for invalid arguments of `gradients`."""
     for name, values in (("output", outputs), ("inputs", inputs), ("out_grad", out_grads)):
         values_are = isinstance(values, (tuple, list)) and [
@@ -635,7 +658,7 @@ def _check_gradients(outputs, inputs, out_grads) -> None:
             _check_out_grad("gradients", adjoint, value)
 
 
-def _check_out_grad(op: str, out_grad, value: Tensor) -> None:
+def _check_out_grad(op: str, out_grad: object, value: Tensor) -> None:
     """Raises TypeError, ShapeError or DeviceError unless `out_grad` can be the adjoint of `value`."""
     if not isinstance(out_grad, Tensor):
         raise TypeError(f"{op}: out_grad of type {type(out_grad).__name__}: expected a Tensor")

@@ -28,7 +28,7 @@ import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -40,6 +40,12 @@ from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import random as device_random
 from needle.config import arithmetic
 from needle.errors import CheckpointError, DTypeError
+from needle.typing import NumPyArray
+
+if TYPE_CHECKING:
+    from needle.amp import GradScaler
+    from needle.nn import Module
+    from needle.optim import Optimizer, Schedule
 
 VERSION = 1
 _NO_DIGEST = "0" * 64
@@ -50,8 +56,8 @@ _DTYPES = {
 }  # fmt: skip
 _DTYPE_NAMES = [np.dtype(dtype).name for dtype in _DTYPES.values()]
 
-Array = np.ndarray | NDArray | Tensor
-FilePath = str | os.PathLike
+Array = NumPyArray | NDArray | Tensor
+FilePath = str | os.PathLike[str]
 
 
 def save(path: FilePath, arrays: Mapping[str, Array], metadata: Any = None) -> None:
@@ -73,7 +79,7 @@ def save(path: FilePath, arrays: Mapping[str, Array], metadata: Any = None) -> N
     write_atomically(path, content)
 
 
-def load(path: FilePath) -> tuple[dict[str, np.ndarray], Any]:
+def load(path: FilePath) -> tuple[dict[str, NumPyArray], Any]:
     """The arrays and the metadata that `save` wrote.
 
     Raises CheckpointError, naming the file and the problem, if it is missing, truncated, altered or not a checkpoint of
@@ -95,7 +101,7 @@ def load(path: FilePath) -> tuple[dict[str, np.ndarray], Any]:
     return arrays, description["metadata"]
 
 
-def _read_header(path: FilePath, content: bytes) -> tuple[int, dict]:
+def _read_header(path: FilePath, content: bytes) -> tuple[int, dict[str, Any]]:
     """Where the header ends and the arrays begin, and the object that `save` put under "needle"."""
     if len(content) < 8:
         raise CheckpointError(f"{path}: truncated: {len(content)} bytes, not even a header")
@@ -175,7 +181,7 @@ def load_state(path: FilePath) -> Any:
 
 def _take_arrays(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     """The state with each array moved into `arrays` and replaced by {"array": its name}."""
-    if isinstance(value, Array):
+    if isinstance(value, (np.ndarray, NDArray, Tensor)):
         if name in arrays:
             raise ValueError(f"checkpoint: two arrays by the name of {name}")
         arrays[name] = value
@@ -190,7 +196,7 @@ def _take_arrays(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _put_arrays(arrays: Mapping[str, np.ndarray], value: Any) -> Any:
+def _put_arrays(arrays: Mapping[str, NumPyArray], value: Any) -> Any:
     """The inverse of `_take_arrays`."""
     if isinstance(value, list):
         return [_put_arrays(arrays, entry) for entry in value]
@@ -201,7 +207,12 @@ def _put_arrays(arrays: Mapping[str, np.ndarray], value: Any) -> Any:
     return {key: _put_arrays(arrays, entry) for key, entry in value["dict"].items()}
 
 
-def training_state(model, optimizer=None, schedule=None, scaler=None) -> dict[str, Any]:
+def training_state(
+    model: Module,
+    optimizer: Optimizer | None = None,
+    schedule: Schedule | None = None,
+    scaler: GradScaler | None = None,
+) -> dict[str, Any]:
     """Everything needed to resume training: the `state_dict()` of each part, and the random generators' positions.
 
     Under "arithmetic" it also records what determines the last bits of the results on the model's devices.
@@ -214,10 +225,10 @@ def training_state(model, optimizer=None, schedule=None, scaler=None) -> dict[st
 
 def restore_training_state(
     state: Mapping[str, Any],
-    model,
-    optimizer=None,
-    schedule=None,
-    scaler=None,
+    model: Module,
+    optimizer: Optimizer | None = None,
+    schedule: Schedule | None = None,
+    scaler: GradScaler | None = None,
     *,
     notice: Callable[[str], None] = warnings.warn,
 ) -> None:
@@ -226,11 +237,11 @@ def restore_training_state(
     If training may continue with different bits than the original run, `notice` gets one line that says why.
     """
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
-    parts = {name: part for name, part in parts.items() if part is not None}
-    missing = [name for name in (*parts, "numpy_random", "device_random") if name not in state]
+    present = {name: part for name, part in parts.items() if part is not None}
+    missing = [name for name in (*present, "numpy_random", "device_random") if name not in state]
     if missing:
         raise CheckpointError(f"checkpoint: a training state without {', '.join(missing)}")
-    for name, part in parts.items():
+    for name, part in present.items():
         part.load_state_dict(state[name])
     np.random.set_state(state["numpy_random"])
     device_random.set_state(tuple(state["device_random"]))
@@ -243,7 +254,7 @@ def restore_training_state(
         )
 
 
-def _arithmetic_of(model) -> list[str]:
+def _arithmetic_of(model: Module) -> list[str]:
     """`arithmetic` of the devices that the model is on."""
     devices = dict.fromkeys(parameter.device for parameter in model.parameters())
     return [fact for device in devices for fact in arithmetic(device)]

@@ -96,7 +96,8 @@ def memory_stats(device: Device | None = None) -> dict[str, int]:
     device = default_device() if device is None else require_device("memory_stats", device)
     if not hasattr(device.kernels, "memory_stats"):
         raise NotImplementedError(f"memory_stats: {device!r} does not count its memory")
-    return device.kernels.memory_stats()
+    stats: dict[str, int] = device.kernels.memory_stats()
+    return stats
 
 
 def reset_peak_memory(device: Device | None = None) -> None:
@@ -140,4 +141,5 @@ def set_num_threads(count: int) -> None:
 
 def get_num_threads() -> int:
     """The number of threads of the CPU kernels."""
-    return cpu().kernels.get_num_threads()
+    count: int = cpu().kernels.get_num_threads()
+    return count

@@ -39,7 +39,7 @@ class GradientError(NeedleError, RuntimeError):
     """A gradient that cannot be computed, for example because nothing requires one or the graph has been freed."""
 
 
-def short(value, most: int = 60) -> str:
+def short(value: object, most: int = 60) -> str:
     """Describes a value for an error message: the value itself if it is short, else its type."""
     if isinstance(value, np.generic):
         value = value.item()

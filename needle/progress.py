@@ -19,7 +19,7 @@ import contextlib
 import numbers
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO
 
 from tqdm import std
@@ -33,7 +33,7 @@ _NO_TOTAL = "{desc}{n_fmt}{unit} [{elapsed}{postfix}, {rate_fmt}]"
 _running: list[ProgressBar] = []  # the bars whose loops are running, outermost first
 
 
-class ProgressBar(std.tqdm):
+class ProgressBar(std.tqdm):  # type: ignore[misc]  # tqdm has no annotations
     """A progress bar around an iterable, or moved by `update(n)`. A context manager; the end of its loop closes it too.
 
     iterable: what to iterate over. total: its length, if it has no `len`.
@@ -47,7 +47,7 @@ class ProgressBar(std.tqdm):
 
     def __init__(
         self,
-        iterable: Iterable | None = None,
+        iterable: Iterable[Any] | None = None,
         desc: str | None = None,
         unit: str = "it",
         total: int | None = None,
@@ -64,7 +64,7 @@ class ProgressBar(std.tqdm):
         sizeless = self._is_live and not _has_size(file)
         if total is None:
             with contextlib.suppress(TypeError, OverflowError):  # if there is no length, or it is too large
-                total = len(iterable)
+                total = len(iterable)  # type: ignore[arg-type]  # TypeError is expected
         super().__init__(
             iterable,
             desc=f"{desc}: " if desc else None,
@@ -88,14 +88,14 @@ class ProgressBar(std.tqdm):
         """
         self._metrics.update(values)
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator[Any]:
         _running.append(self)
         try:
             yield from super().__iter__()
         finally:
             _running[:] = [bar for bar in _running if bar is not self]
 
-    def refresh(self, *args, **kwargs) -> None:
+    def refresh(self, *args: Any, **kwargs: Any) -> None:
         # Read the metrics before tqdm takes its lock, which it would not release if reading failed.
         if self._is_live:
             self._begin_to_read_metrics()
@@ -108,7 +108,7 @@ class ProgressBar(std.tqdm):
         finally:
             super().close()
 
-    def display(self, *args, **kwargs) -> None:
+    def display(self, *args: Any, **kwargs: Any) -> None:
         if self._is_live:
             super().display(*args, **kwargs)
         elif self.disable:  # as within close()
@@ -161,11 +161,15 @@ def _is_flag(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int))
 
 
-_TAKES = {  # a check of each argument, and the expected value in words
+_TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {  # a check of each argument, and the expected value in words
     "iterable": (lambda x: x is None or hasattr(type(x), "__iter__"), "something to iterate over"),
     "desc": (lambda x: x is None or isinstance(x, str), "text"),
     "unit": (lambda x: isinstance(x, str), "text"),
-    "total": (lambda x: x is None or isinstance(x, numbers.Real) and 0 <= x < 1 << 63, "a number of 0 or more"),
+    "total": (
+        # typeshed does not know that a Real compares with an int.
+        lambda x: x is None or isinstance(x, numbers.Real) and 0 <= x < 1 << 63,  # type: ignore[operator]
+        "a number of 0 or more",
+    ),
     "disable": (_is_flag, "True or False"),
     "leave": (_is_flag, "True, False or None"),
     "file": (lambda x: x is None or hasattr(x, "write") and hasattr(x, "isatty"), "an open text file"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray, array
 from needle.errors import CheckpointError, NeedleError, short
+from needle.typing import ArrayLike
 
 
-def check_names(where: str, state: Mapping, expected: Collection[str]) -> None:
+def check_names(where: str, state: Mapping[str, object], expected: Collection[str]) -> None:
     """Raises CheckpointError unless `state` is a mapping with exactly those names."""
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{where}: {short(state)}: expected what state_dict() gives")
@@ -19,7 +21,7 @@ def check_names(where: str, state: Mapping, expected: Collection[str]) -> None:
         raise CheckpointError(f"{where}: {'; '.join(problems)}: expected the names that state_dict() gives")
 
 
-def array_like(where: str, value, like) -> NDArray:
+def array_like(where: str, value: ArrayLike, like: Tensor) -> NDArray:
     """A copy of an entry with the dtype and device of `like`. Raises CheckpointError unless the shapes are equal."""
     try:
         copy = array(getattr(value, "cached_data", value), dtype=like.dtype, device=like.device)
@@ -30,7 +32,7 @@ def array_like(where: str, value, like) -> NDArray:
     return copy
 
 
-def _name(name) -> str:
+def _name(name: object) -> str:
     return name if isinstance(name, str) and len(name) < 40 else short(name, 40)
 
 

@@ -1,4 +1,7 @@
-"""Imports go one way: no module of Needle depends on one that depends on it, not even by an import in a function."""
+"""Imports go one way: no module of Needle depends on one that depends on it, not even by an import in a function.
+
+What only a type checker imports, under `if TYPE_CHECKING:`, does not count: it never runs.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,17 @@ def modules() -> dict[str, Path]:
     return found
 
 
+class _WithoutTypes(ast.NodeTransformer):
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        is_for_types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        return None if is_for_types else self.generic_visit(node)
+
+
 def imports(path: Path, known: dict[str, Path]) -> set[str]:
     """The modules of the package that a file imports, wherever in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = _WithoutTypes().visit(ast.parse(path.read_text(encoding="utf-8")))
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

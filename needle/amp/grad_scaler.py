@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from needle import ops
 from needle.autograd import Tensor, require_tensors
@@ -53,8 +54,9 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        scale, growth, backoff = (as_float(x) for x in (init_scale, growth_factor, backoff_factor))
-        if None in (scale, growth, backoff) or not (0 < scale < math.inf and 1 < growth < math.inf and 0 < backoff < 1):
+        # NaN, for what is no number, fails every comparison.
+        scale, growth, backoff = (_float_or_nan(x) for x in (init_scale, growth_factor, backoff_factor))
+        if not (0 < scale < math.inf and 1 < growth < math.inf and 0 < backoff < 1):
             raise ValueError(
                 f"GradScaler: init_scale={short(init_scale)}, growth_factor={short(growth_factor)}, "
                 f"backoff_factor={short(backoff_factor)}: expected a finite number above 0, a finite one above 1, and one between 0 and 1"
@@ -160,7 +162,7 @@ class GradScaler:
                 "finite ones; the loss itself may not be finite, or an activation be beyond float16's 65504"
             )
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         """For `copy` and `pickle`: the state after waiting for pending readings, which cannot be copied.
 
         Raises GradientError between `unscale_` or `step` and `update`: a copy would not know which gradients are
@@ -184,7 +186,7 @@ class GradScaler:
         where = "GradScaler.load_state_dict"
         check_names(where, state, self.state_dict())
         if self._enabled:
-            numbers = {name: value for name, value in state.items() if name != "growth_tracker"}
+            numbers: dict[str, Any] = {name: value for name, value in state.items() if name != "growth_tracker"}
             try:
                 read = GradScaler(numbers.pop("scale"), **numbers)
             except (TypeError, ValueError) as error:
@@ -193,6 +195,11 @@ class GradScaler:
             self.growth_factor, self.backoff_factor = read.growth_factor, read.backoff_factor
             self.growth_interval, self._scale = read.growth_interval, read._scale
             self._undecided.clear()
+
+
+def _float_or_nan(value: object) -> float:
+    number = as_float(value)
+    return math.nan if number is None else number
 
 
 def _check_optimizer(op: str, optimizer: Optimizer) -> None:
@@ -210,19 +217,20 @@ class _Unscaled:
     def __init__(self, optimizer: Optimizer, grads: list[NDArray]) -> None:
         self.optimizer = optimizer  # kept alive, so that its id stays unique
         self.has_stepped = False
-        self.squares = self.reading = None
+        self.squares: NDArray | None = None
+        self.reading: Reading | None = None
         if grads:
             squares = total_of_squares(grads)
             self.squares = squares if squares.dtype is float64 else squares.astype(float32)
 
     def is_known(self) -> bool:
         """Whether `is_finite` would not wait."""
-        return self.squares is None or self._read().ready()
+        return self.squares is None or self._read(self.squares).ready()
 
     def is_finite(self) -> bool:
-        return self.squares is None or math.isfinite(self._read().item())
+        return self.squares is None or math.isfinite(self._read(self.squares).item())
 
-    def _read(self) -> Reading:
+    def _read(self, squares: NDArray) -> Reading:
         if self.reading is None:
-            self.reading = self.squares.begin_read()
+            self.reading = squares.begin_read()
         return self.reading

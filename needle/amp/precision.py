@@ -7,9 +7,10 @@ are cast when an operation is called, by Cast, whose gradient is the cast back.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 from needle import ops
-from needle.autograd import Op, Parameter, Tensor, Value, autocasting, computing, is_recording, require_tensors
+from needle.autograd import Op, Parameter, Tensor, autocasting, computing, is_recording, require_tensors
 from needle.backend_ndarray import DType, NDArray
 from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.dtype import as_dtype, bfloat16, float16, float32, float64
@@ -45,7 +46,7 @@ PRECISION: dict[type[Op], str] = {
 _CAST = (float16, bfloat16, float32)  # float64, integers and bools are never cast
 
 
-def autocast(dtype: str | DType = "bfloat16", enabled: bool = True) -> contextlib.AbstractContextManager:
+def autocast(dtype: str | DType = "bfloat16", enabled: bool = True) -> contextlib.AbstractContextManager[None]:
     """A context manager (or decorator) in which this thread's operations run in their PRECISION; LOW means `dtype`.
 
         with ndl.autocast("bfloat16"):
@@ -65,9 +66,10 @@ def autocast(dtype: str | DType = "bfloat16", enabled: bool = True) -> contextli
 
 
 @contextlib.contextmanager
-def _autocast(dtype: DType):
+def _autocast(dtype: DType) -> Iterator[None]:
     outer = autocasting()
-    with computing(autocast=_Autocast(dtype, outer.casts if outer else _ParameterCasts())):
+    casts = outer.casts if isinstance(outer, _Autocast) else _ParameterCasts()
+    with computing(autocast=_Autocast(dtype, casts)):
         yield
 
 
@@ -78,7 +80,7 @@ class _Autocast:
         self.dtype = dtype
         self.casts = casts
 
-    def __call__(self, op: Op, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
+    def __call__(self, op: Op, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         precision = PRECISION.get(type(op))
         if precision is None:
             return inputs
@@ -108,13 +110,16 @@ class _ParameterCasts:
 
     def cast(self, parameter: Parameter, dtype: DType) -> Tensor:
         key, array = (id(parameter), dtype), parameter.cached_data
-        _, of, changed_at, cast = self._casts.get(key, (None, None, None, None))
-        if of is not array or changed_at != array.buffer.changed_at or not _is_of_use(cast, parameter):
-            cast = _SharedCast(dtype)(parameter)
-            self._casts[key] = parameter, array, array.buffer.changed_at, cast
+        known = self._casts.get(key)
+        if known is not None:
+            _, of, changed_at, cast = known
+            if of is array and changed_at == array.buffer.changed_at and _is_of_use(cast, parameter):
+                return cast
+        cast = _SharedCast(dtype)(parameter)
+        self._casts[key] = parameter, array, array.buffer.changed_at, cast
         return cast
 
 
 def _is_of_use(cast: Tensor, parameter: Parameter) -> bool:
     """Whether the cached cast passes gradients on to the parameter exactly when it should."""
-    return cast is not None and cast.requires_grad == (is_recording() and parameter.requires_grad)
+    return cast.requires_grad == (is_recording() and parameter.requires_grad)

@@ -24,19 +24,48 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 
 from needle.backend_ndarray import elementwise, ndarray
+from needle.backend_ndarray.device import Device
 from needle.backend_ndarray.dtype import int64
 from needle.backend_ndarray.indexing import check_dims, fit_value, out_of_range
+from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.shape import Shape
 from needle.errors import DeviceError, DTypeError, ShapeError, short
+from needle.typing import Index, NumPyArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_Item = int | slice | EllipsisType | None | NumPyArray | NDArray  # of an index, see plain_index
 
 
-def pick(a, index, take: Callable):
+class _Indexed(Protocol):
+    """What an NDArray and a Tensor have in common."""
+
+    @property
+    def shape(self) -> Shape: ...
+
+    @property
+    def ndim(self) -> int: ...
+
+    @property
+    def device(self) -> Device: ...
+
+    def __getitem__(self, index: Index, /) -> Self: ...
+    def permute(self, axes: Sequence[int], /) -> Self: ...
+    def reshape(self, shape: Shape, /) -> Self: ...
+
+
+_Array = TypeVar("_Array", bound=_Indexed)
+
+
+def pick(a: _Array, index: Index, take: Callable[[_Array, NDArray], _Array]) -> _Array:
     """a[index] for an NDArray or a Tensor. take(rows, numbers) gives rows[numbers] along the first axis."""
     index = plain_index(a, index)
     if not any(map(_is_array, index)):
@@ -60,7 +89,7 @@ def pick(a, index, take: Callable):
     return picked.permute([*in_front, *range(new_axes), *range(in_front.stop, picked.ndim)])
 
 
-def put(a, index, value) -> None:
+def put(a: NDArray, index: Index, value: NDArray) -> None:
     """a[index] = value, an NDArray on the device of `a`; of several values for one element the last one wins.
 
     NumPy does the assignment, on a GPU in a copy of the part of `a` that the ints and slices select.
@@ -85,19 +114,19 @@ def put(a, index, value) -> None:
             target[...] = ndarray.array(values, device=a.device, dtype=a.dtype)
 
 
-def plain_index(a, index) -> tuple:
+def plain_index(a: _Indexed, index: Index) -> tuple[_Item, ...]:
     """`index` as a tuple of ints, slices of ints, None, Ellipsis, masks, and integer arrays with axes.
 
     Arrays are NumPy arrays, or NDArrays on the device of `a`. Raises IndexError for anything else.
     """
     items = tuple(map(_plain_item, index if isinstance(index, tuple) else (index,)))
     for item in items:
-        if isinstance(item, ndarray.NDArray) and item.device is not a.device:
+        if isinstance(item, NDArray) and item.device is not a.device:
             raise DeviceError(f"index: operands on {a.device} and {item.device}: expected one device; see .to(device)")
     return items
 
 
-def _plain_item(item):
+def _plain_item(item: Any) -> _Item:
     if item is None or item is Ellipsis:
         return item
     if isinstance(item, slice):
@@ -106,19 +135,19 @@ def _plain_item(item):
         except TypeError:
             met = short((item.start, item.stop, item.step))
             raise DTypeError(f"index slice{met}: expected a slice of ints") from None
-    if not isinstance(item, (bool, np.ndarray, np.generic, ndarray.NDArray)):
+    if not isinstance(item, (bool, np.ndarray, np.generic, NDArray)):
         try:
             return int(operator.index(item))
         except TypeError:
             pass
-    array = item if isinstance(item, ndarray.NDArray) else _host_array(item)
+    array = item if isinstance(item, NDArray) else _host_array(item)
     if not _is_mask(array) and array.dtype.kind not in ("integer", "i", "u"):
         met = short(item) if array.shape == () else f"of shape {array.shape} and dtype {array.dtype}"
         raise IndexError(f"index {met}: expected an int, a slice, None, Ellipsis, integers or a mask")
     return array if array.shape or _is_mask(array) else int(array)
 
 
-def _host_array(item) -> np.ndarray:
+def _host_array(item: Any) -> NumPyArray:
     try:
         array = np.asarray(item)
     except (TypeError, ValueError) as error:
@@ -126,15 +155,15 @@ def _host_array(item) -> np.ndarray:
     return array if array.size or hasattr(item, "dtype") else array.astype(np.int64)  # NumPy turns [] into floats
 
 
-def _is_array(item) -> bool:
-    return isinstance(item, (np.ndarray, ndarray.NDArray))
+def _is_array(item: _Item) -> TypeGuard[NumPyArray | NDArray]:
+    return isinstance(item, (np.ndarray, NDArray))
 
 
-def _is_mask(item) -> bool:
+def _is_mask(item: _Item) -> TypeGuard[NumPyArray | NDArray]:
     return _is_array(item) and item.dtype.kind in ("bool", "b")
 
 
-def _num_axes(item) -> int:
+def _num_axes(item: _Item) -> int:
     """How many axes of `a` an item of an index consumes."""
     if item is None or item is Ellipsis:
         return 0
@@ -144,7 +173,7 @@ def _num_axes(item) -> int:
 class _Positions(NamedTuple):
     """The positions that one array of an index picks along axes of `a`, counted row by row."""
 
-    values: np.ndarray | ndarray.NDArray
+    values: NumPyArray | NDArray
     extent: int  # positions are 0 to extent - 1
     axis: int | None  # along which values may be negative or out of range; None for a mask, whose values cannot be
 
@@ -153,7 +182,7 @@ class _Choice(NamedTuple):
     """An index with arrays, split into its parts."""
 
     shape: Shape  # of `a`
-    view: tuple  # index of ints, slices and None; the axes of a[view] are
+    view: tuple[int | slice | None, ...]  # index of ints, slices and None; the axes of a[view] are
     indexed: list[int]  # the axes that arrays index, or one new axis if they index none
     others: list[int | None]  # the other axes; None stands for an axis that the index adds
     place: int  # how many of `others` come before the arrays' axes in the result
@@ -170,14 +199,16 @@ class _Choice(NamedTuple):
         return tuple(1 if axis is None else next(extents) for axis in self.others)
 
 
-def _choose(index: tuple, shape: Shape) -> _Choice:
+def _choose(index: tuple[_Item, ...], shape: Shape) -> _Choice:
     missing = len(shape) - sum(map(_num_axes, index))
     ellipses = sum(item is Ellipsis for item in index)
     if missing < 0 or ellipses > 1:
         raise IndexError(f"index: too many {'indices' if missing < 0 else 'ellipses'} for shape {shape}")
     has_axes = any(_is_array(item) and _num_axes(item) for item in index)
-    view, indexed = ([], []) if has_axes else ([None], [0])
-    others, arrays = [], []
+    view: list[int | slice | None] = [] if has_axes else [None]
+    indexed: list[int] = [] if has_axes else [0]
+    others: list[int | None] = []
+    arrays: list[_Positions] = []
     members = []  # for arrays and ints: place in the index, and how many of `others` come before
     axis, axes_of_view = 0, itertools.count(len(view))
     for i, item in enumerate(index if ellipses else (*index, Ellipsis)):
@@ -199,7 +230,7 @@ def _choose(index: tuple, shape: Shape) -> _Choice:
     return _Choice(shape, tuple(view), indexed, others, place if are_neighbours else 0, arrays)
 
 
-def _positions(array, axis: int, shape: Shape) -> _Positions:
+def _positions(array: NumPyArray | NDArray, axis: int, shape: Shape) -> _Positions:
     """The positions that an array picks; `axis` is the first (or only) axis that it indexes."""
     if not _is_mask(array):
         return _Positions(array, shape[axis], axis)
@@ -213,11 +244,11 @@ def _positions(array, axis: int, shape: Shape) -> _Positions:
     return _Positions(np.flatnonzero(_host_values(array)), math.prod(expected), None)
 
 
-def _host_values(array) -> np.ndarray:
+def _host_values(array: NumPyArray | NDArray) -> NumPyArray:
     return array if isinstance(array, np.ndarray) else array.host_values()
 
 
-def _take(a, rows, chosen: _Choice, take: Callable):
+def _take(a: _Array, rows: _Array, chosen: _Choice, take: Callable[[_Array, NDArray], _Array]) -> _Array:
     array, *more = chosen.arrays
     if a.device.is_host or all(isinstance(array.values, np.ndarray) for array in chosen.arrays):
         if a.device.is_host and not more and array.axis is not None:
@@ -225,20 +256,20 @@ def _take(a, rows, chosen: _Choice, take: Callable):
                 return take(rows, _on_device(array.values, a.device))
             except ShapeError:  # from the kernel: positions out of range, or negative, which it does not support
                 pass
-        numbers = _host_numbers(chosen)
+        numbers: NumPyArray | NDArray = _host_numbers(chosen)
     else:
         numbers = _device_numbers(chosen, a.device)
     return take(rows, _on_device(numbers, a.device))
 
 
-def _on_device(values, device):
+def _on_device(values: NumPyArray | NDArray, device: Device) -> NDArray:
     return ndarray.array(values, int64, device) if isinstance(values, np.ndarray) else values
 
 
-def _host_numbers(chosen: _Choice) -> np.ndarray:
+def _host_numbers(chosen: _Choice) -> NumPyArray:
     """The numbers of the rows that an index picks. Raises IndexError for a position out of range."""
     is_empty = 0 in _broadcast_shape(chosen)
-    numbers = np.int64(0)
+    numbers: NumPyArray = np.zeros((), np.int64)
     for array in chosen.arrays:
         values = _host_values(array.values).astype(np.int64, copy=False)
         if array.axis is not None and not is_empty:
@@ -247,7 +278,7 @@ def _host_numbers(chosen: _Choice) -> np.ndarray:
     return numbers
 
 
-def _counted_from_front(values: np.ndarray, shape: Shape, axis: int) -> np.ndarray:
+def _counted_from_front(values: NumPyArray, shape: Shape, axis: int) -> NumPyArray:
     extent = shape[axis]
     wrong = (values < -extent) | (values >= extent)
     if wrong.any():
@@ -255,10 +286,11 @@ def _counted_from_front(values: np.ndarray, shape: Shape, axis: int) -> np.ndarr
     return np.where(values < 0, values + extent, values)
 
 
-def _device_numbers(chosen: _Choice, device):
+def _device_numbers(chosen: _Choice, device: Device) -> NDArray:
     """`_host_numbers` without waiting for the device: a position out of range becomes -1, which the kernel reports."""
     _broadcast_shape(chosen)
-    numbers, right = None, None
+    numbers: NDArray | None = None
+    right: NDArray | None = None
     for array in chosen.arrays:
         values = _on_device(array.values, device).astype(int64)
         if array.axis is not None:
@@ -268,6 +300,7 @@ def _device_numbers(chosen: _Choice, device):
         inside = (values >= 0) & (values < array.extent)
         right = inside if right is None else right & inside
         numbers = values if numbers is None else numbers * array.extent + values
+    assert right is not None and numbers is not None  # there are arrays
     return elementwise.where(right, numbers, -1)
 
 

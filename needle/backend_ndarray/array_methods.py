@@ -6,23 +6,29 @@ They are added to the class from here, when the package is imported, so that tho
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from needle.backend_ndarray import array_indexing, elementwise, gather, matmul, reduce
 from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.number import NUMBER_TYPES
+from needle.backend_ndarray.shape import Axes
 from needle.backend_ndarray.ufunc import apply_ufunc, array_function, functions_of
+from needle.typing import ArrayLike
+
+_Binary = Callable[[ArrayLike, ArrayLike], NDArray]
+_Method = Callable[[NDArray, Any], Any]
 
 
-def _operator(function: Callable, reflected: bool = False, of_anything: bool = False) -> Callable:
+def _operator(function: _Binary, reflected: bool = False, of_anything: bool = False) -> _Method:
     """Makes the method of an operator.
 
     With `of_anything`, the method returns NotImplemented for an operand it cannot compute with, such as None. It also
     does so if the other operand has a higher __array_priority__, as a Tensor has; Python then calls the other's method.
     """
 
-    def method(self, other):
+    def method(self: NDArray, other: Any) -> Any:
         if not isinstance(other, NDArray) and type(other) not in NUMBER_TYPES:
             is_next = _priority(other) > self.__array_priority__
             if is_next or of_anything and not elementwise.is_operand(other):
@@ -32,13 +38,13 @@ def _operator(function: Callable, reflected: bool = False, of_anything: bool = F
     return method
 
 
-def _priority(x) -> float:
+def _priority(x: object) -> float:
     """The priority of x: of two operands that implement an operator, the one with the higher priority is used."""
     return 0 if isinstance(x, type) else getattr(x, "__array_priority__", 0)
 
 
-def _reduction(function: Callable) -> Callable:
-    def method(self: NDArray, axis=None, keepdims: bool = False) -> NDArray:
+def _reduction(function: Callable[[NDArray, Any, bool], NDArray]) -> Callable[..., NDArray]:
+    def method(self: NDArray, axis: Axes = None, keepdims: bool = False) -> NDArray:
         return function(self, axis, keepdims)
 
     return method
@@ -47,7 +53,7 @@ def _reduction(function: Callable) -> Callable:
 _UFUNCS = functions_of(elementwise, matmul)
 
 
-def _array_ufunc(self: NDArray, ufunc, method, *inputs, **options):
+def _array_ufunc(self: NDArray, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
     if any(_priority(x) > self.__array_priority__ for x in inputs):
         return NotImplemented
     return apply_ufunc(_UFUNCS, ufunc, method, inputs, options, has_gradient=False)

@@ -7,21 +7,25 @@ reference implementation that the other backends are tested against.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from needle.backend_ndarray import philox
 from needle.backend_ndarray.dtype import DTYPES, bfloat16
+from needle.backend_ndarray.shape import Shape
 from needle.errors import OutOfMemoryError, ShapeError
+from needle.typing import NumPyArray
 
 _HALF = (np.dtype(np.float16), bfloat16.numpy)
 
 
-class _Memory(np.ndarray):
+class _Memory(NumPyArray):
     changed_at = 0  # see changes.py
 
 
-def Buffer(nbytes: int) -> np.ndarray:
+def Buffer(nbytes: int) -> NumPyArray:
     """Uninitialized memory."""
     try:
         return np.empty(nbytes, np.uint8).view(_Memory)
@@ -29,7 +33,7 @@ def Buffer(nbytes: int) -> np.ndarray:
         raise OutOfMemoryError(f"cpu_numpy(): cannot allocate {nbytes} bytes") from None
 
 
-def Array(buffer: np.ndarray, code: int, shape: tuple, strides: tuple, offset: int) -> np.ndarray:
+def Array(buffer: NumPyArray, code: int, shape: Shape, strides: Shape, offset: int) -> NumPyArray:
     """A strided view of a buffer; strides and offset count elements."""
     dtype = DTYPES[code].numpy
     step = dtype.itemsize
@@ -38,28 +42,28 @@ def Array(buffer: np.ndarray, code: int, shape: tuple, strides: tuple, offset: i
     return np.ndarray(shape, dtype, buffer, offset * step, tuple(stride * step for stride in strides))
 
 
-def allocate(code: int, shape: tuple, strides: tuple) -> tuple[np.ndarray, np.ndarray]:
+def allocate(code: int, shape: Shape, strides: Shape) -> tuple[NumPyArray, NumPyArray]:
     """Memory for an array without gaps, and the array."""
     buffer = Buffer(math.prod(shape) * DTYPES[code].itemsize)
     return buffer, Array(buffer, code, shape, strides, 0)
 
 
-class _HalfScalar(np.ndarray):
+class _HalfScalar(NumPyArray):
     """A number beside arrays of a half type: a 0-d float64, which arithmetic uses as a float32."""
 
 
-def scalar(value: float, code: int) -> np.ndarray:
+def scalar(value: float, code: int) -> NumPyArray:
     """A 0-d operand."""
     dtype = DTYPES[code].numpy
     return np.asarray(value, np.float64).view(_HalfScalar) if dtype in _HALF else np.asarray(value).astype(dtype)
 
 
-def _wide(a: np.ndarray) -> np.ndarray:
+def _wide(a: NumPyArray) -> NumPyArray:
     """Converts half-precision operands to float32, the dtype of their arithmetic."""
     return np.asarray(a, np.float32) if a.dtype in _HALF or isinstance(a, _HalfScalar) else a
 
 
-def _half(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _half(a: NumPyArray, dtype: np.dtype[Any]) -> NumPyArray:
     """Rounds float64 to a half type once: first to float32 towards zero, with the last bit set unless exact."""
     nearest = a.astype(np.float32)
     bits = nearest.view(np.int32) - (np.abs(nearest.astype(np.float64)) > np.abs(a))
@@ -67,8 +71,8 @@ def _half(a: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.where(np.isfinite(nearest) & (nearest != a), odd, nearest).astype(dtype)
 
 
-def _elementwise(function):
-    def kernel(*operands):
+def _elementwise(function: Callable[..., NumPyArray]) -> Callable[..., None]:
+    def kernel(*operands: NumPyArray) -> None:
         *inputs, out = operands
         with np.errstate(all="ignore"):
             out[...] = function(*map(_wide, inputs))
@@ -76,7 +80,7 @@ def _elementwise(function):
     return kernel
 
 
-def copy(a, out):
+def copy(a: NumPyArray, out: NumPyArray) -> None:
     if a.dtype.kind in "iub" or a.dtype == out.dtype or out.dtype.kind not in "iu":
         with np.errstate(all="ignore"):
             is_rounded_once = a.dtype == np.float64 and out.dtype in _HALF
@@ -90,16 +94,16 @@ def copy(a, out):
     out[...] = result
 
 
-def _sigmoid(a):
+def _sigmoid(a: NumPyArray) -> NumPyArray:
     e = np.exp(-np.abs(a))
     return np.where(a >= 0, 1 / (1 + e), e / (1 + e))
 
 
-def _relu(a):
+def _relu(a: NumPyArray) -> NumPyArray:
     return np.where(a < 0, a.dtype.type(0), a)
 
 
-def _relu_backward(grad, a):
+def _relu_backward(grad: NumPyArray, a: NumPyArray) -> NumPyArray:
     return np.where(a <= 0, grad.dtype.type(0), grad)
 
 
@@ -123,17 +127,18 @@ _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 @_elementwise
-def gelu(a):
+def gelu(a: NumPyArray) -> NumPyArray:
     a = a.astype(np.float64)
     return np.where(a == -np.inf, -0.0, 0.5 * a * _erfc(a * -math.sqrt(0.5))) if a.size else a
 
 
 @_elementwise
-def gelu_backward(grad_out, a):
+def gelu_backward(grad_out: NumPyArray, a: NumPyArray) -> NumPyArray:
     a = a.astype(np.float64)
     density = np.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
     slope = 0.5 * _erfc(a * -math.sqrt(0.5)) + np.where(np.isinf(a), 0, a * density) if a.size else a
-    return grad_out * slope.astype(grad_out.dtype)
+    result: NumPyArray = grad_out * slope.astype(grad_out.dtype)
+    return result
 
 
 add = _elementwise(np.add)
@@ -142,7 +147,7 @@ multiply = _elementwise(np.multiply)
 divide = _elementwise(np.divide)
 
 
-def lerp(a, b, weight, out):
+def lerp(a: NumPyArray, b: NumPyArray, weight: float, out: NumPyArray) -> None:
     _elementwise(lambda a, b: a + a.dtype.type(weight) * (b - a))(a, b, out)
 
 
@@ -160,13 +165,13 @@ logical_xor = _elementwise(np.logical_xor)
 logical_not = _elementwise(np.logical_not)
 
 
-def where(condition, a, b, out):
+def where(condition: NumPyArray, a: NumPyArray, b: NumPyArray, out: NumPyArray) -> None:
     a, b = (_half(np.asarray(x), out.dtype) if isinstance(x, _HalfScalar) else x for x in (a, b))
     out[...] = np.where(condition, a, b)
 
 
 @_elementwise
-def power(a, b):
+def power(a: NumPyArray, b: NumPyArray) -> NumPyArray:
     if a.dtype.kind not in "iu":
         return np.power(a, b)
     # NumPy rejects negative exponents of integers; the power is then 0, except for 1 and -1.
@@ -175,20 +180,20 @@ def power(a, b):
     return np.where(b < 0, np.where(np.abs(a) == 1, odd, 0), result).astype(a.dtype)
 
 
-def _reduced_axes(a, out):
+def _reduced_axes(a: NumPyArray, out: NumPyArray) -> tuple[int, ...]:
     return tuple(axis for axis in range(a.ndim) if out.shape[axis] == 1 and a.shape[axis] != 1)
 
 
-def _reduction(function):
+def _reduction(function: Callable[..., NumPyArray]) -> Callable[[NumPyArray, NumPyArray], None]:
     @np.errstate(all="ignore")
-    def kernel(a, out):
+    def kernel(a: NumPyArray, out: NumPyArray) -> None:
         out[...] = function(_wide(a), axis=_reduced_axes(a, out), keepdims=True)
 
     return kernel
 
 
-def _arg_reduction(function):
-    def kernel(a, out):
+def _arg_reduction(function: Callable[..., NumPyArray]) -> Callable[[NumPyArray, NumPyArray], None]:
+    def kernel(a: NumPyArray, out: NumPyArray) -> None:
         axes = _reduced_axes(a, out)
         out[...] = function(_wide(a), axis=axes[0], keepdims=True) if axes else 0
 
@@ -203,25 +208,27 @@ argmax = _arg_reduction(np.argmax)
 argmin = _arg_reduction(np.argmin)
 
 
-def matmul(a, b, out):
+def matmul(a: NumPyArray, b: NumPyArray, out: NumPyArray) -> None:
     with np.errstate(all="ignore"):
         out[...] = np.matmul(_wide(a), _wide(b))
 
 
-def linear(x, weight, bias, out, relu):
+def linear(x: NumPyArray, weight: NumPyArray, bias: NumPyArray, out: NumPyArray, relu: bool) -> None:
     with np.errstate(all="ignore"):
         result = _wide(x) @ _wide(weight) + _wide(bias)
         out[...] = _relu(result) if relu else result
 
 
-def _windows(x, kernel: tuple[int, int], stride: int, padding: int, fill: float = 0.0):
+def _windows(x: NumPyArray, kernel: tuple[int, int], stride: int, padding: int, fill: float = 0.0) -> NumPyArray:
     """(N, H', W', C, K_h, K_w): the pixels that each window sees."""
     padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)), constant_values=fill)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
-    return windows[:, ::stride, ::stride]
+    # NumPy 2.2 declares that function for one axis only.
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))  # type: ignore[call-overload]
+    result: NumPyArray = windows[:, ::stride, ::stride]
+    return result
 
 
-def _add_windows(values, x_shape, stride: int, padding: int):
+def _add_windows(values: NumPyArray, x_shape: Shape, stride: int, padding: int) -> NumPyArray:
     """The transpose of `_windows`: adds (N, H', W', C, K_h, K_w) to the pixels that each window sees."""
     n, height, width, channels = x_shape
     _, rows, columns, _, kernel_h, kernel_w = values.shape
@@ -234,31 +241,39 @@ def _add_windows(values, x_shape, stride: int, padding: int):
     return padded[:, padding : padding + height, padding : padding + width]
 
 
-def conv2d(x, weight, out, stride, padding):
+def conv2d(x: NumPyArray, weight: NumPyArray, out: NumPyArray, stride: int, padding: int) -> None:
     windows = _windows(_wide(x), weight.shape[:2], stride, padding)
     out[...] = np.einsum("nijchw,hwcf->nijf", windows, _wide(weight), optimize=True)
 
 
-def conv2d_bias(x, weight, bias, out, stride, padding):
+def conv2d_bias(
+    x: NumPyArray, weight: NumPyArray, bias: NumPyArray, out: NumPyArray, stride: int, padding: int
+) -> None:
     windows = _windows(_wide(x), weight.shape[:2], stride, padding)
     out[...] = np.einsum("nijchw,hwcf->nijf", windows, _wide(weight), optimize=True) + _wide(bias)
 
 
-def conv2d_backward_data(grad_out, weight, grad_x, stride, padding):
+def conv2d_backward_data(
+    grad_out: NumPyArray, weight: NumPyArray, grad_x: NumPyArray, stride: int, padding: int
+) -> None:
     values = np.einsum("nijf,hwcf->nijchw", _wide(grad_out), _wide(weight), optimize=True)
     grad_x[...] = _add_windows(values, grad_x.shape, stride, padding)
 
 
-def conv2d_backward_weight(x, grad_out, grad_weight, stride, padding):
+def conv2d_backward_weight(
+    x: NumPyArray, grad_out: NumPyArray, grad_weight: NumPyArray, stride: int, padding: int
+) -> None:
     windows = _windows(_wide(x), grad_weight.shape[:2], stride, padding)
     grad_weight[...] = np.einsum("nijchw,nijf->hwcf", windows, _wide(grad_out), optimize=True)
 
 
-def max_pool2d(x, out, kernel, stride, padding):
+def max_pool2d(x: NumPyArray, out: NumPyArray, kernel: int, stride: int, padding: int) -> None:
     out[...] = _windows(_wide(x), (kernel, kernel), stride, padding, -np.inf).max((-2, -1))
 
 
-def max_pool2d_backward(x, grad_out, grad_x, kernel, stride, padding):
+def max_pool2d_backward(
+    x: NumPyArray, grad_out: NumPyArray, grad_x: NumPyArray, kernel: int, stride: int, padding: int
+) -> None:
     windows = _windows(_wide(x), (kernel, kernel), stride, padding, -np.inf)
     inside = _windows(np.ones(x.shape), (kernel, kernel), stride, padding) > 0  # to exclude the -inf of the padding
     largest = windows.max((-2, -1), keepdims=True)
@@ -268,37 +283,81 @@ def max_pool2d_backward(x, grad_out, grad_x, kernel, stride, padding):
     grad_x[...] = _add_windows(values.reshape(windows.shape), x.shape, stride, padding)
 
 
-def avg_pool2d(x, out, kernel, stride, padding):
+def avg_pool2d(x: NumPyArray, out: NumPyArray, kernel: int, stride: int, padding: int) -> None:
     out[...] = _windows(_wide(x), (kernel, kernel), stride, padding).mean((-2, -1))
 
 
-def avg_pool2d_backward(grad_out, grad_x, kernel, stride, padding):
+def avg_pool2d_backward(grad_out: NumPyArray, grad_x: NumPyArray, kernel: int, stride: int, padding: int) -> None:
     values = np.broadcast_to(_wide(grad_out)[..., None, None] / kernel**2, (*grad_out.shape, kernel, kernel))
     grad_x[...] = _add_windows(values, grad_x.shape, stride, padding)
 
 
-def _normalize(x, weight, bias, mean, variance, eps, relu=False):
+def _normalize(
+    x: NumPyArray,
+    weight: NumPyArray,
+    bias: NumPyArray,
+    mean: NumPyArray,
+    variance: NumPyArray,
+    eps: float,
+    relu: bool = False,
+) -> NumPyArray:
     out = (x - mean) / np.sqrt(variance + eps) * weight + bias
     return _relu(out) if relu else out
 
 
-def batch_norm(x, weight, bias, out, mean, variance, eps, relu):
+def batch_norm(
+    x: NumPyArray,
+    weight: NumPyArray,
+    bias: NumPyArray,
+    out: NumPyArray,
+    mean: NumPyArray,
+    variance: NumPyArray,
+    eps: float,
+    relu: bool,
+) -> None:
     x, rows = _wide(x), tuple(range(x.ndim - 1))
     mean[...], variance[...] = x.mean(rows), x.var(rows)
     out[...] = _normalize(x, _wide(weight), _wide(bias), x.mean(rows), x.var(rows), eps, relu)
 
 
-def batch_norm_inference(x, weight, bias, mean, variance, out, eps, relu):
-    out[...] = _normalize(*map(_wide, (x, weight, bias, mean, variance)), eps, relu)
+def batch_norm_inference(
+    x: NumPyArray,
+    weight: NumPyArray,
+    bias: NumPyArray,
+    mean: NumPyArray,
+    variance: NumPyArray,
+    out: NumPyArray,
+    eps: float,
+    relu: bool,
+) -> None:
+    x, weight, bias, mean, variance = map(_wide, (x, weight, bias, mean, variance))
+    out[...] = _normalize(x, weight, bias, mean, variance, eps, relu)
 
 
-def layer_norm(x, weight, bias, out, mean, variance, eps):
+def layer_norm(
+    x: NumPyArray,
+    weight: NumPyArray,
+    bias: NumPyArray,
+    out: NumPyArray,
+    mean: NumPyArray,
+    variance: NumPyArray,
+    eps: float,
+) -> None:
     x = _wide(x)
     mean[...], variance[...] = x.mean(-1), x.var(-1)
     out[...] = _normalize(x, _wide(weight), _wide(bias), x.mean(-1, keepdims=True), x.var(-1, keepdims=True), eps)
 
 
-def _norm_backward(grad_out, x, weight, mean, variance, grads, axes, eps):
+def _norm_backward(
+    grad_out: NumPyArray,
+    x: NumPyArray,
+    weight: NumPyArray,
+    mean: NumPyArray,
+    variance: NumPyArray,
+    grads: tuple[NumPyArray, NumPyArray, NumPyArray],
+    axes: int | tuple[int, ...],
+    eps: float,
+) -> None:
     """With x^ = (x - mean) / sigma and g = grad_out * weight, means taken over the axes that were normalized:
 
     grad_x = (g - mean(g) - x^ * mean(g * x^)) / sigma, grad_weight = sum(grad_out * x^), grad_bias = sum(grad_out)
@@ -314,7 +373,19 @@ def _norm_backward(grad_out, x, weight, mean, variance, grads, axes, eps):
     grad_bias[...] = grad_out.sum(rows)
 
 
-def batch_norm_backward(grad_out, x, weight, bias, mean, variance, grad_x, grad_weight, grad_bias, eps, relu):
+def batch_norm_backward(
+    grad_out: NumPyArray,
+    x: NumPyArray,
+    weight: NumPyArray,
+    bias: NumPyArray,
+    mean: NumPyArray,
+    variance: NumPyArray,
+    grad_x: NumPyArray,
+    grad_weight: NumPyArray,
+    grad_bias: NumPyArray,
+    eps: float,
+    relu: bool,
+) -> None:
     grad_out, x, weight, bias, mean, variance = map(_wide, (grad_out, x, weight, bias, mean, variance))
     if relu:
         grad_out = _relu_backward(grad_out, _normalize(x, weight, bias, mean, variance, eps))
@@ -322,34 +393,47 @@ def batch_norm_backward(grad_out, x, weight, bias, mean, variance, grad_x, grad_
     _norm_backward(grad_out, x, weight, mean, variance, grads, tuple(range(x.ndim - 1)), eps)
 
 
-def layer_norm_backward(grad_out, x, weight, mean, variance, grad_x, grad_weight, grad_bias, eps):
-    operands = map(_wide, (grad_out, x, weight, mean[..., None], variance[..., None]))
-    _norm_backward(*operands, (grad_x, grad_weight, grad_bias), -1, eps)
+def layer_norm_backward(
+    grad_out: NumPyArray,
+    x: NumPyArray,
+    weight: NumPyArray,
+    mean: NumPyArray,
+    variance: NumPyArray,
+    grad_x: NumPyArray,
+    grad_weight: NumPyArray,
+    grad_bias: NumPyArray,
+    eps: float,
+) -> None:
+    grad_out, x, weight = map(_wide, (grad_out, x, weight))
+    statistics = _wide(mean[..., None]), _wide(variance[..., None])
+    _norm_backward(grad_out, x, weight, *statistics, (grad_x, grad_weight, grad_bias), -1, eps)
 
 
-def _log_softmax(x):
+def _log_softmax(x: NumPyArray) -> NumPyArray:
     shifted = x - x.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    result: NumPyArray = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return result
 
 
 @_elementwise
-def softmax(x):
+def softmax(x: NumPyArray) -> NumPyArray:
     e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
+    result: NumPyArray = e / e.sum(-1, keepdims=True)
+    return result
 
 
 @_elementwise
-def log_softmax(x):
+def log_softmax(x: NumPyArray) -> NumPyArray:
     return _log_softmax(x)
 
 
 @_elementwise
-def log_sum_exp(x):
+def log_sum_exp(x: NumPyArray) -> NumPyArray:
     largest = x.max(-1)
     return np.where(np.isfinite(largest), largest + np.log(np.exp(x - largest[..., None]).sum(-1)), largest)
 
 
-def rnn(gates, W_hh, bias, hidden, relu):
+def rnn(gates: NumPyArray, W_hh: NumPyArray, bias: NumPyArray, hidden: NumPyArray, relu: bool) -> None:
     steps, W_hh, bias, h = _wide(gates), _wide(W_hh), _wide(bias), _wide(hidden[0])
     for t, a in enumerate(steps):
         a = a + h @ W_hh + bias
@@ -357,7 +441,14 @@ def rnn(gates, W_hh, bias, hidden, relu):
         hidden[t + 1] = h
 
 
-def rnn_backward(grad_hidden, hidden, W_hh, grad_gates, grad_h0, relu):
+def rnn_backward(
+    grad_hidden: NumPyArray,
+    hidden: NumPyArray,
+    W_hh: NumPyArray,
+    grad_gates: NumPyArray,
+    grad_h0: NumPyArray,
+    relu: bool,
+) -> None:
     h, W_hh = _wide(hidden), _wide(W_hh)
     grad_h = np.zeros_like(h[0])
     for t in reversed(range(len(grad_hidden))):
@@ -368,7 +459,7 @@ def rnn_backward(grad_hidden, hidden, W_hh, grad_gates, grad_h0, relu):
     grad_h0[...] = grad_h
 
 
-def lstm(gates, W_hh, bias, hidden, cells):
+def lstm(gates: NumPyArray, W_hh: NumPyArray, bias: NumPyArray, hidden: NumPyArray, cells: NumPyArray) -> None:
     W_hh, bias, h, c = map(_wide, (W_hh, bias, hidden[0], cells[0]))
     for t, x in enumerate(gates):
         a_i, a_f, a_g, a_o = np.split(_wide(x) + h @ W_hh + bias, 4, axis=1)
@@ -378,7 +469,16 @@ def lstm(gates, W_hh, bias, hidden, cells):
         gates[t], hidden[t + 1], cells[t + 1] = np.concatenate([i, f, g, o], axis=1), h, c
 
 
-def lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h0, grad_c0):
+def lstm_backward(
+    grad_hidden: NumPyArray,
+    grad_cell: NumPyArray,
+    gates: NumPyArray,
+    cells: NumPyArray,
+    W_hh: NumPyArray,
+    grad_gates: NumPyArray,
+    grad_h0: NumPyArray,
+    grad_c0: NumPyArray,
+) -> None:
     W_hh, grad_c = _wide(W_hh), _wide(grad_cell)
     grad_h = np.zeros_like(grad_c)
     for t in reversed(range(len(gates))):
@@ -401,40 +501,42 @@ def lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh, grad_gates, grad_h
     grad_h0[...], grad_c0[...] = grad_h, grad_c
 
 
-def _check_indices(op: str, indices, extent: int) -> None:
+def _check_indices(op: str, indices: NumPyArray, extent: int) -> None:
     wrong = indices[(indices < 0) | (indices >= extent)]
     if wrong.size:
         raise ShapeError(f"{op}: index {wrong.flat[0]}, expected 0 to {extent - 1}")
 
 
 @np.errstate(all="ignore")
-def softmax_cross_entropy(logits, labels, loss):
+def softmax_cross_entropy(logits: NumPyArray, labels: NumPyArray, loss: NumPyArray) -> None:
     _check_indices("softmax_cross_entropy", labels, logits.shape[1])
     x = _wide(logits)
     loss[...] = -np.take_along_axis(_log_softmax(x), labels[:, None].astype(np.int64), -1)[:, 0]
 
 
 @np.errstate(all="ignore")
-def softmax_cross_entropy_backward(logits, labels, grad_loss, grad_logits):
+def softmax_cross_entropy_backward(
+    logits: NumPyArray, labels: NumPyArray, grad_loss: NumPyArray, grad_logits: NumPyArray
+) -> None:
     _check_indices("softmax_cross_entropy", labels, logits.shape[1])
     x = _wide(logits)
     one_hot = labels[:, None] == np.arange(logits.shape[1])
     grad_logits[...] = (np.exp(_log_softmax(x)) - one_hot) * _wide(grad_loss)[:, None]
 
 
-def gather(a, indices, out):
+def gather(a: NumPyArray, indices: NumPyArray, out: NumPyArray) -> None:
     _check_indices("gather", indices, a.shape[0])
     out[...] = a[indices]
 
 
-def scatter_add(a, indices, out):
+def scatter_add(a: NumPyArray, indices: NumPyArray, out: NumPyArray) -> None:
     _check_indices("scatter_add", indices, out.shape[0])
     total = _wide(out)
     np.add.at(total, indices, _wide(a))
     out[...] = total
 
 
-def crop_images(images, windows, values, out):
+def crop_images(images: NumPyArray, windows: NumPyArray, values: NumPyArray, out: NumPyArray) -> None:
     _, height, width, channels = images.shape
     _check_indices("crop_images", windows[:, 0], len(images))
     picked, down, right, flipped = windows.T[:, :, None]
@@ -446,20 +548,21 @@ def crop_images(images, windows, values, out):
     out[...] = values[np.arange(channels), np.where(inside[..., None], pixels, 0)]
 
 
-def random_uniform(out, seed, offset):
+def random_uniform(out: NumPyArray, seed: int, offset: int) -> None:
     out[...] = philox.uniform(out.size, out.dtype.name, seed, offset).reshape(out.shape)
 
 
-def random_normal(out, seed, offset):
+def random_normal(out: NumPyArray, seed: int, offset: int) -> None:
     out[...] = philox.normal(out.size, out.dtype.name, seed, offset).reshape(out.shape)
 
 
-def random_dropout_mask(out, p, seed, offset):
+def random_dropout_mask(out: NumPyArray, p: float, seed: int, offset: int) -> None:
     out[...] = philox.dropout_mask(out.size, p, seed, offset).reshape(out.shape)
 
 
-def sgd_step(parameters, grads, velocities, learning_rate, momentum, dampening, weight_decay, nesterov,
-             only_if_finite):  # fmt: skip
+def sgd_step(parameters: list[NumPyArray], grads: list[NumPyArray], velocities: list[NumPyArray], learning_rate: float,
+             momentum: float, dampening: float, weight_decay: float, nesterov: bool,
+             only_if_finite: list[NumPyArray]) -> None:  # fmt: skip
     if not np.isfinite(only_if_finite).all():
         return
     for i, (parameter, grad) in enumerate(zip(parameters, grads)):
@@ -472,8 +575,9 @@ def sgd_step(parameters, grads, velocities, learning_rate, momentum, dampening, 
         parameter[...] = p - learning_rate * g
 
 
-def adam_step(parameters, grads, first_moments, second_moments, learning_rate, beta1, beta2, eps, weight_decay,
-              decoupled, step, only_if_finite):  # fmt: skip
+def adam_step(parameters: list[NumPyArray], grads: list[NumPyArray], first_moments: list[NumPyArray],
+              second_moments: list[NumPyArray], learning_rate: float, beta1: float, beta2: float, eps: float,
+              weight_decay: float, decoupled: bool, step: int, only_if_finite: list[NumPyArray]) -> None:  # fmt: skip
     if not np.isfinite(only_if_finite).all():
         return
     for parameter, grad, first_moment, second_moment in zip(parameters, grads, first_moments, second_moments):

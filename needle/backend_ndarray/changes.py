@@ -10,10 +10,15 @@ through NumPy (`np.from_dlpack(x)` shares memory) are not tracked.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from needle.backend_ndarray.ndarray import NDArray
+
 count = 0
 
 
-def mark(array) -> None:
+def mark(array: NDArray) -> None:
     """Records that the content of an NDArray has been changed."""
     global count
     count += 1

@@ -7,13 +7,16 @@ x (N, H, W, C_in), weight (K_h, K_w, C_in, C_out), out (N, H', W', C_out) with H
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.arguments import whole
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.spec import Spec, require_floating
+from needle.backend_ndarray.ndarray import NDArray
+from needle.backend_ndarray.shape import Shape
+from needle.backend_ndarray.spec import Shaped, Spec, require_floating
 from needle.errors import ShapeError
-
 
 MAX_STEP = 2**31  # the largest stride, padding and kernel, as kernels add them to extents and multiply them
 
@@ -29,7 +32,7 @@ def window_count(op: str, extent: int, kernel: int, stride: int, padding: int) -
     return (extent + 2 * padding - kernel) // stride + 1
 
 
-def infer_conv2d(x, weight, stride: int, padding: int, bias=None) -> Spec:
+def infer_conv2d(x: Shaped, weight: Shaped, stride: int, padding: int, bias: Shaped | None = None) -> Spec:
     """The shape above and the operands' dtype; bias is (C_out,)."""
     if len(x.shape) != 4 or len(weight.shape) != 4 or x.shape[3] != weight.shape[2]:
         raise ShapeError(
@@ -43,7 +46,7 @@ def infer_conv2d(x, weight, stride: int, padding: int, bias=None) -> Spec:
     return Spec((n, rows, columns, weight.shape[3]), require_floating("conv2d", *_operands(x, weight, bias)))
 
 
-def conv2d(x, weight, stride: int = 1, padding: int = 0, bias=None):
+def conv2d(x: NDArray, weight: NDArray, stride: int = 1, padding: int = 0, bias: NDArray | None = None) -> NDArray:
     """The convolution above, plus bias (C_out,) if given."""
     stride, padding = whole("conv2d", "stride", stride, 1), whole("conv2d", "padding", padding)
     operands = _operands(x, weight, bias)
@@ -53,11 +56,16 @@ def conv2d(x, weight, stride: int = 1, padding: int = 0, bias=None):
     return out
 
 
-def _operands(x, weight, bias):
+_Operand = TypeVar("_Operand", NDArray, Shaped)
+
+
+def _operands(x: _Operand, weight: _Operand, bias: _Operand | None) -> tuple[_Operand, ...]:
     return (x, weight) if bias is None else (x, weight, bias)
 
 
-def conv2d_backward_data(grad_out, weight, x_shape, stride: int = 1, padding: int = 0):
+def conv2d_backward_data(
+    grad_out: NDArray, weight: NDArray, x_shape: Shape, stride: int = 1, padding: int = 0
+) -> NDArray:
     """The gradient with respect to x, of shape `x_shape`."""
     same_device("conv2d_backward_data", grad_out, weight)
     _check_grad("conv2d_backward_data", grad_out, Spec(tuple(x_shape), weight.dtype), weight, stride, padding)
@@ -66,7 +74,9 @@ def conv2d_backward_data(grad_out, weight, x_shape, stride: int = 1, padding: in
     return grad_x
 
 
-def conv2d_backward_weight(x, grad_out, weight_shape, stride: int = 1, padding: int = 0):
+def conv2d_backward_weight(
+    x: NDArray, grad_out: NDArray, weight_shape: Shape, stride: int = 1, padding: int = 0
+) -> NDArray:
     """The gradient with respect to weight, of shape `weight_shape`."""
     same_device("conv2d_backward_weight", x, grad_out)
     _check_grad("conv2d_backward_weight", grad_out, x, Spec(tuple(weight_shape), x.dtype), stride, padding)
@@ -75,7 +85,7 @@ def conv2d_backward_weight(x, grad_out, weight_shape, stride: int = 1, padding: 
     return grad_weight
 
 
-def _check_grad(op: str, grad_out, x, weight, stride: int, padding: int) -> None:
+def _check_grad(op: str, grad_out: NDArray, x: Shaped, weight: Shaped, stride: int, padding: int) -> None:
     expected = infer_conv2d(x, weight, stride, padding)
     if grad_out.shape != expected.shape or grad_out.dtype is not expected.dtype:
         raise ShapeError(

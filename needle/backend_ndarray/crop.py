@@ -5,9 +5,10 @@ from __future__ import annotations
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.ndarray import NDArray
 
 
-def crop_images(images, windows, values):
+def crop_images(images: NDArray, windows: NDArray, values: NDArray) -> NDArray:
     """Cuts image-sized windows out of uint8 images (M, H, W, C) and maps their bytes to numbers.
 
     windows: int32 (N, 4), one row (image, down, right, flipped) per window, with image in 0..M-1. At row i and column j

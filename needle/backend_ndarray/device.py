@@ -5,10 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 import types
-
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from needle.backend_ndarray.arguments import whole
 from needle.errors import DeviceError, OutOfMemoryError, short
+
+if TYPE_CHECKING:
+    from needle.backend_ndarray.dtype import DType
+    from needle.backend_ndarray.ndarray import NDArray
+    from needle.backend_ndarray.shape import ShapeLike
+    from needle.typing import ArrayLike
 
 
 class Device:
@@ -23,7 +30,7 @@ class Device:
         self.index = index
         self.reason = ""
         self.is_host = name != "cuda"
-        self._kernels = None
+        self._kernels: types.ModuleType | None = None
         try:
             kernels = importlib.import_module(f"needle.backend_ndarray.{module}")
             self._kernels = kernels if self.is_host else kernels.device(index)
@@ -45,10 +52,24 @@ class Device:
             raise DeviceError(self.reason)
         return self._kernels
 
+    if TYPE_CHECKING:  # creation.py adds these
+
+        def empty(self, shape: ShapeLike, dtype: str | DType = "float32") -> NDArray: ...
+        def full(self, shape: ShapeLike, fill_value: float, dtype: str | DType = "float32") -> NDArray: ...
+        def zeros(self, *shape: ShapeLike, dtype: str | DType = "float32") -> NDArray: ...
+        def ones(self, *shape: ShapeLike, dtype: str | DType = "float32") -> NDArray: ...
+        def rand(self, *shape: ShapeLike, dtype: str | DType = "float32") -> NDArray: ...
+        def randn(self, *shape: ShapeLike, dtype: str | DType = "float32") -> NDArray: ...
+        def one_hot(self, n: int, i: ArrayLike, dtype: str | DType = "float32") -> NDArray: ...
+
     def __repr__(self) -> str:
         return f"{self.name}({self.index or ''})"
 
-    def __reduce__(self):  # copying and unpickling give this very object: devices are compared by identity
+    def __reduce__(
+        self,
+    ) -> tuple[
+        Callable[..., Device], tuple[int, ...]
+    ]:  # copying and unpickling give this very object: devices are compared by identity
         return (cuda, (self.index,)) if self.name == "cuda" else (globals()[self.name], ())
 
 
@@ -99,14 +120,24 @@ def default_device() -> Device:
     return cpu()
 
 
-def require_device(op: str, device) -> Device:
+def require_device(op: str, device: object) -> Device:
     """Returns `device`. Raises TypeError unless it is a Device."""
     if not isinstance(device, Device):
         raise TypeError(f"{op}: device {short(device)}: expected a Device such as needle.cpu()")
     return device
 
 
-def same_device(op: str, *arrays) -> Device:
+class OnDevice(Protocol):
+    """An NDArray, or its layout."""
+
+    @property
+    def device(self) -> Device: ...
+
+    @property
+    def strides(self) -> tuple[int, ...]: ...
+
+
+def same_device(op: str, *arrays: OnDevice) -> Device:
     """The device that all the arrays are on.
 
     Raises DeviceError, naming two devices, if they differ, and TypeError for an operand that is not an NDArray.
@@ -125,7 +156,7 @@ def same_device(op: str, *arrays) -> Device:
     _refuse_operands(op, arrays)
 
 
-def _refuse_operands(op: str, arrays: tuple) -> None:
+def _refuse_operands(op: str, arrays: tuple[OnDevice, ...]) -> NoReturn:
     """Raises the error of `same_device` for arrays that are not on one device."""
     for index, array in enumerate(arrays):
         if not isinstance(getattr(array, "device", None), Device) or not hasattr(array, "strides"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
 import ml_dtypes
 import numpy as np
 
@@ -17,7 +20,7 @@ class DType(str):
     code: int
     itemsize: int
     kind: str
-    numpy: np.dtype
+    numpy: np.dtype[Any]
 
     def __new__(cls, name: str, code: int, kind: str, numpy_type: type) -> DType:
         dtype = super().__new__(cls, name)
@@ -27,7 +30,11 @@ class DType(str):
         dtype.itemsize = dtype.numpy.itemsize
         return dtype
 
-    def __reduce__(self):  # copying and unpickling give this very object: dtypes are compared by identity
+    def __reduce__(
+        self,
+    ) -> tuple[
+        Callable[[str], DType], tuple[str]
+    ]:  # copying and unpickling give this very object: dtypes are compared by identity
         return as_dtype, (str(self),)
 
 
@@ -45,10 +52,13 @@ bool_ = DType("bool", 8, "bool", np.bool_)
 
 DTYPES = (float32, float64, float16, bfloat16, int8, uint8, int32, int64, bool_)
 FLOATING = tuple(dtype for dtype in DTYPES if dtype.kind == "floating")
-_BY_NAME = {str(dtype): dtype for dtype in DTYPES}
+_BY_NAME: dict[str | None, DType] = {str(dtype): dtype for dtype in DTYPES}
 
 
-def as_dtype(name: str | DType | np.dtype | type, op: str = "") -> DType:
+DTypeLike: TypeAlias = str | DType | np.dtype[Any] | type
+
+
+def as_dtype(name: DTypeLike, op: str = "") -> DType:
     """The DType for a name, a NumPy dtype or scalar type, or Python's bool, int or float.
 
     Python's int means int64, and float means float32, Needle's default. Raises DTypeError, naming `op`, for others.
@@ -64,7 +74,7 @@ def as_dtype(name: str | DType | np.dtype | type, op: str = "") -> DType:
     return known
 
 
-def _numpy_name(dtype) -> str | None:
+def _numpy_name(dtype: object) -> str | None:
     """NumPy's name of a dtype or scalar type; None for anything else."""
     if not isinstance(dtype, (np.dtype, type)):
         return None
@@ -98,7 +108,12 @@ def promote_types(a: DType, b: DType) -> DType:
     return float32 if a.kind == "floating" else int32
 
 
-def common_dtype(arrays) -> DType:
+class _HasDType(Protocol):
+    @property
+    def dtype(self) -> DType: ...
+
+
+def common_dtype(arrays: Sequence[_HasDType]) -> DType:
     """The dtype to which the dtypes of all the arrays promote."""
     dtype = arrays[0].dtype
     for array in arrays[1:]:

@@ -6,7 +6,8 @@ NDArray's device.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -18,11 +19,12 @@ from needle.backend_ndarray.kernel_table import BOOL, COMPARISON, FLOATING, KERN
 from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.number import NUMBER_TYPES, as_number, comparison, value_in
 from needle.backend_ndarray.shape import Shape, broadcast_shapes, compact_strides, dense_strides_like, remembered
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import DTypeError
+from needle.typing import ArrayLike, Number
 
 
-def infer_unary(op: str, a) -> Spec:
+def infer_unary(op: str, a: Shaped) -> Spec:
     """The shape and dtype of a unary function; floating functions of integers and bools give float32."""
     if KERNELS[op].dtypes == FLOATING and a.dtype.kind != "floating":
         return Spec(a.shape, float32)
@@ -37,11 +39,11 @@ def _check_dtype(op: str, dtype: DType) -> None:
         raise DTypeError(f"{op}: dtype {dtype}: expected {'bool' if dtypes == BOOL else 'numbers'}")
 
 
-def operand_dtype(op: str, a, b) -> DType:
+def operand_dtype(op: str, a: Shaped | Number, b: Shaped | Number) -> DType:
     """The dtype in which a binary function computes. Either a or b may be a Python number."""
-    if type(a) in NUMBER_TYPES:
-        dtype = promote_scalar(b.dtype, a)
-    elif type(b) in NUMBER_TYPES:
+    if isinstance(a, (int, float)):
+        dtype = promote_scalar(b.dtype, a)  # type: ignore[union-attr]  # of two operands one is no number
+    elif isinstance(b, (int, float)):
         dtype = promote_scalar(a.dtype, b)
     else:
         dtype = promote_types(a.dtype, b.dtype)
@@ -51,28 +53,27 @@ def operand_dtype(op: str, a, b) -> DType:
     return dtype
 
 
-def infer_binary(op: str, a, b) -> Spec:
+def infer_binary(op: str, a: Shaped | Number, b: Shaped | Number) -> Spec:
     """Shapes broadcast and dtypes promote; comparisons give bool, and division of integers gives float32."""
     dtype = operand_dtype(op, a, b)
-    shape = broadcast_shapes(op, *[operand.shape for operand in (a, b) if type(operand) not in NUMBER_TYPES])
+    shape = broadcast_shapes(op, *[operand.shape for operand in (a, b) if not isinstance(operand, (int, float))])
     return Spec(shape, bool_ if KERNELS[op].kind == COMPARISON else dtype)
 
 
-def infer_where(condition, a, b) -> Spec:
+def infer_where(condition: Shaped, a: Shaped | Number, b: Shaped | Number) -> Spec:
     """The three shapes broadcast, and the dtypes of a and b promote."""
     if condition.dtype is not bool_:
         raise DTypeError(f"where: a condition of dtype {condition.dtype}: expected bool")
-    numbers = [x for x in (a, b) if type(x) in NUMBER_TYPES]
-    if len(numbers) == 2:
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
         dtype = promote_types(promote_scalar(bool_, a), promote_scalar(bool_, b))
     else:
         dtype = operand_dtype("where", a, b)
-    shapes = [operand.shape for operand in (condition, a, b) if type(operand) not in NUMBER_TYPES]
+    shapes = [operand.shape for operand in (condition, a, b) if not isinstance(operand, (int, float))]
     return Spec(broadcast_shapes("where", *shapes), dtype)
 
 
-def _unary(op: str):
-    def function(a):
+def _unary(op: str) -> Callable[[NDArray], NDArray]:
+    def function(a: NDArray) -> NDArray:
         if not isinstance(a, NDArray):
             raise TypeError(f"{op}: an operand of type {type(a).__name__}: expected an NDArray")
         spec = infer_unary(op, a)
@@ -85,10 +86,10 @@ def _unary(op: str):
     return function
 
 
-def _binary(op: str):
+def _binary(op: str) -> Callable[[ArrayLike, ArrayLike], NDArray]:
     is_comparison = KERNELS[op].kind == COMPARISON
 
-    def function(a, b):
+    def function(a: ArrayLike, b: ArrayLike) -> NDArray:
         if type(a) is not NDArray or type(b) is not NDArray:
             a, b = operands(op, a, b)
             if is_comparison and (type(a) in NUMBER_TYPES or type(b) in NUMBER_TYPES):
@@ -109,7 +110,7 @@ def _binary(op: str):
     return function
 
 
-def operands(op: str, a, b):
+def operands(op: str, a: Any, b: Any) -> tuple[NDArray | Number, NDArray | Number]:
     """a and b, one of which is an NDArray, as NDArrays or Python numbers. Raises DTypeError for anything else."""
     if isinstance(a, NDArray):
         return a, b if type(b) in NUMBER_TYPES or isinstance(b, NDArray) else _beside(op, b, a)
@@ -118,20 +119,20 @@ def operands(op: str, a, b):
     raise TypeError(f"{op}: operands of types {type(a).__name__} and {type(b).__name__}: expected an NDArray")
 
 
-def _beside(op: str, x, like):
+def _beside(op: str, x: ArrayLike, like: NDArray) -> NDArray | Number:
     """A number, or an array on the device of `like`; float64 becomes float32 unless `like` is float64."""
     number = as_number(x)
     return array_beside(op, x, like) if number is None else number
 
 
-def is_operand(x) -> bool:
+def is_operand(x: object) -> TypeGuard[ArrayLike]:
     """Whether x may be an operand beside an array: a number, a list, a tuple, or an object with __array__."""
     if as_number(x) is not None or isinstance(x, (list, tuple)):
         return True
     return hasattr(x, "__array__") and not isinstance(x, np.generic)
 
 
-def array_beside(op: str, x, like):
+def array_beside(op: str, x: ArrayLike, like: NDArray) -> NDArray:
     """An array-like as an NDArray on the device of `like`; float64 becomes float32 unless `like` is float64."""
     if not is_operand(x):
         raise DTypeError(f"{op}: an operand of type {type(x).__name__}: expected an array or a number")
@@ -140,8 +141,11 @@ def array_beside(op: str, x, like):
     return ndarray.array(values, device=like.device, dtype=like.dtype if keeps else None, op=op)
 
 
-def _compare_with_number(op: str, a, b):
+def _compare_with_number(op: str, a: Any, b: Any) -> NDArray:
+    """The comparison of an array and a number, in either order."""
     number_is_left = type(a) in NUMBER_TYPES
+    x: NDArray
+    number: Number
     x, number = (b, a) if number_is_left else (a, b)
     if x.dtype is bool_ and type(number) is not bool:
         x = x.astype(int8)
@@ -151,8 +155,8 @@ def _compare_with_number(op: str, a, b):
         call(x.device, "copy", x.device.kernels.scalar(said, bool_.code), out)
         return out
     op, number = said
-    number = x.device.kernels.scalar(number, x.dtype.code)
-    call(x.device, op, *((number, x) if number_is_left else (x, number)), out)
+    scalar = x.device.kernels.scalar(number, x.dtype.code)
+    call(x.device, op, *((scalar, x) if number_is_left else (x, scalar)), out)
     return out
 
 
@@ -166,7 +170,7 @@ class _Layout(NamedTuple):
 
 
 @remembered
-def _plan_binary(op: str, *operands: _Layout | type) -> tuple[_Layout, DType, bool, bool]:
+def _plan_binary(op: str, *operands: tuple[Shape, Shape, DType, Device] | type) -> tuple[_Layout, DType, bool, bool]:
     """The layout of op's result, the dtype in which it computes, and whether each operand can be used unchanged.
 
     An operand that is a number is given by its type alone. The result has the memory layout of the first operand that
@@ -178,11 +182,11 @@ def _plan_binary(op: str, *operands: _Layout | type) -> tuple[_Layout, DType, bo
     shape, dtype = infer_binary(op, a, b)
     like = next((x.strides for x in arrays if x.shape == shape), compact_strides(shape))
     worked = operand_dtype(op, a, b)
-    ready = [isinstance(x, _Layout) and x.dtype is worked and x.shape == shape for x in (a, b)]
-    return _Layout(shape, dense_strides_like(shape, like), dtype, device), worked, *ready
+    a_is_ready, b_is_ready = (isinstance(x, _Layout) and x.dtype is worked and x.shape == shape for x in (a, b))
+    return _Layout(shape, dense_strides_like(shape, like), dtype, device), worked, a_is_ready, b_is_ready
 
 
-def _prepare(op: str, x, dtype: DType, out):
+def _prepare(op: str, x: NDArray | Number, dtype: DType, out: NDArray) -> Any:
     """Makes x a kernel operand: an array of `dtype` broadcast to out's shape, or a scalar."""
     if isinstance(x, NDArray):
         ready = x.dtype is dtype and x.shape == out.shape
@@ -190,7 +194,7 @@ def _prepare(op: str, x, dtype: DType, out):
     return out.device.kernels.scalar(value_in(op, x, dtype), dtype.code)
 
 
-def _empty_result(spec: Spec, arrays):
+def _empty_result(spec: Spec, arrays: list[NDArray]) -> NDArray:
     """An output with the memory layout of the first operand that has its shape."""
     for x in arrays:
         if x.shape == spec.shape:
@@ -236,7 +240,7 @@ logical_or = _binary("logical_or")
 logical_xor = _binary("logical_xor")
 
 
-def power(a, b):
+def power(a: ArrayLike, b: ArrayLike) -> NDArray:
     """a^b. Raises DTypeError for an integer to a negative power, which is not an integer.
 
     To check this, an integer array b is read on the host, which waits for a GPU.
@@ -245,7 +249,7 @@ def power(a, b):
         a, b = operands("power", a, b)
         is_array = isinstance(b, NDArray) and b.dtype in ("int8", "int32", "int64") and b.size
         if (type(b) is int or is_array) and operand_dtype("power", a, b).kind == "integer":
-            smallest = reduce.min(b).item() if is_array else b
+            smallest = reduce.min(b).item() if isinstance(b, NDArray) else b
             if smallest < 0:
                 raise DTypeError(
                     f"power: an integer to the power of {smallest}: expected powers of 0 or more, or floats"
@@ -253,17 +257,17 @@ def power(a, b):
     return _power(a, b)
 
 
-def greater(a, b):
+def greater(a: ArrayLike, b: ArrayLike) -> NDArray:
     """a > b"""
     return less(b, a)
 
 
-def greater_equal(a, b):
+def greater_equal(a: ArrayLike, b: ArrayLike) -> NDArray:
     """a >= b"""
     return less_equal(b, a)
 
 
-def where(condition, a, b):
+def where(condition: NDArray, a: ArrayLike, b: ArrayLike) -> NDArray:
     """a where the condition is true, else b; a or b may be a number."""
     if not isinstance(condition, NDArray):
         raise TypeError(f"where: a condition of type {type(condition).__name__}: expected an NDArray of bools")
@@ -277,13 +281,13 @@ def where(condition, a, b):
     return out
 
 
-def lerp_to(a, b, weight: float) -> None:
+def lerp_to(a: NDArray, b: NDArray, weight: float) -> None:
     """a += weight * (b - a), in place; b has the shape and dtype of a, which are floating."""
     call(same_device("lerp_to", a, b), "lerp", a, b, weight, a)
     changes.mark(a)
 
 
-def multiply_by(a, b) -> None:
+def multiply_by(a: NDArray, b: NDArray | Number) -> None:
     """a *= b, in place; b broadcasts to the shape of a, which keeps its dtype."""
     if isinstance(b, NDArray) and b.dtype is not a.dtype:
         call(a.device, "copy", multiply(a, b), a)  # without rounding b: a half type would lose small factors
@@ -292,6 +296,6 @@ def multiply_by(a, b) -> None:
     changes.mark(a)
 
 
-def add_to(a, b) -> None:
+def add_to(a: NDArray, b: NDArray | Number) -> None:
     """a += b, in place, for an `a` that nobody else has seen; b broadcasts to its shape, and `a` keeps its dtype."""
     call(a.device, "add", a, _prepare("add_to", b, a.dtype, a), a)

@@ -8,11 +8,12 @@ from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import int64
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.ndarray import NDArray
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import DTypeError, ShapeError
 
 
-def infer_take(a, indices) -> Spec:
+def infer_take(a: Shaped, indices: Shaped) -> Spec:
     """(*indices.shape, *a.shape[1:])"""
     if not a.shape:
         raise ShapeError("take: a 0-d array has no rows")
@@ -21,7 +22,7 @@ def infer_take(a, indices) -> Spec:
     return Spec((*indices.shape, *a.shape[1:]), a.dtype)
 
 
-def take(a, indices):
+def take(a: NDArray, indices: NDArray) -> NDArray:
     """a[indices]: rows of a along its first axis. Raises ShapeError for an index outside 0..len(a)-1."""
     same_device("take", a, indices)
     spec = infer_take(a, indices)
@@ -31,7 +32,7 @@ def take(a, indices):
     return out.reshape(spec.shape)
 
 
-def scatter_add(a, indices, rows: int):
+def scatter_add(a: NDArray, indices: NDArray, rows: int) -> NDArray:
     """The gradient of `take`: adds a[i] to row indices[i] of a zero array of shape (rows, *rest)."""
     width = math.prod(a.shape[indices.ndim :])
     out = ndarray.zeros((rows, width), a.dtype, a.device)
@@ -39,5 +40,5 @@ def scatter_add(a, indices, rows: int):
     return out.reshape(rows, *a.shape[indices.ndim :])
 
 
-def _as_index_array(indices):
+def _as_index_array(indices: NDArray) -> NDArray:
     return indices if indices.dtype == "int32" else indices.astype(int64)

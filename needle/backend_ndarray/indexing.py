@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import math
 import operator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from needle.backend_ndarray.shape import MAX_DIMS, Shape, broadcast_shapes
 from needle.errors import ShapeError, short
+from needle.typing import Index
+
+if TYPE_CHECKING:
+    from needle.backend_ndarray.ndarray import NDArray
 
 _BOUND = frozenset({int, type(None)})
 _BASIC = frozenset({int, type(None), type(...)})
 
 
-def is_basic(index) -> bool:
+def is_basic(index: Index) -> bool:
     """Whether an index has only plain ints, slices of plain ints, None and Ellipsis: no NumPy ints, no bools."""
     for item in index if type(index) is tuple else (index,):
         if type(item) is slice:
@@ -28,7 +33,7 @@ def is_basic(index) -> bool:
     return True
 
 
-def resolve_index(index, shape: Shape, strides: Shape, offset: int) -> tuple[Shape, Shape, int]:
+def resolve_index(index: Index, shape: Shape, strides: Shape, offset: int) -> tuple[Shape, Shape, int]:
     """(shape, strides, offset) of the view that ints, slices, None and Ellipsis select. Raises IndexError."""
     index = index if isinstance(index, tuple) else (index,)
     ndim = len(shape)
@@ -71,7 +76,7 @@ def check_dims(ndim: int) -> None:
         raise ShapeError(f"index: a result of {ndim} dimensions: expected at most {MAX_DIMS}")
 
 
-def _position(item, shape: Shape, axis: int) -> int:
+def _position(item: Any, shape: Shape, axis: int) -> int:
     try:
         position = operator.index(item)
     except TypeError:
@@ -91,7 +96,7 @@ def out_of_range(position: int, shape: Shape, axis: int) -> IndexError:
     return IndexError(f"index {short(position)} along axis {axis} of shape {shape}: expected {expected}")
 
 
-def fit_value(value, shape: Shape):
+def fit_value(value: NDArray, shape: Shape) -> NDArray:
     """`value` broadcast to `shape`, that of the target; it may have additional leading axes of extent 1."""
     surplus = len(value.shape) - len(shape)
     if surplus > 0 and math.prod(value.shape[:surplus]) == 1:

@@ -8,12 +8,14 @@ from needle.backend_ndarray import elementwise, ndarray
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import promote_types
+from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.shape import broadcast_shapes
-from needle.backend_ndarray.spec import Spec, check_nonlinearity, require_floating
+from needle.backend_ndarray.spec import Shaped, Spec, check_nonlinearity, require_floating
 from needle.errors import ShapeError
+from needle.typing import ArrayLike
 
 
-def infer_matmul(a, b) -> Spec:
+def infer_matmul(a: Shaped, b: Shaped) -> Spec:
     """(..., m, k) @ (..., k, n) gives (..., m, n); the leading axes broadcast.
 
     A 1-d `a` is treated as a row and a 1-d `b` as a column, and that axis is removed from the result.
@@ -33,25 +35,27 @@ def infer_matmul(a, b) -> Spec:
     return Spec((*batch, *rows, *columns), promote_types(a.dtype, b.dtype))
 
 
-def matmul(a, b):
+def matmul(a: ArrayLike, b: ArrayLike) -> NDArray:
     """a @ b; for the shapes see `infer_matmul`. Strides may be any; a transposed operand is not copied."""
-    a, b = elementwise.operands("matmul", a, b)
-    same_device("matmul", a, b)
-    spec = infer_matmul(a, b)
-    a, b = a.astype(spec.dtype), b.astype(spec.dtype)
-    a = a if a.ndim > 1 else a.reshape(1, -1)
-    b = b if b.ndim > 1 else b.reshape(-1, 1)
-    if b.ndim == 2 and a.ndim > 2:  # one matrix for all rows of a, so one product, not one per batch
-        a = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
-    out = ndarray.empty((*batch, a.shape[-2], b.shape[-1]), spec.dtype, a.device)
+    x: NDArray
+    y: NDArray
+    x, y = elementwise.operands("matmul", a, b)  # type: ignore[assignment]  # same_device refuses numbers
+    same_device("matmul", x, y)
+    spec = infer_matmul(x, y)
+    x, y = x.astype(spec.dtype), y.astype(spec.dtype)
+    x = x if x.ndim > 1 else x.reshape(1, -1)
+    y = y if y.ndim > 1 else y.reshape(-1, 1)
+    if y.ndim == 2 and x.ndim > 2:  # one matrix for all rows of x, so one product, not one per batch
+        x = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    batch = broadcast_shapes("matmul", x.shape[:-2], y.shape[:-2])
+    out = ndarray.empty((*batch, x.shape[-2], y.shape[-1]), spec.dtype, x.device)
     if batch:
-        a, b = a.broadcast_to((*batch, *a.shape[-2:])), b.broadcast_to((*batch, *b.shape[-2:]))
-    call(a.device, "matmul", a, b, out)
+        x, y = x.broadcast_to((*batch, *x.shape[-2:])), y.broadcast_to((*batch, *y.shape[-2:]))
+    call(x.device, "matmul", x, y, out)
     return out if out.shape == spec.shape else out.reshape(spec.shape)
 
 
-def infer_linear(x, weight, bias) -> Spec:
+def infer_linear(x: Shaped, weight: Shaped, bias: Shaped) -> Spec:
     """(..., n) from x (..., k), weight (k, n) and bias (n,), whose dtypes must promote to a floating dtype."""
     if not x.shape or len(weight.shape) != 2 or x.shape[-1] != weight.shape[0] or bias.shape != weight.shape[1:]:
         raise ShapeError(
@@ -63,7 +67,7 @@ def infer_linear(x, weight, bias) -> Spec:
     return Spec((*x.shape[:-1], weight.shape[1]), dtype)
 
 
-def linear(x, weight, bias, nonlinearity: str | None = None):
+def linear(x: NDArray, weight: NDArray, bias: NDArray, nonlinearity: str | None = None) -> NDArray:
     """x @ weight + bias, or with "relu" max(x @ weight + bias, 0), in one pass over the result."""
     check_nonlinearity("linear", nonlinearity)
     same_device("linear", x, weight, bias)
@@ -75,7 +79,9 @@ def linear(x, weight, bias, nonlinearity: str | None = None):
     return out.reshape(spec.shape)
 
 
-def linear_backward(grad_out, x, weight, wants_grad_x: bool):
+def linear_backward(
+    grad_out: NDArray, x: NDArray, weight: NDArray, wants_grad_x: bool
+) -> tuple[NDArray | None, NDArray, NDArray]:
     """(grad_x, grad_weight, grad_bias) of `linear`: g @ weight^T, x^T @ g and the sum of g over rows.
 
     grad_x is None unless `wants_grad_x`.

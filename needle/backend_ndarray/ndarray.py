@@ -8,20 +8,23 @@ Arithmetic is in the other files of this folder, by topic; array_methods.py make
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from needle.backend_ndarray import changes
 from needle.backend_ndarray.device import Device, default_device, require_device, same_device
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.dtype import DType, as_dtype, float32
+from needle.backend_ndarray.dtype import DType, DTypeLike, as_dtype, float32
 from needle.backend_ndarray.indexing import fit_value, is_basic, resolve_index
 from needle.backend_ndarray.number import as_number, value_in
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.shape import (
+    Axes,
     Shape,
+    ShapeLike,
     as_shape,
     as_widths,
     broadcast_shapes,
@@ -33,6 +36,18 @@ from needle.backend_ndarray.shape import (
     resolve_reshape,
 )
 from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError, short
+from needle.typing import ArrayLike, HasDLPack, Index, NumPyArray
+
+if TYPE_CHECKING:
+    from typing_extensions import CapsuleType
+
+
+class Buffer(Protocol):
+    """A device's memory. A host's can be viewed as bytes."""
+
+    changed_at: int  # see changes.py
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
 class NDArray:
@@ -41,7 +56,7 @@ class NDArray:
     __slots__ = ("buffer", "shape", "strides", "offset", "dtype", "device", "operand")
     __array_priority__ = 1000
 
-    buffer: object
+    buffer: Buffer
     shape: Shape
     strides: Shape
     offset: int
@@ -49,11 +64,11 @@ class NDArray:
     device: Device
     operand: object  # the kernels.Array for this array; a view makes it on first use
 
-    def __new__(cls, data, device: Device | None = None, dtype: str | DType | None = None) -> NDArray:
+    def __new__(cls, data: ArrayLike, device: Device | None = None, dtype: str | DType | None = None) -> NDArray:
         return array(data, device=device, dtype=dtype)
 
     @staticmethod
-    def make(buffer, shape: Shape, strides: Shape, offset: int, dtype: DType, device: Device) -> NDArray:
+    def make(buffer: Buffer, shape: Shape, strides: Shape, offset: int, dtype: DType, device: Device) -> NDArray:
         """A view of a buffer."""
         view = object.__new__(NDArray)
         view.buffer = buffer
@@ -79,7 +94,7 @@ class NDArray:
         out.device = device
         return out
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> object:
         if name != "operand":  # the slot is still empty; Python calls this for no other attribute that exists
             raise AttributeError(f"'NDArray' object has no attribute {name!r}")
         kernels = self.device.kernels
@@ -114,7 +129,7 @@ class NDArray:
 
     # To NumPy and back
 
-    def host_view(self) -> np.ndarray:
+    def host_view(self) -> NumPyArray:
         """The same memory as a NumPy array. Raises DeviceError unless the device's memory is the host's."""
         if not self.device.is_host:
             raise DeviceError(f"{self.device}: its memory is not the host's: expected a copy, see .numpy()")
@@ -123,7 +138,7 @@ class NDArray:
         offset, strides = self.offset * self.dtype.itemsize, tuple(s * self.dtype.itemsize for s in self.strides)
         return np.ndarray(self.shape, self.dtype.numpy, memoryview(self.buffer), offset, strides)
 
-    def numpy(self) -> np.ndarray:
+    def numpy(self) -> NumPyArray:
         """A copy as a NumPy array. `np.from_dlpack(x)` shares the memory instead."""
         if not self.device.is_host:
             return self._read()
@@ -132,25 +147,25 @@ class NDArray:
         except MemoryError:
             raise OutOfMemoryError(f"numpy: no memory for shape {self.shape} and dtype {self.dtype}") from None
 
-    def _read(self) -> np.ndarray:
+    def _read(self) -> NumPyArray:
         """A copy from a device whose memory is not the host's."""
         values = np.empty(self.shape, self.dtype.numpy)
         source = self.compact()
         self.device.kernels.read(source.buffer, source.offset * self.dtype.itemsize, _bytes_of(values))
         return values
 
-    def host_values(self) -> np.ndarray:
+    def host_values(self) -> NumPyArray:
         """`host_view` if there is one, else a copy; for reading only."""
         return self.host_view() if self.device.is_host else self._read()
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> NumPyArray:
         if copy is not False:
             return np.asarray(self.numpy(), dtype)
         if not self.device.is_host or dtype is not None and np.dtype(dtype) != self.dtype.numpy:
             raise ValueError(f"array: {self.dtype} on {self.device} takes a copy, which copy=False refuses")
         return self.host_view()
 
-    def __dlpack__(self, **options):
+    def __dlpack__(self, **options: Any) -> CapsuleType:
         if any(stride < 0 for stride, extent in zip(self.strides, self.shape) if extent > 1):
             raise BufferError(f"dlpack: strides {self.strides}: expected none below 0, see .copy()")
         return self.host_view().__dlpack__(**options)
@@ -162,7 +177,8 @@ class NDArray:
         """The one element, as a Python number. Raises ShapeError if there are more or none."""
         if self.size != 1:
             raise ShapeError(f"item: shape {self.shape}: expected one element")
-        return self.host_values().item()
+        number: bool | int | float = self.host_values().item()
+        return number
 
     def begin_read(self) -> Reading:
         """Starts reading the one element, so that the program need not wait until the device has computed it."""
@@ -180,14 +196,14 @@ class NDArray:
     def __index__(self) -> int:
         if self.dtype.kind != "integer" or self.shape:
             raise DTypeError(f"index: {self.dtype} of shape {self.shape}: expected a 0-d integer array")
-        return self.item()
+        return int(self.item())
 
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len: a 0-d array has no length")
         return self.shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[NDArray]:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
@@ -211,10 +227,10 @@ class NDArray:
 
     __copy__ = copy  # copies the elements, as NumPy does
 
-    def __deepcopy__(self, memo: dict) -> NDArray:
+    def __deepcopy__(self, memo: dict[int, object]) -> NDArray:
         return self.copy()
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., NDArray], tuple[NumPyArray, DType, Device]]:
         """For pickle: the elements, dtype and device. Unpickling raises DeviceError if the device is not enabled."""
         return array, (self.host_values(), self.dtype, self.device)
 
@@ -261,10 +277,10 @@ class NDArray:
 
     def permute(self, *axes: int | Sequence[int]) -> NDArray:
         """Axis i of the result is axis axes[i] of this array."""
-        axes = _varargs(axes)
-        if axes is None:
+        given = _varargs(axes)
+        if given is None:
             raise ShapeError(f"permute: axes None for shape {self.shape}: expected each axis once")
-        order = normalize_axes("permute", axes, self.ndim)
+        order = normalize_axes("permute", given, self.ndim)
         if len(order) != self.ndim:
             raise ShapeError(f"permute: axes {order} for shape {self.shape}: expected each axis once")
         return self.view(tuple(self.shape[i] for i in order), tuple(self.strides[i] for i in order))
@@ -274,7 +290,7 @@ class NDArray:
         """All axes reversed."""
         return self.view(self.shape[::-1], self.strides[::-1])
 
-    def broadcast_to(self, shape: int | Sequence[int]) -> NDArray:
+    def broadcast_to(self, shape: ShapeLike) -> NDArray:
         """A view of that shape that repeats elements along axes of extent 1 and along new axes in front."""
         shape = as_shape("broadcast_to", shape)
         if shape == self.shape:
@@ -286,7 +302,7 @@ class NDArray:
         strides = (0,) * new_axes + tuple(stride if old == new else 0 for old, stride, new in kept)
         return self.view(shape, strides)
 
-    def flip(self, axes: int | Sequence[int] | None = None) -> NDArray:
+    def flip(self, axes: Axes = None) -> NDArray:
         """A view with the order of elements reversed along the axes (None: all)."""
         strides, offset = list(self.strides), self.offset
         axes = normalize_axes("flip", axes, self.ndim)
@@ -312,7 +328,7 @@ class NDArray:
         out[tuple(slice(before, before + extent) for extent, (before, _) in zip(self.shape, axes))] = self
         return out
 
-    def __getitem__(self, index) -> NDArray:
+    def __getitem__(self, index: Index) -> NDArray:
         """Indexes by NumPy's rules: ints, slices, None and Ellipsis give a view, masks and integer arrays a copy.
 
         Slices may have any step. An array of integers along the first axis costs one kernel. A mask is read on the
@@ -323,7 +339,7 @@ class NDArray:
             return self._pick(index)
         return self.view(*resolve_index(index, self.shape, self.strides, self.offset))
 
-    def __setitem__(self, index, value: NDArray | np.ndarray | float) -> None:
+    def __setitem__(self, index: Index, value: ArrayLike) -> None:
         """Copies `value` into self[index], broadcast to its shape and converted to this dtype.
 
         If several values go to one element, the last one wins. Masks and integer arrays are read on the host, which
@@ -346,60 +362,60 @@ class NDArray:
             self._put(index, value)
         changes.mark(self)
 
-    __hash__ = None  # arrays compare element by element
+    __hash__ = None  # type: ignore[assignment]  # arrays compare element by element
 
     if TYPE_CHECKING:  # array_methods.py adds these
 
-        def __add__(self, other) -> NDArray: ...
-        def __radd__(self, other) -> NDArray: ...
-        def __sub__(self, other) -> NDArray: ...
-        def __rsub__(self, other) -> NDArray: ...
-        def __mul__(self, other) -> NDArray: ...
-        def __rmul__(self, other) -> NDArray: ...
-        def __truediv__(self, other) -> NDArray: ...
-        def __rtruediv__(self, other) -> NDArray: ...
-        def __floordiv__(self, other) -> NDArray: ...
-        def __rfloordiv__(self, other) -> NDArray: ...
-        def __mod__(self, other) -> NDArray: ...
-        def __rmod__(self, other) -> NDArray: ...
-        def __pow__(self, other) -> NDArray: ...
-        def __rpow__(self, other) -> NDArray: ...
-        def __matmul__(self, other) -> NDArray: ...
-        def __rmatmul__(self, other) -> NDArray: ...
-        def __and__(self, other) -> NDArray: ...
-        def __rand__(self, other) -> NDArray: ...
-        def __or__(self, other) -> NDArray: ...
-        def __ror__(self, other) -> NDArray: ...
-        def __xor__(self, other) -> NDArray: ...
-        def __rxor__(self, other) -> NDArray: ...
+        def __add__(self, other: ArrayLike) -> NDArray: ...
+        def __radd__(self, other: ArrayLike) -> NDArray: ...
+        def __sub__(self, other: ArrayLike) -> NDArray: ...
+        def __rsub__(self, other: ArrayLike) -> NDArray: ...
+        def __mul__(self, other: ArrayLike) -> NDArray: ...
+        def __rmul__(self, other: ArrayLike) -> NDArray: ...
+        def __truediv__(self, other: ArrayLike) -> NDArray: ...
+        def __rtruediv__(self, other: ArrayLike) -> NDArray: ...
+        def __floordiv__(self, other: ArrayLike) -> NDArray: ...
+        def __rfloordiv__(self, other: ArrayLike) -> NDArray: ...
+        def __mod__(self, other: ArrayLike) -> NDArray: ...
+        def __rmod__(self, other: ArrayLike) -> NDArray: ...
+        def __pow__(self, other: ArrayLike) -> NDArray: ...
+        def __rpow__(self, other: ArrayLike) -> NDArray: ...
+        def __matmul__(self, other: ArrayLike) -> NDArray: ...
+        def __rmatmul__(self, other: ArrayLike) -> NDArray: ...
+        def __and__(self, other: ArrayLike) -> NDArray: ...
+        def __rand__(self, other: ArrayLike) -> NDArray: ...
+        def __or__(self, other: ArrayLike) -> NDArray: ...
+        def __ror__(self, other: ArrayLike) -> NDArray: ...
+        def __xor__(self, other: ArrayLike) -> NDArray: ...
+        def __rxor__(self, other: ArrayLike) -> NDArray: ...
         def __neg__(self) -> NDArray: ...
         def __abs__(self) -> NDArray: ...
         def __invert__(self) -> NDArray: ...
-        def __eq__(self, other) -> NDArray: ...  # type: ignore[override]
-        def __ne__(self, other) -> NDArray: ...  # type: ignore[override]
-        def __lt__(self, other) -> NDArray: ...
-        def __le__(self, other) -> NDArray: ...
-        def __gt__(self, other) -> NDArray: ...
-        def __ge__(self, other) -> NDArray: ...
-        def __contains__(self, value) -> bool: ...
-        def _pick(self, index) -> NDArray: ...
-        def _put(self, index, value: NDArray) -> None: ...
-        def sum(self, axis=None, keepdims: bool = False) -> NDArray: ...
-        def max(self, axis=None, keepdims: bool = False) -> NDArray: ...
-        def min(self, axis=None, keepdims: bool = False) -> NDArray: ...
-        def argmax(self, axis=None, keepdims: bool = False) -> NDArray: ...
+        def __eq__(self, other: object) -> NDArray: ...  # type: ignore[override]
+        def __ne__(self, other: object) -> NDArray: ...  # type: ignore[override]
+        def __lt__(self, other: ArrayLike) -> NDArray: ...
+        def __le__(self, other: ArrayLike) -> NDArray: ...
+        def __gt__(self, other: ArrayLike) -> NDArray: ...
+        def __ge__(self, other: ArrayLike) -> NDArray: ...
+        def __contains__(self, value: ArrayLike) -> bool: ...
+        def _pick(self, index: Index) -> NDArray: ...
+        def _put(self, index: Index, value: NDArray) -> None: ...
+        def sum(self, axis: Axes = None, keepdims: bool = False) -> NDArray: ...
+        def max(self, axis: Axes = None, keepdims: bool = False) -> NDArray: ...
+        def min(self, axis: Axes = None, keepdims: bool = False) -> NDArray: ...
+        def argmax(self, axis: int | None = None, keepdims: bool = False) -> NDArray: ...
         def log(self) -> NDArray: ...
         def exp(self) -> NDArray: ...
         def tanh(self) -> NDArray: ...
-        def maximum(self, other) -> NDArray: ...
+        def maximum(self, other: ArrayLike) -> NDArray: ...
 
 
-def _varargs(values: tuple) -> Sequence[int]:
+def _varargs(values: tuple[Any, ...]) -> Any:
     """Lets a function be called as f(2, 3) or as f((2, 3))."""
     return values[0] if len(values) == 1 else values
 
 
-def empty(shape, dtype: str | DType = float32, device: Device | None = None, op: str = "empty") -> NDArray:
+def empty(shape: ShapeLike, dtype: str | DType = float32, device: Device | None = None, op: str = "empty") -> NDArray:
     """An uninitialized compact array; errors name `op`."""
     shape = as_shape(op, shape)
     if type(device) is not Device:
@@ -414,7 +430,7 @@ def empty_like(a: NDArray, dtype: DType | None = None, shape: Shape | None = Non
 
 
 def full(
-    shape, fill_value: float, dtype: str | DType = float32, device: Device | None = None, op: str = "full"
+    shape: ShapeLike, fill_value: float, dtype: str | DType = float32, device: Device | None = None, op: str = "full"
 ) -> NDArray:
     """A compact array of one value; errors name `op`."""
     value = as_number(fill_value)
@@ -425,17 +441,17 @@ def full(
     return out
 
 
-def zeros(shape, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
+def zeros(shape: ShapeLike, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
     """A compact array of zeros."""
     return full(shape, 0, dtype, device, "zeros")
 
 
-def ones(shape, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
+def ones(shape: ShapeLike, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
     """A compact array of ones."""
     return full(shape, 1, dtype, device, "ones")
 
 
-def array(data, dtype: str | DType | None = None, device: Device | None = None, op: str = "array") -> NDArray:
+def array(data: ArrayLike, dtype: DTypeLike | None = None, device: Device | None = None, op: str = "array") -> NDArray:
     """A compact copy of a number, nested lists, a NumPy array or an NDArray; errors name `op`.
 
     Without a dtype, Python floats and NumPy's float64 arrays become float32; everything else keeps its dtype. Without a
@@ -464,7 +480,7 @@ def array(data, dtype: str | DType | None = None, device: Device | None = None, 
     return out
 
 
-def _value_for(target: NDArray, value) -> NDArray:
+def _value_for(target: NDArray, value: ArrayLike) -> NDArray:
     """Converts a value that is not an NDArray for an assignment into `target`."""
     number = as_number(value)
     if number is not None:
@@ -482,7 +498,7 @@ def _value_for(target: NDArray, value) -> NDArray:
     return array(value, target.dtype, target.device, "setitem")
 
 
-def as_host_values(op: str, data) -> np.ndarray:
+def as_host_values(op: str, data: ArrayLike) -> NumPyArray:
     """`data` as a NumPy array of numbers. Raises ShapeError or DTypeError if it cannot be one."""
     try:
         values = np.asarray(data)
@@ -495,7 +511,7 @@ def as_host_values(op: str, data) -> np.ndarray:
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
-def _upload(values: np.ndarray, dtype: DType, device: Device) -> NDArray:
+def _upload(values: NumPyArray, dtype: DType, device: Device) -> NDArray:
     """A copy on a device whose memory is not the host's."""
     try:
         buffer = device.kernels.upload(_bytes_of(values))
@@ -504,12 +520,12 @@ def _upload(values: np.ndarray, dtype: DType, device: Device) -> NDArray:
     return NDArray.make(buffer, values.shape, compact_strides(values.shape), 0, dtype, device)
 
 
-def _bytes_of(values: np.ndarray) -> np.ndarray:
+def _bytes_of(values: NumPyArray) -> NumPyArray:
     """The memory of a row-major array as bytes: not all dtypes of ml_dtypes support the buffer protocol."""
     return values.reshape(-1).view(np.uint8)
 
 
-def from_dlpack(x) -> NDArray:
+def from_dlpack(x: HasDLPack) -> NDArray:
     """An NDArray of `cpu()` that shares the memory of any array with the DLPack protocol, such as NumPy's."""
     from needle.backend_ndarray.device import cpu
 

@@ -15,11 +15,12 @@ from needle.backend_ndarray.arguments import real
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, float32
-from needle.backend_ndarray.spec import Spec, check_nonlinearity, require_floating
+from needle.backend_ndarray.ndarray import NDArray
+from needle.backend_ndarray.spec import Shaped, Spec, check_nonlinearity, require_floating
 from needle.errors import ShapeError
 
 
-def infer_norm(op: str, x, weight, bias, *statistics) -> Spec:
+def infer_norm(op: str, x: Shaped, weight: Shaped, bias: Shaped, *statistics: Shaped) -> Spec:
     """The shape and dtype of x; weight, bias and given statistics must have one element per channel."""
     if not x.shape or weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
         raise ShapeError(
@@ -34,11 +35,13 @@ def infer_norm(op: str, x, weight, bias, *statistics) -> Spec:
     return Spec(x.shape, require_floating(op, x, *others))
 
 
-def _statistics_dtype(x) -> DType:
+def _statistics_dtype(x: Shaped) -> DType:
     return float32 if x.dtype.itemsize < 4 else x.dtype
 
 
-def batch_norm(x, weight, bias, eps: float, nonlinearity: str | None = None):
+def batch_norm(
+    x: NDArray, weight: NDArray, bias: NDArray, eps: float, nonlinearity: str | None = None
+) -> tuple[NDArray, NDArray, NDArray]:
     """(out, mean, variance) with the statistics of x itself, each of shape (C,); with "relu" out is max(out, 0)."""
     check_nonlinearity("batch_norm", nonlinearity)
     same_device("batch_norm", x, weight, bias)
@@ -50,7 +53,15 @@ def batch_norm(x, weight, bias, eps: float, nonlinearity: str | None = None):
     return out, mean, variance
 
 
-def batch_norm_inference(x, weight, bias, mean, variance, eps: float, nonlinearity: str | None = None):
+def batch_norm_inference(
+    x: NDArray,
+    weight: NDArray,
+    bias: NDArray,
+    mean: NDArray,
+    variance: NDArray,
+    eps: float,
+    nonlinearity: str | None = None,
+) -> NDArray:
     """out with given statistics; with "relu", max(out, 0)."""
     check_nonlinearity("batch_norm_inference", nonlinearity)
     same_device("batch_norm_inference", x, weight, bias, mean, variance)
@@ -61,7 +72,7 @@ def batch_norm_inference(x, weight, bias, mean, variance, eps: float, nonlineari
     return out
 
 
-def layer_norm(x, weight, bias, eps: float):
+def layer_norm(x: NDArray, weight: NDArray, bias: NDArray, eps: float) -> tuple[NDArray, NDArray, NDArray]:
     """(out, mean, variance) with the statistics of each row, of shape x.shape[:-1]."""
     same_device("layer_norm", x, weight, bias)
     infer_norm("layer_norm", x, weight, bias)
@@ -72,7 +83,16 @@ def layer_norm(x, weight, bias, eps: float):
     return out, mean, variance
 
 
-def batch_norm_backward(grad_out, x, weight, bias, mean, variance, eps: float, nonlinearity: str | None = None):
+def batch_norm_backward(
+    grad_out: NDArray,
+    x: NDArray,
+    weight: NDArray,
+    bias: NDArray,
+    mean: NDArray,
+    variance: NDArray,
+    eps: float,
+    nonlinearity: str | None = None,
+) -> tuple[NDArray, NDArray, NDArray]:
     """(grad_x, grad_weight, grad_bias) of `batch_norm`; mean and variance are those that it returned."""
     grads = _empty_grads(x, weight)
     operands = (grad_out, x, weight, bias, mean, variance)
@@ -80,13 +100,15 @@ def batch_norm_backward(grad_out, x, weight, bias, mean, variance, eps: float, n
     return grads
 
 
-def layer_norm_backward(grad_out, x, weight, mean, variance, eps: float):
+def layer_norm_backward(
+    grad_out: NDArray, x: NDArray, weight: NDArray, mean: NDArray, variance: NDArray, eps: float
+) -> tuple[NDArray, NDArray, NDArray]:
     """(grad_x, grad_weight, grad_bias) of `layer_norm`; mean and variance are those that it returned."""
     grads = _empty_grads(x, weight)
     call(x.device, "layer_norm_backward", grad_out, x, weight, mean, variance, *grads, eps)
     return grads
 
 
-def _empty_grads(x, weight):
+def _empty_grads(x: NDArray, weight: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     grad_weight, grad_bias = (ndarray.empty(weight.shape, weight.dtype, x.device) for _ in range(2))
     return ndarray.empty_like(x), grad_weight, grad_bias

@@ -17,14 +17,15 @@ import numpy as np
 
 from needle.backend_ndarray.dtype import DType
 from needle.errors import DTypeError, short
+from needle.typing import Number
 
 NUMBER_TYPES = frozenset((bool, int, float))
 
 
-def as_number(x) -> bool | int | float | None:
+def as_number(x: object) -> Number | None:
     """x as a Python number, or None if it is not a number."""
     if type(x) in NUMBER_TYPES:
-        return x
+        return x  # type: ignore[return-value]  # mypy does not narrow by a set of types
     if isinstance(x, np.generic) or isinstance(x, np.ndarray) and x.ndim == 0:
         if x.dtype.kind == "b":
             return bool(x)
@@ -36,7 +37,7 @@ def as_number(x) -> bool | int | float | None:
     return float(x) if isinstance(x, (numbers.Real, decimal.Decimal)) else None
 
 
-def value_in(op: str, number: bool | int | float, dtype: DType) -> bool | int | float:
+def value_in(op: str, number: Number, dtype: DType) -> Number:
     """The value that an operation in `dtype` uses. Raises DTypeError for an integer that the dtype cannot hold."""
     if dtype.kind == "floating":
         try:
@@ -60,9 +61,7 @@ def limits(dtype: DType) -> tuple[int | float, int | float]:
     return python(info.min), python(info.max)
 
 
-def comparison(
-    op: str, number: bool | int | float, dtype: DType, number_is_left: bool
-) -> tuple[str, bool | int | float] | bool:
+def comparison(op: str, number: Number, dtype: DType, number_is_left: bool) -> tuple[str, Number] | bool:
     """(op, number) of an equivalent comparison within `dtype`, or a bool if the result is the same for all elements.
 
     `op` is equal, not_equal, less or less_equal. It compares an array of `dtype` with the number, or the number with

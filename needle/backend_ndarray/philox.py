@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from needle.typing import NumPyArray
+
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL = 0x9E3779B9, 0xBB67AE85
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def words(seed: int, offset: int, blocks: int) -> np.ndarray:
+def words(seed: int, offset: int, blocks: int) -> NumPyArray:
     """(blocks, 4) words of 32 bits, as uint64: counter (block, offset), key `seed`."""
     block = np.arange(blocks, dtype=np.uint64)
     zeros = np.zeros_like(block)
@@ -35,16 +37,17 @@ def words(seed: int, offset: int, blocks: int) -> np.ndarray:
     return np.stack(counter, 1)
 
 
-def _doubles(w: np.ndarray) -> np.ndarray:
+def _doubles(w: NumPyArray) -> NumPyArray:
     """53 random bits from each pair of words, (blocks, 2)."""
-    return (w[:, 0::2] | w[:, 1::2] << _HALF) >> np.uint64(11)
+    pairs: NumPyArray = w[:, 0::2] | w[:, 1::2] << _HALF
+    return pairs >> np.uint64(11)
 
 
 # How many random bits a uniform number of each dtype keeps: as many as its significand holds.
 _UNIFORM_BITS = {"float32": 24, "float16": 11, "bfloat16": 8}
 
 
-def uniform(size: int, dtype: str, seed: int, offset: int) -> np.ndarray:
+def uniform(size: int, dtype: str, seed: int, offset: int) -> NumPyArray:
     """`size` numbers in [0, 1), exact in `dtype`."""
     if dtype == "float64":
         return (_doubles(words(seed, offset, -(-size // 2))) * 2.0**-53).reshape(-1)[:size]
@@ -53,7 +56,7 @@ def uniform(size: int, dtype: str, seed: int, offset: int) -> np.ndarray:
     return (w * 2.0**-bits).reshape(-1)[:size]
 
 
-def normal(size: int, dtype: str, seed: int, offset: int) -> np.ndarray:
+def normal(size: int, dtype: str, seed: int, offset: int) -> NumPyArray:
     """`size` standard normal numbers, in pairs by the Box-Muller method (1958): sqrt(-2 log u) (cos, sin)(2 pi v)."""
     if dtype == "float64":
         pairs, one = _doubles(words(seed, offset, -(-size // 2))), 2.0**-53
@@ -64,7 +67,7 @@ def normal(size: int, dtype: str, seed: int, offset: int) -> np.ndarray:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)[:size]
 
 
-def dropout_mask(size: int, p: float, seed: int, offset: int) -> np.ndarray:
+def dropout_mask(size: int, p: float, seed: int, offset: int) -> NumPyArray:
     """0 with probability p, else 1 / (1 - p)."""
     w = words(seed, offset, -(-size // 4)).reshape(-1)[:size] >> np.uint64(8)
     return np.where(w < p * 2.0**24, 0, 1 / (1 - p))

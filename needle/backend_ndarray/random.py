@@ -15,6 +15,8 @@ from needle.backend_ndarray.arguments import as_seed, probability, whole
 from needle.backend_ndarray.device import Device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, float32
+from needle.backend_ndarray.ndarray import NDArray
+from needle.backend_ndarray.shape import ShapeLike
 from needle.errors import DTypeError, short
 
 
@@ -48,7 +50,7 @@ def set_state(state: tuple[int, int]) -> None:
     _counter.offset = whole("set_state", "offset", offset, error=ValueError)
 
 
-def _fill(kernel: str, shape, dtype, device, *arguments):
+def _fill(kernel: str, shape: ShapeLike, dtype: str | DType, device: Device | None, *arguments: float) -> NDArray:
     out = ndarray.empty(shape, dtype, device, kernel.removeprefix("random_"))
     if out.dtype.kind != "floating":
         raise DTypeError(f"{kernel.removeprefix('random_')}: dtype {out.dtype}: expected a floating one")
@@ -57,16 +59,16 @@ def _fill(kernel: str, shape, dtype, device, *arguments):
     return out
 
 
-def uniform(shape, dtype: str | DType = float32, device: Device | None = None):
+def uniform(shape: ShapeLike, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
     """Uniform on [0, 1)."""
     return _fill("random_uniform", shape, dtype, device)
 
 
-def normal(shape, dtype: str | DType = float32, device: Device | None = None):
+def normal(shape: ShapeLike, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
     """Standard normal."""
     return _fill("random_normal", shape, dtype, device)
 
 
-def dropout_mask(shape, p: float, dtype: str | DType = float32, device: Device | None = None):
+def dropout_mask(shape: ShapeLike, p: float, dtype: str | DType = float32, device: Device | None = None) -> NDArray:
     """0 with probability p, else 1 / (1 - p); 0 <= p < 1."""
     return _fill("random_dropout_mask", shape, dtype, device, probability("dropout_mask", p))

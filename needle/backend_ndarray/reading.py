@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from needle.backend_ndarray.ndarray import NDArray
 
 
 class Reading:
@@ -11,7 +16,7 @@ class Reading:
     Without this, reading the element waits for all of that work. Raises ShapeError unless there is exactly one element.
     """
 
-    def __init__(self, array) -> None:
+    def __init__(self, array: NDArray) -> None:
         self._dtype = array.dtype
         self._pending = None
         if array.size != 1 or array.device.is_host:

@@ -7,12 +7,13 @@ from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import bool_, float32, float64, int64
-from needle.backend_ndarray.shape import compact_strides, normalize_axes, normalize_axis, reduced_shape
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.ndarray import NDArray
+from needle.backend_ndarray.shape import Axes, compact_strides, normalize_axes, normalize_axis, reduced_shape
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import DTypeError, ShapeError
 
 
-def infer_reduce(op: str, a, axis=None, keepdims: bool = False) -> Spec:
+def infer_reduce(op: str, a: Shaped, axis: Axes = None, keepdims: bool = False) -> Spec:
     """A sum of integers or bools is int64, as in the array API standard; other results keep the dtype of a."""
     axes = normalize_axes(op, axis, len(a.shape))
     if op != "sum" and a.dtype is bool_:
@@ -24,13 +25,13 @@ def infer_reduce(op: str, a, axis=None, keepdims: bool = False) -> Spec:
     return Spec(reduced_shape(a.shape, axes, keepdims), dtype)
 
 
-def infer_sum(a, axis=None, keepdims: bool = False, wide: bool = False) -> Spec:
+def infer_sum(a: Shaped, axis: Axes = None, keepdims: bool = False, wide: bool = False) -> Spec:
     """int64 for integers and bools, as in the array API standard; with `wide`, float32 for half types."""
     spec = infer_reduce("sum", a, axis, keepdims)
     return spec._replace(dtype=float32) if wide and spec.dtype.itemsize == 2 else spec
 
 
-def _reduce(op: str, a, axis, keepdims: bool, wide: bool = False):
+def _reduce(op: str, a: NDArray, axis: Axes, keepdims: bool, wide: bool = False) -> NDArray:
     same_device(op, a)
     spec = infer_sum(a, axis, keepdims, wide) if op == "sum" else infer_reduce(op, a, axis, keepdims)
     axes = normalize_axes(op, axis, a.ndim)
@@ -39,12 +40,12 @@ def _reduce(op: str, a, axis, keepdims: bool, wide: bool = False):
     return out.view(spec.shape, compact_strides(spec.shape))
 
 
-def sum(a, axis=None, keepdims: bool = False, wide: bool = False):
+def sum(a: NDArray, axis: Axes = None, keepdims: bool = False, wide: bool = False) -> NDArray:
     """The sum, 0 if there are no elements. Half types are summed in float32; with `wide` the result stays float32."""
     return _reduce("sum", a, axis, keepdims, wide)
 
 
-def sum_of_squares(a):
+def sum_of_squares(a: NDArray) -> NDArray:
     """The sum of the squares of all elements of a floating array: 0-d, float64 if a is, else float32."""
     dtype = float64 if a.dtype is float64 else float32
     out = ndarray.empty((1,) * a.ndim, dtype, a.device)
@@ -52,17 +53,17 @@ def sum_of_squares(a):
     return out.reshape(())
 
 
-def max(a, axis=None, keepdims: bool = False):
+def max(a: NDArray, axis: Axes = None, keepdims: bool = False) -> NDArray:
     """The largest element, or NaN if any element is NaN."""
     return _reduce("max", a, axis, keepdims)
 
 
-def min(a, axis=None, keepdims: bool = False):
+def min(a: NDArray, axis: Axes = None, keepdims: bool = False) -> NDArray:
     """The smallest element, or NaN if any element is NaN."""
     return _reduce("min", a, axis, keepdims)
 
 
-def infer_arg_reduce(op: str, a, axis: int | None = None, keepdims: bool = False) -> Spec:
+def infer_arg_reduce(op: str, a: Shaped, axis: int | None = None, keepdims: bool = False) -> Spec:
     """The shape of the result, as int64; without an axis the array is flattened."""
     keepdims = flag(op, "keepdims", keepdims)
     if axis is None:
@@ -71,7 +72,7 @@ def infer_arg_reduce(op: str, a, axis: int | None = None, keepdims: bool = False
     return Spec(spec.shape, int64)
 
 
-def _arg_reduce(op: str, a, axis: int | None, keepdims: bool):
+def _arg_reduce(op: str, a: NDArray, axis: int | None, keepdims: bool) -> NDArray:
     same_device(op, a)
     spec = infer_arg_reduce(op, a, axis, keepdims)
     if axis is None:
@@ -83,11 +84,11 @@ def _arg_reduce(op: str, a, axis: int | None, keepdims: bool):
     return out.reshape(spec.shape)
 
 
-def argmax(a, axis: int | None = None, keepdims: bool = False):
+def argmax(a: NDArray, axis: int | None = None, keepdims: bool = False) -> NDArray:
     """The position of the first largest element along an axis, or of the first NaN if there is one."""
     return _arg_reduce("argmax", a, axis, keepdims)
 
 
-def argmin(a, axis: int | None = None, keepdims: bool = False):
+def argmin(a: NDArray, axis: int | None = None, keepdims: bool = False) -> NDArray:
     """The position of the first smallest element along an axis, or of the first NaN if there is one."""
     return _arg_reduce("argmin", a, axis, keepdims)

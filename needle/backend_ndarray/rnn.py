@@ -11,18 +11,21 @@ from needle.backend_ndarray import matmul, ndarray
 from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
+from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.shape import Shape
-from needle.backend_ndarray.spec import Spec, require_floating
+from needle.backend_ndarray.spec import Shaped, Spec, require_floating
 from needle.errors import ShapeError
 
 
-def infer_recurrent(op: str, gates: int, x, W_ih, W_hh, bias, *states) -> Spec:
+def infer_recurrent(op: str, gates: int, x: Shaped, W_ih: Shaped, W_hh: Shaped, bias: Shaped, *states: Shaped) -> Spec:
     """(T, B, H) from x (T, B, I), W_ih (I, gates*H), W_hh (H, gates*H), bias (gates*H,) and states (B, H)."""
     shape = recurrent_shape(op, gates, x.shape, W_ih, W_hh, bias, *states)
     return Spec(shape, require_floating(op, x, W_ih, W_hh, bias, *states))
 
 
-def recurrent_shape(op: str, gates: int, x_shape: Shape, W_ih, W_hh, bias, *states) -> Shape:
+def recurrent_shape(
+    op: str, gates: int, x_shape: Shape, W_ih: Shaped, W_hh: Shaped, bias: Shaped, *states: Shaped
+) -> Shape:
     """The shape of `infer_recurrent`, for any dtypes."""
     width = W_hh.shape[0] if len(W_hh.shape) == 2 else 0
     fits = (
@@ -43,7 +46,7 @@ def recurrent_shape(op: str, gates: int, x_shape: Shape, W_ih, W_hh, bias, *stat
     return x_shape[0], x_shape[1], width
 
 
-def rnn(x, W_ih, W_hh, bias, h0, nonlinearity: str):
+def rnn(x: NDArray, W_ih: NDArray, W_hh: NDArray, bias: NDArray, h0: NDArray, nonlinearity: str) -> NDArray:
     """The states (T + 1, B, H): h0, then the state after each step."""
     choice("rnn", "nonlinearity", nonlinearity, ("tanh", "relu"))
     same_device("rnn", x, W_ih, W_hh, bias, h0)
@@ -54,7 +57,7 @@ def rnn(x, W_ih, W_hh, bias, h0, nonlinearity: str):
     return hidden
 
 
-def rnn_backward(grad_hidden, hidden, W_hh, nonlinearity: str):
+def rnn_backward(grad_hidden: NDArray, hidden: NDArray, W_hh: NDArray, nonlinearity: str) -> tuple[NDArray, NDArray]:
     """(grad_gates (T, B, H), grad_h0) from the adjoints of the states after each step; `hidden` is from `rnn`."""
     grad_gates = ndarray.empty(grad_hidden.shape, hidden.dtype, hidden.device)
     grad_h0 = ndarray.empty(hidden.shape[1:], hidden.dtype, hidden.device)
@@ -62,7 +65,9 @@ def rnn_backward(grad_hidden, hidden, W_hh, nonlinearity: str):
     return grad_gates, grad_h0
 
 
-def lstm(x, W_ih, W_hh, bias, h0, c0):
+def lstm(
+    x: NDArray, W_ih: NDArray, W_hh: NDArray, bias: NDArray, h0: NDArray, c0: NDArray
+) -> tuple[NDArray, NDArray, NDArray]:
     """(gates (T, B, 4H) after their nonlinearities, hidden (T + 1, B, H), cells (T + 1, B, H))."""
     same_device("lstm", x, W_ih, W_hh, bias, h0, c0)
     spec = infer_recurrent("lstm", 4, x, W_ih, W_hh, bias, h0, c0)
@@ -72,7 +77,9 @@ def lstm(x, W_ih, W_hh, bias, h0, c0):
     return gates, hidden, cells
 
 
-def lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh):
+def lstm_backward(
+    grad_hidden: NDArray, grad_cell: NDArray, gates: NDArray, cells: NDArray, W_hh: NDArray
+) -> tuple[NDArray, NDArray, NDArray]:
     """(grad_gates (T, B, 4H), grad_h0, grad_c0) from the adjoints of h after each step and of the last c.
 
     `gates` and `cells` are from `lstm`; grad_gates is the gradient of the gates before their nonlinearities.
@@ -84,7 +91,7 @@ def lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh):
     return grad_gates, grad_h0, grad_c0
 
 
-def _states(first, spec: Spec):
+def _states(first: NDArray, spec: Spec) -> NDArray:
     """An array (T + 1, B, H) for `first`, which is copied in, and the state after each step of `spec` (T, B, H)."""
     states = ndarray.empty((spec.shape[0] + 1, *spec.shape[1:]), spec.dtype, first.device)
     states[0] = first

@@ -9,17 +9,22 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 from needle.errors import ShapeError, short
 
 Shape = tuple[int, ...]
+ShapeLike = int | Collection[int]  # of anything with __index__
+Axes = int | Collection[int] | None  # None means all of them
 MAX_DIMS = 8
 MAX_ELEMENTS = 1 << 57  # the kernels count in int64, up to 64 per element
-remembered = functools.lru_cache(maxsize=4096)
+_Function = TypeVar("_Function", bound=Callable[..., object])
+# typeshed's lru_cache forgets the parameters.
+remembered: Callable[[_Function], _Function] = functools.lru_cache(maxsize=4096)  # type: ignore[assignment]
 
 
-def as_ints(op: str, name: str, values: int | Collection[int]) -> tuple[int, ...]:
+def as_ints(op: str, name: str, values: Any) -> tuple[int, ...]:
     """A tuple of ints from an int or a collection of ints (anything with __index__). Raises ShapeError for others."""
     try:
         if hasattr(values, "__len__"):  # not an iterator, which could be read only once
@@ -32,7 +37,7 @@ def as_ints(op: str, name: str, values: int | Collection[int]) -> tuple[int, ...
         raise ShapeError(f"{op}: {name} of {short(values)}: expected whole numbers") from None
 
 
-def as_shape(op: str, shape: int | Collection[int]) -> Shape:
+def as_shape(op: str, shape: ShapeLike) -> Shape:
     """A tuple of extents from an int or a collection of ints. Raises ShapeError if no array can have that shape."""
     return _checked(op, as_ints(op, "shape", shape))
 
@@ -126,7 +131,7 @@ def reshape_strides(shape: Shape, strides: Shape, new_shape: Shape) -> Shape | N
     return tuple(result)
 
 
-def resolve_reshape(op: str, shape: Shape, new_shape: int | Collection[int]) -> Shape:
+def resolve_reshape(op: str, shape: Shape, new_shape: ShapeLike) -> Shape:
     """`new_shape` with its one -1, if any, replaced by the extent. Raises ShapeError if the sizes differ."""
     return _resolved(op, shape, as_ints(op, "shape", new_shape))
 
@@ -175,7 +180,7 @@ def as_widths(op: str, shape: Shape, widths: Collection[tuple[int, int]]) -> tup
         pairs = None
     if pairs is None or len(pairs) != len(shape) or any(len(pair) != 2 or min(pair) < 0 for pair in pairs):
         raise ShapeError(f"{op}: {short(widths)} for shape {shape}: expected a pair of counts of 0 or more per axis")
-    return pairs
+    return pairs  # type: ignore[return-value]  # they are pairs, which mypy does not see
 
 
 def normalize_axis(op: str, axis: int, ndim: int) -> int:
@@ -190,7 +195,7 @@ def normalize_axis(op: str, axis: int, ndim: int) -> int:
     return index % ndim
 
 
-def normalize_axes(op: str, axes: int | Collection[int] | None, ndim: int) -> tuple[int, ...]:
+def normalize_axes(op: str, axes: Axes, ndim: int) -> tuple[int, ...]:
     """The axes counted from the front, in the order given; None means all of them. Raises ShapeError for a repeat."""
     if axes is None:
         return tuple(range(ndim))

@@ -6,12 +6,13 @@ from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.shape import normalize_axes, normalize_axis, reduced_shape
-from needle.backend_ndarray.spec import Spec, require_floating
+from needle.backend_ndarray.ndarray import NDArray
+from needle.backend_ndarray.shape import Axes, normalize_axes, normalize_axis, reduced_shape
+from needle.backend_ndarray.spec import Shaped, Spec, require_floating
 from needle.errors import DTypeError, ShapeError
 
 
-def infer_softmax(op: str, x, axis: int) -> Spec:
+def infer_softmax(op: str, x: Shaped, axis: int) -> Spec:
     """The shape and dtype of x."""
     axis = normalize_axis(op, axis, len(x.shape))
     if x.shape[axis] == 0:
@@ -19,7 +20,7 @@ def infer_softmax(op: str, x, axis: int) -> Spec:
     return Spec(x.shape, require_floating(op, x))
 
 
-def _along_axis(op: str, x, axis: int):
+def _along_axis(op: str, x: NDArray, axis: int) -> NDArray:
     same_device(op, x)
     infer_softmax(op, x, axis)
     axis = normalize_axis(op, axis, x.ndim)
@@ -29,17 +30,17 @@ def _along_axis(op: str, x, axis: int):
     return out
 
 
-def softmax(x, axis: int = -1):
+def softmax(x: NDArray, axis: int = -1) -> NDArray:
     """e^x / sum(e^x) along the axis."""
     return _along_axis("softmax", x, axis)
 
 
-def log_softmax(x, axis: int = -1):
+def log_softmax(x: NDArray, axis: int = -1) -> NDArray:
     """x - log(sum(e^x)) along the axis."""
     return _along_axis("log_softmax", x, axis)
 
 
-def infer_log_sum_exp(x, axes=None, keepdims: bool = False) -> Spec:
+def infer_log_sum_exp(x: Shaped, axes: Axes = None, keepdims: bool = False) -> Spec:
     """The shape of a reduction over the axes."""
     axes = normalize_axes("log_sum_exp", axes, len(x.shape))
     if any(x.shape[i] == 0 for i in axes):
@@ -49,7 +50,7 @@ def infer_log_sum_exp(x, axes=None, keepdims: bool = False) -> Spec:
     )
 
 
-def log_sum_exp(x, axes=None, keepdims: bool = False):
+def log_sum_exp(x: NDArray, axes: Axes = None, keepdims: bool = False) -> NDArray:
     """log(sum(e^x)) over the axes (None: all)."""
     same_device("log_sum_exp", x)
     spec = infer_log_sum_exp(x, axes, keepdims)
@@ -61,7 +62,7 @@ def log_sum_exp(x, axes=None, keepdims: bool = False):
     return out.reshape(spec.shape)
 
 
-def infer_softmax_cross_entropy(logits, labels) -> Spec:
+def infer_softmax_cross_entropy(logits: Shaped, labels: Shaped) -> Spec:
     """One loss per row."""
     if len(logits.shape) != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 0:
         raise ShapeError(
@@ -72,7 +73,7 @@ def infer_softmax_cross_entropy(logits, labels) -> Spec:
     return Spec(labels.shape, require_floating("softmax_cross_entropy", logits))
 
 
-def softmax_cross_entropy(logits, labels):
+def softmax_cross_entropy(logits: NDArray, labels: NDArray) -> NDArray:
     """-log(softmax(logits)[label]) of each row; logits (N, classes), labels (N,) int32 or int64.
 
     Raises ShapeError for a label outside 0..classes-1.
@@ -83,7 +84,7 @@ def softmax_cross_entropy(logits, labels):
     return loss
 
 
-def softmax_cross_entropy_backward(logits, labels, grad_loss):
+def softmax_cross_entropy_backward(logits: NDArray, labels: NDArray, grad_loss: NDArray) -> NDArray:
     """The gradient with respect to logits: (softmax(logits) - one_hot(labels)) * grad_loss, row by row."""
     grad_logits = ndarray.empty_like(logits)
     call(logits.device, "softmax_cross_entropy_backward", logits, labels, grad_loss, grad_logits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.dtype import DType
@@ -10,8 +10,18 @@ from needle.backend_ndarray.shape import Shape
 from needle.errors import DTypeError
 
 
+class Shaped(Protocol):
+    """What has a shape and a dtype: an NDArray, a Tensor or a Spec."""
+
+    @property
+    def shape(self) -> Shape: ...
+
+    @property
+    def dtype(self) -> DType: ...
+
+
 class Spec(NamedTuple):
-    """A shape and a dtype. The `infer_*` functions take NDArrays, Tensors or Specs and return the result's Spec."""
+    """A shape and a dtype. The `infer_*` functions take what is Shaped and return the result's Spec."""
 
     shape: Shape
     dtype: DType
@@ -21,7 +31,7 @@ class Spec(NamedTuple):
         return len(self.shape)
 
 
-def require_floating(op: str, *operands) -> DType:
+def require_floating(op: str, *operands: Shaped) -> DType:
     """The floating dtype of the operands. Raises DTypeError unless they all have the same one."""
     dtype = operands[0].dtype
     if dtype.kind != "floating" or any(operand.dtype is not dtype for operand in operands):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ _NAMES = frozenset(
 _OURS = {"negative": "negate", "absolute": "abs"}  # where the names differ
 
 
-def functions_of(*modules: types.ModuleType) -> dict[str, Callable]:
+def functions_of(*modules: types.ModuleType) -> dict[str, Callable[..., Any]]:
     """Our functions that stand for NumPy's, by the names of those; each from the first module that has it."""
     found = {}
     for name in _NAMES:
@@ -26,8 +27,13 @@ def functions_of(*modules: types.ModuleType) -> dict[str, Callable]:
 
 
 def apply_ufunc(
-    functions: dict[str, Callable], ufunc: np.ufunc, method: str, inputs: tuple, options: dict, has_gradient: bool
-):
+    functions: dict[str, Callable[..., Any]],
+    ufunc: np.ufunc,
+    method: str,
+    inputs: tuple[Any, ...],
+    options: dict[str, Any],
+    has_gradient: bool,
+) -> Any:
     """Implements `__array_ufunc__`: calls our function of that name (see `functions_of`), else NumPy's on the values.
 
     Raises TypeError if that would lose a gradient: for a floating result if an input `has_gradient`.
@@ -47,12 +53,18 @@ def apply_ufunc(
     return result
 
 
-def array_function(self, function: Callable, types, arguments: tuple, options: dict):
+def array_function(
+    self: object,
+    function: Callable[..., Any],
+    types: Collection[type],
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Any:
     """The method `__array_function__`: calls NumPy's function, such as np.concatenate, on the values.
 
     Raises TypeError if that would lose a gradient, as `apply_ufunc` does.
     """
-    found = []
+    found: list[Any] = []
     result = function(*_all_plain(arguments, found), **_all_plain(options, found))
     if (
         _is_floating(result)
@@ -66,12 +78,12 @@ def array_function(self, function: Callable, types, arguments: tuple, options: d
 _OF_SHAPES = frozenset("zeros_like ones_like empty_like full_like".split())
 
 
-def _plain(x):
+def _plain(x: Any) -> Any:
     """Converts our arrays to NumPy arrays; returns anything else unchanged."""
     return np.asarray(x) if hasattr(x, "__array_ufunc__") and not isinstance(x, np.ndarray) else x
 
 
-def _all_plain(x, found: list):
+def _all_plain(x: Any, found: list[Any]) -> Any:
     """Applies `_plain` throughout tuples, lists and dicts; adds the converted arrays to `found`."""
     if isinstance(x, (tuple, list)):
         return type(x)(_all_plain(entry, found) for entry in x)
@@ -83,7 +95,7 @@ def _all_plain(x, found: list):
     return plain
 
 
-def _is_floating(result) -> bool:
+def _is_floating(result: object) -> bool:
     """Whether a result has floating numbers, through which a gradient could flow."""
     if isinstance(result, (tuple, list)):
         return any(map(_is_floating, result))

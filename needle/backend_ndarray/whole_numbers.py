@@ -6,10 +6,12 @@ import numpy as np
 
 from needle.backend_ndarray import elementwise, ndarray
 from needle.backend_ndarray.dtype import int32, int64
+from needle.backend_ndarray.ndarray import NDArray
 from needle.errors import DTypeError, ShapeError
+from needle.typing import ArrayLike, NumPyArray
 
 
-def whole_numbers(op: str, name: str, numbers):
+def whole_numbers(op: str, name: str, numbers: NDArray) -> NDArray:
     """`numbers`, an NDArray, as int32 or int64; `name` is op's word for one of them in errors.
 
     Raises DTypeError for bools, and ShapeError for a fraction, NaN or infinity. On a GPU the latter become -1 instead,
@@ -28,7 +30,7 @@ def whole_numbers(op: str, name: str, numbers):
     return elementwise.where(elementwise.equal(converted, numbers), converted, -1)
 
 
-def whole_numbers_of(op: str, name: str, values) -> np.ndarray:
+def whole_numbers_of(op: str, name: str, values: ArrayLike) -> NumPyArray:
     """`whole_numbers` for anything that NumPy can make an array of, as int64."""
     values = ndarray.as_host_values(op, values)
     if not values.size:
@@ -43,11 +45,11 @@ def whole_numbers_of(op: str, name: str, values) -> np.ndarray:
     return converted
 
 
-def _wrong_dtype(op: str, name: str, dtype) -> DTypeError:
+def _wrong_dtype(op: str, name: str, dtype: object) -> DTypeError:
     return DTypeError(f"{op}: {name} of dtype {dtype}: expected whole numbers")
 
 
-def _check_whole(op: str, name: str, values: np.ndarray, converted: np.ndarray) -> None:
+def _check_whole(op: str, name: str, values: NumPyArray, converted: NumPyArray) -> None:
     wrong = values != converted if values.dtype == np.uint64 else values.astype(np.float64) != converted
     if wrong.any():
         raise ShapeError(f"{op}: {name} {values[wrong].flat[0]}: expected whole numbers")

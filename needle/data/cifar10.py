@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from needle.backend_ndarray.arguments import path
-from needle.data.dataset import ImageDataset, Transforms
+from needle.data.dataset import ImageDataset
 from needle.data.download import download, locked, unpack_tar_gz
 from needle.data.locate import data_dirs, exists, is_folder
 from needle.data.restricted_unpickler import load
 from needle.data.synthetic import SyntheticCIFAR10
+from needle.data.transforms import Transforms
 from needle.errors import DataError
+from needle.typing import NumPyArray
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -48,7 +50,7 @@ class CIFAR10Dataset(ImageDataset):
 
     def __init__(
         self,
-        base_folder: str | os.PathLike,
+        base_folder: str | os.PathLike[str],
         train: bool,
         p: float = 0.5,
         transforms: Transforms = None,
@@ -71,7 +73,7 @@ class CIFAR10Dataset(ImageDataset):
 
 
 def load_cifar10(
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     *,
     transforms: Transforms = None,
     test_transforms: Transforms = None,
@@ -94,13 +96,13 @@ def load_cifar10(
             folder = download_cifar10(folders[0])
         except DataError as error:
             notice(f"CIFAR-10 is not on this machine and cannot be fetched ({error}): using the synthetic set instead.")
-            train = SyntheticCIFAR10(train=True, transforms=transforms)
-            return train, SyntheticCIFAR10(train=False, transforms=test_transforms), "synthetic"
+            made_up = SyntheticCIFAR10(train=True, transforms=transforms)
+            return made_up, SyntheticCIFAR10(train=False, transforms=test_transforms), "synthetic"
     train = CIFAR10Dataset(folder, train=True, transforms=transforms)
     return train, CIFAR10Dataset(folder, train=False, transforms=test_transforms), f"CIFAR-10 in {folder}"
 
 
-def download_cifar10(folder: str | os.PathLike) -> Path:
+def download_cifar10(folder: str | os.PathLike[str]) -> Path:
     """Downloads CIFAR-10 (163 MiB) into `folder`, verifies and unpacks it; returns the path of `cifar-10-batches-py`.
 
     An archive that already exists is verified, unpacked and kept.
@@ -128,7 +130,7 @@ def find_cifar10(folder: Path) -> Path | None:
     return folder if is_itself else None
 
 
-def _read_files(folder: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _read_files(folder: Path, names: Sequence[str]) -> tuple[NumPyArray, NumPyArray]:
     """Images (N, 3, 32, 32) and labels (N,) of the files in order."""
     count = _examples_per_file(folder)
     images = np.empty((len(names) * count, *IMAGE_SHAPE), np.uint8)
@@ -148,7 +150,7 @@ def _examples_per_file(folder: Path) -> int:
     return count
 
 
-def _read_file(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_file(path: Path, count: int) -> tuple[NumPyArray, NumPyArray]:
     """Images (count, 3, 32, 32) uint8 and labels (count,) of one file."""
     contents = _read_dict(path)
     for key in ("data", "labels"):
@@ -163,7 +165,7 @@ def _read_file(path: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{path}: expected 'labels' to be a list of {count}, met {met}")
     for i, label in enumerate(labels):
         if type(label) is not int or not 0 <= label < NUM_CLASSES:
-            met = label if isinstance(label, int) else type(label).__name__
+            met = str(label) if isinstance(label, int) else type(label).__name__
             raise DataError(f"{path}: label {i} is {met}, expected an integer in 0..{NUM_CLASSES - 1}")
     return data.reshape(count, *IMAGE_SHAPE), np.array(labels, np.int64)
 

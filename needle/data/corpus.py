@@ -6,15 +6,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from needle.autograd import Tensor
+from needle.backend_ndarray import Device, DType
 from needle.backend_ndarray.arguments import path, whole
 from needle.backend_ndarray.dtype import as_dtype
 from needle.data.locate import exists, is_folder
 from needle.errors import DataError, DTypeError, ShapeError, short
+from needle.typing import ArrayLike, NumPyArray
 
 EOS = "<eos>"  # the word at the end of each line
 FILES = ("train.txt", "valid.txt", "test.txt")
@@ -40,7 +41,7 @@ class Dictionary:
             self.idx2word.append(word)
         return number
 
-    def ids(self, words: Iterable[str]) -> np.ndarray:
+    def ids(self, words: Iterable[str]) -> NumPyArray:
         """The numbers of `words`, int32 (N,). Raises DataError for a word that was never added."""
         try:
             words = list(words)
@@ -63,7 +64,7 @@ class Corpus:
     word numbers of each text as int32 (N,).
     """
 
-    def __init__(self, base_dir: str | os.PathLike, max_lines: int | None = None) -> None:
+    def __init__(self, base_dir: str | os.PathLike[str], max_lines: int | None = None) -> None:
         """`base_dir` is the folder with the files, or contains it under the name `ptb`.
 
         `max_lines` cuts each text after that many lines. It does not affect the dictionary, which covers the whole
@@ -95,7 +96,7 @@ def find_corpus(folder: Path) -> Path | None:
     return folder if any(exists(folder / name) for name in FILES) else None
 
 
-def batchify(data: Sequence[int], batch_size: int, device: Any = None, dtype: str | None = None) -> np.ndarray:
+def batchify(data: ArrayLike, batch_size: int, device: object = None, dtype: str | DType | None = None) -> NumPyArray:
     """Arranges the words `data` (N,) as (N // batch_size, batch_size); each column is a stretch of the text.
 
     Column j holds the j-th of `batch_size` stretches of equal length; the rest of the text is dropped. With
@@ -112,26 +113,26 @@ def batchify(data: Sequence[int], batch_size: int, device: Any = None, dtype: st
     rows at a time to a device. A stretch must have at least two words, one as input and one to predict.
     """
     try:
-        data = np.asarray(data)
+        words = np.asarray(data)
     except ValueError:
         raise ShapeError(f"batchify: {short(data)}: expected the words of a text, of shape (N,)") from None
     batch_size = whole("batchify", "batch_size", batch_size, None, ValueError)
-    if data.ndim != 1:
-        raise ShapeError(f"batchify: expected the words of a text, of shape (N,), met shape {data.shape}")
-    if data.dtype.kind not in "iuf":
-        raise DTypeError(f"batchify: expected the numbers of words, met {data.dtype}; see Dictionary.ids")
-    if not 1 <= batch_size <= len(data) // 2:
+    if words.ndim != 1:
+        raise ShapeError(f"batchify: expected the words of a text, of shape (N,), met shape {words.shape}")
+    if words.dtype.kind not in "iuf":
+        raise DTypeError(f"batchify: expected the numbers of words, met {words.dtype}; see Dictionary.ids")
+    if not 1 <= batch_size <= len(words) // 2:
         raise ValueError(
-            f"batchify: batch_size {batch_size} does not fit a text of {len(data)} words: "
-            f"expected 1 to {len(data) // 2}, which leaves 2 words or more to a column"
+            f"batchify: batch_size {batch_size} does not fit a text of {len(words)} words: "
+            f"expected 1 to {len(words) // 2}, which leaves 2 words or more to a column"
         )
-    rows = len(data) // batch_size
-    columns = data[: rows * batch_size].reshape(batch_size, rows)
+    rows = len(words) // batch_size
+    columns = words[: rows * batch_size].reshape(batch_size, rows)
     return np.ascontiguousarray(_cast("batchify", columns.T, dtype))
 
 
 def get_batch(
-    batches: np.ndarray, i: int, bptt: int, device: Any = None, dtype: str | None = None
+    batches: NumPyArray, i: int, bptt: int, device: Device | None = None, dtype: str | DType | None = None
 ) -> tuple[Tensor, Tensor]:
     """Rows i to i + bptt of `batches` (nbatch, B), from `batchify`, and as targets the word that follows each.
 
@@ -148,14 +149,14 @@ def get_batch(
         raise ShapeError(f"get_batch: row {i} of {len(batches)}: expected 0 to {len(batches) - 2}, that has a next one")
     rows = _cast("get_batch", batches[i : i + bptt + 1], dtype)
     inputs, targets = rows[:-1], rows[1:].reshape(-1)
-    dtype = as_dtype(rows.dtype)
+    own = as_dtype(rows.dtype)
     return (
-        Tensor(inputs, device=device, dtype=dtype, requires_grad=False),
-        Tensor(targets, device=device, dtype=dtype, requires_grad=False),
+        Tensor(inputs, device=device, dtype=own, requires_grad=False),
+        Tensor(targets, device=device, dtype=own, requires_grad=False),
     )
 
 
-def _cast(function: str, ids: np.ndarray, dtype: str | None) -> np.ndarray:
+def _cast(function: str, ids: NumPyArray, dtype: str | DType | None) -> NumPyArray:
     """`ids` as `dtype`, copied or not; a number that the dtype cannot hold is an error."""
     if dtype is None:
         return ids
@@ -192,7 +193,7 @@ def _words(lines: Sequence[str]) -> list[str]:
     return f" {EOS} ".join(lines).split() + [EOS]
 
 
-def _ids(dictionary: Dictionary, path: Path, lines: Sequence[str]) -> np.ndarray:
+def _ids(dictionary: Dictionary, path: Path, lines: Sequence[str]) -> NumPyArray:
     try:
         return dictionary.ids(_words(lines))
     except DataError as error:

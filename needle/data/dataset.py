@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,18 @@ from needle.backend_ndarray.crop import crop_images
 from needle.backend_ndarray.device import Device
 from needle.backend_ndarray.ndarray import as_host_values
 from needle.backend_ndarray.whole_numbers import whole_numbers_of
-from needle.data.transforms import Compose, Normalize, RandomCrop, RandomFlipHorizontal, Transform, as_transforms
+from needle.data.transforms import (
+    Compose,
+    ImageTransform,
+    Normalize,
+    RandomCrop,
+    RandomFlipHorizontal,
+    Transform,
+    Transforms,
+    as_transforms,
+)
 from needle.errors import DTypeError, ShapeError, short
-
-Transforms = Callable | Sequence[Callable] | None
+from needle.typing import ArrayLike, NumPyArray
 
 _RESIDENT_BYTES = 1 << 32  # of images that a device may hold; for larger sets NumPy makes the batches
 
@@ -32,7 +40,7 @@ class Dataset:
     `get_raw_batch` returns None, `get_batch` is called.
     """
 
-    transforms: Sequence[Callable] = ()
+    transforms: Sequence[ImageTransform] = ()
 
     def __init__(self, transforms: Transforms = None) -> None:
         """`transforms`: one callable, or several, which `apply_transforms` applies in order."""
@@ -44,7 +52,7 @@ class Dataset:
     def __len__(self) -> int:
         raise NotImplementedError(f"{type(self).__name__} defines no __len__")
 
-    def apply_transforms(self, x: np.ndarray) -> np.ndarray:
+    def apply_transforms(self, x: NumPyArray) -> NumPyArray:
         """Applies all transforms in order to one example."""
         return Compose(self.transforms)(x)
 
@@ -55,15 +63,12 @@ class NDArrayDataset(Dataset):
     Indexing with a slice or an index array gives the examples' fields as arrays.
     """
 
-    def __init__(self, *arrays: np.ndarray) -> None:
+    def __init__(self, *arrays: ArrayLike) -> None:
         """`arrays`: NumPy arrays, NDArrays, Tensors or lists, (N, ...) each."""
         super().__init__()
         if not arrays:
             raise ValueError("NDArrayDataset: expected at least one array")
-        self.arrays = tuple(
-            array.numpy() if callable(getattr(array, "numpy", None)) else as_host_values("NDArrayDataset", array)
-            for array in arrays
-        )
+        self.arrays = tuple(map(_host_array, arrays))
         shapes = [array.shape for array in self.arrays]
         if any(len(shape) == 0 for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
             raise ShapeError(f"NDArrayDataset: expected arrays of the same length, met shapes {shapes}")
@@ -71,7 +76,7 @@ class NDArrayDataset(Dataset):
     def __len__(self) -> int:
         return len(self.arrays[0])
 
-    def __getitem__(self, index: int | slice | np.ndarray) -> tuple:
+    def __getitem__(self, index: int | slice | NumPyArray) -> tuple[Any, ...]:
         return tuple(_at("NDArrayDataset", array, index) for array in self.arrays)
 
     get_batch = __getitem__
@@ -84,7 +89,7 @@ class ImageDataset(Dataset):
     copy X to the loader's device, where later batches reuse it: assign a new X instead of changing it in place.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, transforms: Transforms = None) -> None:
+    def __init__(self, images: NumPyArray, labels: NumPyArray, transforms: Transforms = None) -> None:
         super().__init__(transforms)
         for name, value in (("images", images), ("labels", labels)):
             if not isinstance(value, np.ndarray):
@@ -98,7 +103,7 @@ class ImageDataset(Dataset):
             )
         self.X = images
         self.y = whole_numbers_of(type(self).__name__, "label", labels)
-        self._resident: tuple[np.ndarray, NDArray] | None = None  # X and its copy on a device
+        self._resident: tuple[NumPyArray, NDArray] | None = None  # X and its copy on a device
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_resident": None}  # a copy, or another process, makes its own
@@ -106,19 +111,19 @@ class ImageDataset(Dataset):
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, index: int | slice | np.ndarray) -> tuple[np.ndarray, int | np.ndarray]:
+    def __getitem__(self, index: int | slice | NumPyArray) -> tuple[NumPyArray, int | NumPyArray]:
         """(image, label) for an int; (images, labels) for a slice or an index array."""
         if isinstance(index, (int, np.integer)):
             image = _at(type(self).__name__, self.X, index)
             return self.apply_transforms(_unit_range(image)), int(self.y[index])
         return self.get_batch(index)
 
-    def get_batch(self, indices: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def get_batch(self, indices: slice | NumPyArray) -> tuple[NumPyArray, NumPyArray]:
         """The images (N, ...) and labels (N,) at `indices`, transformed as a batch."""
         images = _at(type(self).__name__, self.X, indices)
         return Compose(self.transforms).batch(_unit_range(images)), _at(type(self).__name__, self.y, indices)
 
-    def get_raw_batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def get_raw_batch(self, indices: NumPyArray) -> tuple[NumPyArray, NumPyArray, NumPyArray] | None:
         """The input of `finish_batch` for the same batch: windows and values for `crop_images`, and labels.
 
         None if `crop_images` cannot do all `transforms`, or if there are too many images for a device.
@@ -130,9 +135,9 @@ class ImageDataset(Dataset):
         values = _unit_range(np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1))
         values = np.broadcast_to(values, (256, self.X.shape[1 if self._is_channels_first() else 3], 1, 1))
         for transform in self.transforms:
-            if type(transform) is Normalize:
+            if isinstance(transform, Normalize):
                 values = transform.apply(values)
-            else:
+            elif isinstance(transform, (RandomFlipHorizontal, RandomCrop)):
                 transform.move(windows)
         return windows, values[:, :, 0, 0].T, self.y[indices]
 
@@ -146,11 +151,13 @@ class ImageDataset(Dataset):
 
     def _images_on(self, device: Device) -> NDArray:
         """X on that device: a copy that is made once; on the CPU, X's own memory if possible."""
-        source, images = self._resident or (None, None)
-        if source is not self.X or images.device is not device:
-            is_shared = device is cpu() and self.X.flags.c_contiguous and self.X.flags.writeable
-            images = from_dlpack(self.X) if is_shared else array(self.X, device=device)
-            self._resident = self.X, images
+        if (resident := self._resident) is not None:
+            source, images = resident
+            if source is self.X and images.device is device:
+                return images
+        is_shared = device is cpu() and self.X.flags.c_contiguous and self.X.flags.writeable
+        images = from_dlpack(self.X) if is_shared else array(self.X, device=device)
+        self._resident = self.X, images
         return images
 
     def _is_for_device(self) -> bool:
@@ -164,14 +171,22 @@ class ImageDataset(Dataset):
         moves = kinds[:-1] if kinds[-1:] == [Normalize] else kinds
         if self.X.ndim != 4 or not set(moves) <= {RandomFlipHorizontal, RandomCrop} or moves.count(RandomCrop) > 1:
             return False
-        return len({transform.is_channels_first(self.X.shape[1:]) for transform in self.transforms}) <= 1
+        ours = [transform for transform in self.transforms if isinstance(transform, Transform)]
+        return len({transform.is_channels_first(self.X.shape[1:]) for transform in ours}) <= 1
 
     def _is_channels_first(self) -> bool:
-        transform = self.transforms[0] if self.transforms else Transform()
-        return transform.is_channels_first(self.X.shape[1:])
+        first = self.transforms[0] if self.transforms else None
+        return (first if isinstance(first, Transform) else Transform()).is_channels_first(self.X.shape[1:])
 
 
-def _at(dataset: str, array: np.ndarray, index):
+def _host_array(array: Any) -> NumPyArray:
+    if not callable(getattr(array, "numpy", None)):
+        return as_host_values("NDArrayDataset", array)
+    values: NumPyArray = array.numpy()
+    return values
+
+
+def _at(dataset: str, array: NumPyArray, index: Any) -> Any:
     """array[index]. Raises IndexError with a clear message if the first axis has no such example."""
     try:
         if isinstance(index, (bool, np.bool_)):
@@ -181,5 +196,5 @@ def _at(dataset: str, array: np.ndarray, index):
         raise IndexError(f"{dataset}: index {short(index)}: expected numbers of its {len(array)} examples") from None
 
 
-def _unit_range(images: np.ndarray) -> np.ndarray:
+def _unit_range(images: NumPyArray) -> NumPyArray:
     return np.divide(images, np.float32(255), dtype=np.float32)

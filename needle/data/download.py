@@ -20,7 +20,6 @@ import urllib.request
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO
 
 from tqdm import tqdm
 
@@ -35,7 +34,7 @@ _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
 
 def download(
     url: str,
-    destination: str | os.PathLike,
+    destination: str | os.PathLike[str],
     *,
     md5: str | None = None,
     sha256: str | None = None,
@@ -184,7 +183,7 @@ def _size(path: Path) -> int:
 class _LimitedStream:
     """A stream that raises DataError after `limit` bytes, so that a small archive cannot unpack endlessly."""
 
-    def __init__(self, stream: IO[bytes], limit: int, name: str) -> None:
+    def __init__(self, stream: gzip.GzipFile, limit: int, name: str) -> None:
         self.stream, self.left, self.error = stream, limit, DataError(f"{name}: unpacks to more than {limit} bytes")
 
     def read(self, size: int) -> bytes:
@@ -196,7 +195,10 @@ class _LimitedStream:
 
 
 def unpack_tar_gz(
-    archive: str | os.PathLike, destination: str | os.PathLike, members: Collection[str], max_bytes: int = 1 << 29
+    archive: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    members: Collection[str],
+    max_bytes: int = 1 << 29,
 ) -> Path:
     """Unpacks an archive of one folder, named like `destination`, with the files `members`; returns the path.
 
@@ -212,7 +214,7 @@ def unpack_tar_gz(
             temporary.mkdir()
             with gzip.open(archive) as file:
                 stream = _LimitedStream(file, max_bytes, str(archive))
-                tar = tarfile.open(fileobj=stream, mode="r|")
+                tar = tarfile.open(fileobj=stream, mode="r|")  # type: ignore[call-overload]  # it only reads
                 for member in tar:
                     if member.isdir() and member.name == destination.name:
                         continue

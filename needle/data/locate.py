@@ -13,7 +13,7 @@ from pathlib import Path
 from needle.errors import DataError
 
 
-def data_dirs(data_dir: str | os.PathLike | None = None) -> list[Path]:
+def data_dirs(data_dir: str | os.PathLike[str] | None = None) -> list[Path]:
     """The folders to search, in order: `data_dir`, $NEEDLE_DATA_DIR, ~/.cache/needle/data.
 
     A download goes to the first of them. Raises DataError if a given `data_dir` does not exist, and for a `~` of an
@@ -72,7 +72,7 @@ def _status(path: Path) -> os.stat_result | None:
         raise DataError(f"{path}: {error.strerror}") from error
 
 
-def _expanded(folder: str | os.PathLike) -> str:
+def _expanded(folder: str | os.PathLike[str]) -> str:
     """The folder with its `~` expanded. Raises DataError if the system knows no home folder for it."""
     expanded = os.path.expanduser(folder)
     if expanded.startswith("~"):

@@ -14,8 +14,10 @@ import zlib
 import numpy as np
 
 from needle.backend_ndarray.arguments import path
-from needle.data.dataset import ImageDataset, Transforms
+from needle.data.dataset import ImageDataset
+from needle.data.transforms import Transforms
 from needle.errors import DataError
+from needle.typing import NumPyArray
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UINT8 = 0x08
@@ -30,8 +32,8 @@ class MNISTDataset(ImageDataset):
 
     def __init__(
         self,
-        image_filename: str | os.PathLike,
-        label_filename: str | os.PathLike,
+        image_filename: str | os.PathLike[str],
+        label_filename: str | os.PathLike[str],
         transforms: Transforms = None,
     ) -> None:
         """The names of the idx files of images (N, H, W) and labels (N,), either .gz, as published, or unpacked.
@@ -45,7 +47,7 @@ class MNISTDataset(ImageDataset):
         super().__init__(images[..., None], labels, transforms)
 
 
-def _read_idx(path: os.PathLike, axes: int) -> np.ndarray:
+def _read_idx(path: os.PathLike[str], axes: int) -> NumPyArray:
     """The uint8 array with `axes` axes in the idx file `path`."""
     try:
         with open(path, "rb") as file:

@@ -27,7 +27,7 @@ SHA256 = {
 
 
 def load_ptb(
-    data_dir: str | os.PathLike | None = None, *, notice: Callable[[str], None] = print
+    data_dir: str | os.PathLike[str] | None = None, *, notice: Callable[[str], None] = print
 ) -> tuple[Corpus | SyntheticCorpus, str]:
     """Loads the Penn Treebank from the folders of `locate.data_dirs`, else downloads it, else uses synthetic text.
 
@@ -49,7 +49,7 @@ def load_ptb(
     return corpus, f"{name} in {folder}"
 
 
-def download_ptb(folder: str | os.PathLike) -> Path:
+def download_ptb(folder: str | os.PathLike[str]) -> Path:
     """Downloads the three files (6 MB) into `folder` and verifies them; returns the path of their folder `ptb`.
 
     `ptb` exists only when all of them do. Until then they are in `ptb.part`, where a later call resumes.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ _NAMES = {
 }
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike[str]) -> Any:
     """The value pickled in the file `path`: None, bool, int, float, str, bytes, list, tuple, dict, np.ndarray."""
     try:
         with open(path, "rb") as file:
@@ -77,7 +78,7 @@ class _DType:
     code: str
     order: str = "|"
 
-    def numpy(self) -> np.dtype:
+    def numpy(self) -> np.dtype[Any]:
         return np.dtype(self.order + self.code)
 
 
@@ -87,8 +88,8 @@ class _Machine:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.position = 0
-        self.stack: list = []
-        self.outer_stacks: list[list] = []
+        self.stack: list[Any] = []
+        self.outer_stacks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self.allowance = _MAX_EXPANSION * len(data)
 
@@ -143,7 +144,7 @@ class _Machine:
         self.outer_stacks.append(self.stack)
         self.stack = []
 
-    def pop_marked(self) -> list:
+    def pop_marked(self) -> list[Any]:
         marked, self.stack = self.stack, self.outer_stacks.pop()
         return marked
 
@@ -152,12 +153,12 @@ class _Machine:
             raise IndexError
         self.stack[-size:] = [tuple(self.stack[-size:])]
 
-    def extend(self, values: list) -> None:
+    def extend(self, values: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
             raise _Refused("appends to what is no list")
         self.stack[-1].extend(values)
 
-    def update(self, keys_and_values: list) -> None:
+    def update(self, keys_and_values: list[Any]) -> None:
         if type(self.stack[-1]) is not dict:
             raise _Refused("sets items of what is no dict")
         keys, values = keys_and_values[::2], keys_and_values[1::2]
@@ -209,14 +210,14 @@ class _Machine:
             raise _Refused(f"array of dtype {text[:20]!r}, which is no plain number")
         return text
 
-    def check_array(self, shape: tuple, dtype: np.dtype, buffer: bytes) -> None:
+    def check_array(self, shape: tuple[Any, ...], dtype: np.dtype[Any], buffer: bytes) -> None:
         if len(shape) > 32 or not all(type(length) is int and length >= 0 for length in shape):
             raise _Refused("array with a malformed shape")
         if math.prod(shape) * dtype.itemsize != len(buffer):
             raise _Refused(f"array of shape {shape} and dtype {dtype} with {len(buffer)} bytes of data")
 
 
-_INSTRUCTIONS = {
+_INSTRUCTIONS: dict[bytes, Callable[[_Machine], object]] = {
     # Program frame.
     b"\x80": lambda m: m.number("B"),  # PROTO
     b"\x95": lambda m: m.number("<Q"),  # FRAME

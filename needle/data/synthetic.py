@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from needle.backend_ndarray.arguments import as_seed, flag, whole
-from needle.data.dataset import ImageDataset, Transforms
+from needle.data.dataset import ImageDataset
+from needle.data.transforms import Transforms
 from needle.errors import OutOfMemoryError
+from needle.typing import NumPyArray
 
 _CLASSES = 10
 _SIZE = 32
@@ -46,12 +48,12 @@ class SyntheticCIFAR10(ImageDataset):
         super().__init__(images, labels, transforms)
 
 
-def _images(labels: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+def _images(labels: NumPyArray, random: np.random.RandomState) -> NumPyArray:
     """Images (N, 3, 32, 32) of the classes `labels` (N,), as float32 in 0..255."""
     number = len(labels)
 
-    def uniform(low: float, high: float, *shape: int) -> np.ndarray:
-        return random.uniform(low, high, (number, *shape)).astype(np.float32)
+    def uniform(low: float, high: float, *shape: int) -> NumPyArray:
+        return np.asarray(random.uniform(low, high, (number, *shape)), np.float32)
 
     # Stripes sin(u x + v y + phase). The class modulo 5 gives their angle, 0 to 90 degrees to either side, so that a
     # mirrored image has the same class. Classes 0 to 4 have 3 cycles per image, classes 5 to 9 have 5.
@@ -77,9 +79,9 @@ def _images(labels: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     images += colour[..., None, None] * blob[:, None]
     noise = np.frombuffer(random.bytes(images.size), np.uint8).reshape(images.shape)
     images += np.float32(0.5) * noise - np.float32(64)
-    return np.clip(images, 0, 255)
+    return np.asarray(np.clip(images, 0, 255))
 
 
-def _outer(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _outer(rows: NumPyArray, columns: NumPyArray) -> NumPyArray:
     """(N, H) and (N, W) to (N, H, W)."""
-    return (rows[:, :, None] * columns[:, None, :]).astype(np.float32)
+    return np.asarray(rows[:, :, None] * columns[:, None, :], np.float32)

@@ -21,6 +21,7 @@ import numpy as np
 from needle.backend_ndarray.arguments import as_seed, whole
 from needle.data.corpus import EOS, Dictionary
 from needle.errors import OutOfMemoryError
+from needle.typing import NumPyArray
 
 TOPICS = 10
 # The number of words of each kind, per topic for the kinds in _WITH_TOPIC; 10,000 words in all.
@@ -67,10 +68,10 @@ class SyntheticCorpus:
         self.train, self.valid, self.test = texts
 
 
-def zipf(count: int) -> np.ndarray:
+def zipf(count: int) -> NumPyArray:
     """The probabilities (count,) by Zipf's law: 1 / k for the k-th item, divided by their sum."""
     weights = 1 / np.arange(1, count + 1)
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def _words() -> list[str]:
@@ -81,7 +82,7 @@ def _words() -> list[str]:
     return [EOS] + ["".join(word) for word in itertools.islice(made_up, number - 1)]
 
 
-def _text(num_words: int, random: np.random.RandomState) -> np.ndarray:
+def _text(num_words: int, random: np.random.RandomState) -> NumPyArray:
     """Consecutive sentences, cut off after `num_words` words: int32 (num_words,)."""
     states = _walks(num_words // 6 + 1, random)  # the shortest sentence has 6 words: the dog sees the cat <eos>
     topics = random.choice(TOPICS, len(states), p=zipf(TOPICS))
@@ -99,7 +100,7 @@ def _text(num_words: int, random: np.random.RandomState) -> np.ndarray:
     return ids
 
 
-def _walks(count: int, random: np.random.RandomState) -> np.ndarray:
+def _walks(count: int, random: np.random.RandomState) -> NumPyArray:
     """The states of `count` sentences, (count, longest): indices of GRAMMAR's keys, -1 after a sentence's <eos>."""
     names = list(GRAMMAR)
     up_to = np.cumsum([[GRAMMAR[name].get(next_name, 0) for next_name in names] for name in names], axis=1)

@@ -24,9 +24,15 @@ import numpy as np
 from needle.backend_ndarray.arguments import choice, real, whole
 from needle.backend_ndarray.ndarray import as_host_values
 from needle.errors import ShapeError, short
+from needle.typing import NumPyArray
+
+ImageTransform = Callable[[NumPyArray], NumPyArray]
+Transforms = ImageTransform | Sequence[ImageTransform] | None
 
 _MAX_CHANNELS = 4
-_generator: contextvars.ContextVar = contextvars.ContextVar("needle.data generator", default=lambda: np.random)
+_generator: contextvars.ContextVar[Callable[[], Any]] = contextvars.ContextVar(
+    "needle.data generator", default=lambda: np.random
+)
 
 
 def generator() -> Any:
@@ -47,7 +53,7 @@ def use_generator(make: Callable[[], np.random.RandomState]) -> Iterator[None]:
         _generator.reset(token)
 
 
-def batch_method(owner: Any, name: str, item_methods: Sequence[str]) -> Callable | None:
+def batch_method(owner: Any, name: str, item_methods: Sequence[str]) -> Callable[..., Any] | None:
     """`owner`'s method `name` for whole batches, or None if there is none that can be trusted.
 
     If a subclass redefines one of `item_methods` but inherits `name`, the inherited batch method does not reflect the
@@ -55,23 +61,24 @@ def batch_method(owner: Any, name: str, item_methods: Sequence[str]) -> Callable
     """
     for cls in type(owner).__mro__:
         if name in vars(cls):
-            return getattr(owner, name)
+            method: Callable[..., Any] = getattr(owner, name)
+            return method
         if any(item_method in vars(cls) for item_method in item_methods):
             return None
     return None
 
 
-def apply_to_batch(transform: Callable, images: np.ndarray) -> np.ndarray:
+def apply_to_batch(transform: ImageTransform, images: NumPyArray) -> NumPyArray:
     """Applies `transform` to `images` (N, ...): to the whole batch if it can, else image by image."""
     batch = batch_method(transform, "batch", ("__call__",))
     return batch(images) if batch is not None else np.stack([transform(image) for image in images])
 
 
-def as_transforms(owner: str, transforms: Callable | Sequence[Callable] | None) -> list[Callable]:
+def as_transforms(owner: str, transforms: Transforms) -> list[ImageTransform]:
     """One transform, several or none, as a list. Raises TypeError if one is not callable."""
     if transforms is None:
         return []
-    several = [transforms] if callable(transforms) else transforms
+    several: Any = [transforms] if callable(transforms) else transforms
     if not isinstance(several, (list, tuple)) or not all(map(callable, several)):
         raise TypeError(f"{owner}: transforms {short(transforms)}: expected callables, in a list")
     return list(several)
@@ -84,16 +91,21 @@ class Transform:
         choice(type(self).__name__, "layout", layout, (None, "HWC", "CHW"))
         self.layout = layout
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: NumPyArray) -> NumPyArray:
         """Transforms one image, (H, W, C) or (C, H, W)."""
-        return self.batch(as_host_values(type(self).__name__, image)[None])[0]
+        transformed: NumPyArray = self.batch(as_host_values(type(self).__name__, image)[None])[0]
+        return transformed
 
-    def batch(self, images: np.ndarray) -> np.ndarray:
+    def batch(self, images: NumPyArray) -> NumPyArray:
         """Transforms images (N, H, W, C) or (N, C, H, W), with the random numbers of transforming them one by one."""
         images = as_host_values(type(self).__name__, images)
         if self.is_channels_first(images.shape[1:]):
             return self.apply(images)
         return np.moveaxis(self.apply(np.moveaxis(images, -1, 1)), 1, -1)
+
+    def apply(self, images: NumPyArray) -> NumPyArray:
+        """Transforms images (N, C, H, W)."""
+        raise NotImplementedError(f"{type(self).__name__} defines no apply")
 
     def is_channels_first(self, image_shape: tuple[int, ...]) -> bool:
         """Whether an image of that shape is treated as (C, H, W)."""
@@ -113,18 +125,19 @@ class RandomFlipHorizontal(Transform):
         super().__init__(layout)
         self.p = real("RandomFlipHorizontal", "p", p, 0, most=1)
 
-    def apply(self, images: np.ndarray) -> np.ndarray:
+    def apply(self, images: NumPyArray) -> NumPyArray:
         flip = self._draw(len(images))
         flipped = images.copy()
         flipped[flip] = images[flip][..., ::-1]
         return flipped
 
-    def move(self, windows: np.ndarray) -> None:
+    def move(self, windows: NumPyArray) -> None:
         """Applies the transform to windows of `crop_images`, as `apply` does to images."""
         windows[:, 3] ^= self._draw(len(windows))
 
-    def _draw(self, number: int) -> np.ndarray:
-        return generator().rand(number) < self.p
+    def _draw(self, number: int) -> NumPyArray:
+        flip: NumPyArray = generator().rand(number) < self.p
+        return flip
 
 
 class RandomCrop(Transform):
@@ -138,24 +151,27 @@ class RandomCrop(Transform):
         super().__init__(layout)
         self.padding = whole("RandomCrop", "padding", padding)
 
-    def apply(self, images: np.ndarray) -> np.ndarray:
+    def apply(self, images: NumPyArray) -> NumPyArray:
         number, channels, height, width = images.shape
         padding = self.padding
         shifts = self._draw(number)
         padded = np.zeros((number, channels, height + 2 * padding, width + 2 * padding), images.dtype)
         padded[:, :, padding : padding + height, padding : padding + width] = images
         # A view of all windows, (N, C, 2 padding + 1, 2 padding + 1, H, W); each image takes one of them.
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
-        return windows[np.arange(number), :, shifts[:, 0] + padding, shifts[:, 1] + padding]
+        view = np.lib.stride_tricks.sliding_window_view
+        windows = view(padded, (height, width), axis=(2, 3))  # type: ignore[call-overload]  # as in backend_numpy.py
+        cropped: NumPyArray = windows[np.arange(number), :, shifts[:, 0] + padding, shifts[:, 1] + padding]
+        return cropped
 
-    def move(self, windows: np.ndarray) -> None:
+    def move(self, windows: NumPyArray) -> None:
         """Applies the transform to windows of `crop_images`, as `apply` does to images that are not yet cropped."""
         shift_x, shift_y = self._draw(len(windows)).T
         windows[:, 1] += shift_x
         windows[:, 2] += np.where(windows[:, 3], -shift_y, shift_y)
 
-    def _draw(self, number: int) -> np.ndarray:
-        return generator().randint(low=-self.padding, high=self.padding + 1, size=(number, 2))
+    def _draw(self, number: int) -> NumPyArray:
+        shifts: NumPyArray = generator().randint(low=-self.padding, high=self.padding + 1, size=(number, 2))
+        return shifts
 
 
 class Normalize(Transform):
@@ -173,7 +189,7 @@ class Normalize(Transform):
         if not np.all(self.std > 0):
             raise ValueError(f"Normalize: std must be above 0, met {short(std)}")
 
-    def apply(self, images: np.ndarray) -> np.ndarray:
+    def apply(self, images: NumPyArray) -> NumPyArray:
         for name, value in (("mean", self.mean), ("std", self.std)):
             if value.ndim == 1 and len(value) not in (1, images.shape[1]):
                 channels = images.shape[1]
@@ -184,15 +200,15 @@ class Normalize(Transform):
 class Compose:
     """Applies transforms one after another."""
 
-    def __init__(self, transforms: Sequence[Callable]) -> None:
+    def __init__(self, transforms: Sequence[ImageTransform]) -> None:
         self.transforms = as_transforms("Compose", transforms)
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: NumPyArray) -> NumPyArray:
         for transform in self.transforms:
             image = transform(image)
         return image
 
-    def batch(self, images: np.ndarray) -> np.ndarray:
+    def batch(self, images: NumPyArray) -> NumPyArray:
         """Applies the transforms to images (N, ...)."""
         for transform in self.transforms:
             images = apply_to_batch(transform, images)

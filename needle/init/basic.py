@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import numpy as np
 
 from needle.autograd import Tensor, require_tensors
@@ -10,10 +12,20 @@ from needle.backend_ndarray.arguments import flag, real
 from needle.backend_ndarray.creation import drawn, one_shape
 from needle.backend_ndarray.device import require_device
 from needle.backend_ndarray.ndarray import full
+from needle.backend_ndarray.shape import ShapeLike
+from needle.typing import ArrayLike
+
+
+class TensorOptions(TypedDict, total=False):
+    """What every function here takes, for functions that pass it on."""
+
+    device: Device | None
+    dtype: str | DType
+    requires_grad: bool
 
 
 def rand(
-    *shape: int,
+    *shape: ShapeLike,
     low: float = 0.0,
     high: float = 1.0,
     device: Device | None = None,
@@ -27,7 +39,7 @@ def rand(
 
 
 def randn(
-    *shape: int,
+    *shape: ShapeLike,
     mean: float = 0.0,
     std: float = 1.0,
     device: Device | None = None,
@@ -41,7 +53,7 @@ def randn(
 
 
 def randb(
-    *shape: int,
+    *shape: ShapeLike,
     p: float = 0.5,
     device: Device | None = None,
     dtype: str | DType = "bool",
@@ -53,7 +65,7 @@ def randb(
 
 
 def constant(
-    *shape: int,
+    *shape: ShapeLike,
     c: float = 1.0,
     device: Device | None = None,
     dtype: str | DType = "float32",
@@ -64,7 +76,7 @@ def constant(
 
 
 def ones(
-    *shape: int,
+    *shape: ShapeLike,
     device: Device | None = None,
     dtype: str | DType = "float32",
     requires_grad: bool = False,
@@ -74,7 +86,7 @@ def ones(
 
 
 def zeros(
-    *shape: int,
+    *shape: ShapeLike,
     device: Device | None = None,
     dtype: str | DType = "float32",
     requires_grad: bool = False,
@@ -105,12 +117,16 @@ def zeros_like(
     return _constant_like("zeros_like", array, 0.0, dtype, device, requires_grad)
 
 
-def _constant(op: str, shape: tuple, c: float, dtype, device, requires_grad) -> Tensor:
+def _constant(
+    op: str, shape: tuple[ShapeLike, ...], c: float, dtype: str | DType, device: Device | None, requires_grad: bool
+) -> Tensor:
     array = full(one_shape(op, shape), c, dtype, device, op)
     return Tensor.make_const(array, flag(op, "requires_grad", requires_grad))
 
 
-def _constant_like(op: str, array: Tensor, c: float, dtype, device, requires_grad) -> Tensor:
+def _constant_like(
+    op: str, array: Tensor, c: float, dtype: str | DType | None, device: Device | None, requires_grad: bool
+) -> Tensor:
     require_tensors(op, array)
     dtype, device = array.dtype if dtype is None else dtype, array.device if device is None else device
     return _constant(op, array.shape, c, dtype, device, requires_grad)
@@ -118,7 +134,7 @@ def _constant_like(op: str, array: Tensor, c: float, dtype, device, requires_gra
 
 def one_hot(
     n: int,
-    i: Tensor | np.ndarray | list[int],
+    i: ArrayLike,
     device: Device | None = None,
     dtype: str | DType = "float32",
     requires_grad: bool = False,

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from needle.autograd import Tensor
 from needle.backend_ndarray.arguments import choice, real, whole
 from needle.backend_ndarray.shape import as_shape
-from needle.init.basic import rand, randn
+from needle.init.basic import TensorOptions, rand, randn
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
 
 
-def xavier_uniform(fan_in: int, fan_out: int, gain: float = 1.0, **options) -> Tensor:
+def xavier_uniform(fan_in: int, fan_out: int, gain: float = 1.0, **options: Unpack[TensorOptions]) -> Tensor:
     """(fan_in, fan_out), uniform on +-gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
 
     `options`: device, dtype, requires_grad.
@@ -27,7 +31,7 @@ def xavier_uniform(fan_in: int, fan_out: int, gain: float = 1.0, **options) -> T
     return rand(fan_in, fan_out, low=-bound, high=bound, **options)
 
 
-def xavier_normal(fan_in: int, fan_out: int, gain: float = 1.0, **options) -> Tensor:
+def xavier_normal(fan_in: int, fan_out: int, gain: float = 1.0, **options: Unpack[TensorOptions]) -> Tensor:
     """(fan_in, fan_out), normal with standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010).
 
     `options`: device, dtype, requires_grad.
@@ -37,7 +41,11 @@ def xavier_normal(fan_in: int, fan_out: int, gain: float = 1.0, **options) -> Te
 
 
 def kaiming_uniform(
-    fan_in: int, fan_out: int, shape: Sequence[int] | None = None, nonlinearity: str = "relu", **options
+    fan_in: int,
+    fan_out: int,
+    shape: Sequence[int] | None = None,
+    nonlinearity: str = "relu",
+    **options: Unpack[TensorOptions],
 ) -> Tensor:
     """`shape`, by default (fan_in, fan_out), uniform on +-gain * sqrt(3 / fan_in) (He et al. 2015).
 
@@ -51,7 +59,11 @@ def kaiming_uniform(
 
 
 def kaiming_normal(
-    fan_in: int, fan_out: int, shape: Sequence[int] | None = None, nonlinearity: str = "relu", **options
+    fan_in: int,
+    fan_out: int,
+    shape: Sequence[int] | None = None,
+    nonlinearity: str = "relu",
+    **options: Unpack[TensorOptions],
 ) -> Tensor:
     """`shape`, by default (fan_in, fan_out), normal with standard deviation gain / sqrt(fan_in) (He et al. 2015).
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import numpy as np
 
 from needle.autograd import Tensor
@@ -37,7 +39,14 @@ def floating_dtype(layer: str, dtype: str | DType) -> DType:
     return dtype
 
 
-def parameter_options(layer: str, device: Device | None, dtype: str | DType) -> dict[str, Device | DType | None]:
+class ParameterOptions(TypedDict):
+    """Where and how a layer keeps its parameters."""
+
+    device: Device | None
+    dtype: str | DType
+
+
+def parameter_options(layer: str, device: Device | None, dtype: str | DType) -> ParameterOptions:
     """`device` and `dtype` by name. Raises TypeError unless device is one, and DTypeError unless dtype is floating."""
     if device is not None:
         require_device(layer, device)

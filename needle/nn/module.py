@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
-import numpy as np
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType, NDArray
 from needle.errors import short
 from needle.nn.checks import check_flags, floating_dtype
 from needle.state_dict import array_like, check_names
+from needle.typing import NumPyArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_Inputs = ParamSpec("_Inputs")
+_Output = TypeVar("_Output", covariant=True)
+
+
+class _HasForward(Protocol[_Inputs, _Output]):
+    """A call of a Module takes and returns what its own `forward` does, for a type checker, too."""
+
+    def forward(self, *args: _Inputs.args, **kwargs: _Inputs.kwargs) -> _Output: ...
 
 
 class Module:
@@ -24,11 +36,11 @@ class Module:
 
     training: bool = True
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The output for an input."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self: _HasForward[_Inputs, _Output], *args: _Inputs.args, **kwargs: _Inputs.kwargs) -> _Output:
         return self.forward(*args, **kwargs)
 
     def parameters(self) -> list[Parameter]:
@@ -49,20 +61,21 @@ class Module:
 
     # Modes
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self, mode: bool = True) -> Self:
         """Puts this module and its submodules into training or evaluation mode; returns the module."""
         check_flags("train", mode=mode)
-        for module in (self, *(value for _, value in _walk(self) if isinstance(value, Module))):
+        modules: list[Module] = [self, *(value for _, value in _walk(self) if isinstance(value, Module))]
+        for module in modules:
             module.training = mode
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Evaluation mode: dropout does nothing, and batch norm uses its running statistics."""
         return self.train(False)
 
     # State
 
-    def to(self, device: Device | None = None, dtype: str | DType | None = None) -> Module:
+    def to(self, device: Device | None = None, dtype: str | DType | None = None) -> Self:
         """Moves parameters and buffers, and their gradients, to a device, and converts floating ones to a dtype.
 
         The Parameters stay the same objects, so an optimizer that holds them keeps working. Returns the module.
@@ -83,11 +96,11 @@ class Module:
                 tensor.grad = Tensor.make_const(move(tensor.grad.cached_data))
         return self
 
-    def state_dict(self) -> dict[str, np.ndarray]:
+    def state_dict(self) -> dict[str, NumPyArray]:
         """Copies of all parameters and buffers as NumPy arrays, by name."""
         return {name: tensor.numpy() for name, tensor in self._named_tensors()}
 
-    def load_state_dict(self, state: Mapping[str, np.ndarray | Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, NumPyArray | Tensor]) -> None:
         """Copies the result of `state_dict` into the parameters and buffers, which keep their devices and dtypes.
 
         Raises CheckpointError, and changes nothing, unless the names and the shapes are exactly those of this module.
@@ -114,11 +127,12 @@ class Module:
         return "\n".join(_tree(self, set()))
 
 
-def _members(value, name: str = "") -> Iterator[tuple[str, Tensor | Module]]:
+def _members(value: object, name: str = "") -> Iterator[tuple[str, Tensor | Module]]:
     """The named Tensors and Modules in a value; searches lists, tuples and dicts, but not Modules."""
     if isinstance(value, (Tensor, Module)):
         yield name, value
         return
+    entries: Iterable[tuple[object, object]]
     if isinstance(value, dict):
         entries = value.items()
     elif isinstance(value, (list, tuple)):

@@ -6,7 +6,7 @@ from needle import ops
 from needle.autograd import Tensor
 from needle.backend_ndarray import Device, DType
 from needle.errors import ShapeError
-from needle.nn.checks import check_counts, check_tensor
+from needle.nn.checks import ParameterOptions, check_counts, check_tensor
 from needle.nn.dropout import Dropout
 from needle.nn.module import Module
 from needle.nn.rnn_cell import LSTMCell, RNNCell, as_pair, check_state
@@ -59,7 +59,7 @@ class RNN(_Recurrent):
         dtype: str | DType = "float32",
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, dropout)
-        options = {"device": device, "dtype": dtype}
+        options: ParameterOptions = {"device": device, "dtype": dtype}
         self.rnn_cells = [RNNCell(size, hidden_size, bias, nonlinearity, **options) for size in self._input_sizes()]
 
     def forward(self, X: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,8 @@ class RNN(_Recurrent):
         h0 and h_n are (num_layers, B, hidden_size); h0 defaults to zeros.
         """
         self._check_input(X)
-        batch, last = X.shape[1], []
+        batch = X.shape[1]
+        last: list[Tensor] = []
         for cell, h in zip(self.rnn_cells, self._states("h0", h0, batch)):
             X = self.dropout(X) if last else X
             h = cell.state("h0", h, batch)
@@ -94,7 +95,7 @@ class LSTM(_Recurrent):
         dtype: str | DType = "float32",
     ) -> None:
         super().__init__(input_size, hidden_size, num_layers, dropout)
-        options = {"device": device, "dtype": dtype}
+        options: ParameterOptions = {"device": device, "dtype": dtype}
         self.lstm_cells = [LSTMCell(size, hidden_size, bias, **options) for size in self._input_sizes()]
 
     def forward(self, X: Tensor, h: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -104,12 +105,14 @@ class LSTM(_Recurrent):
         """
         self._check_input(X)
         h0, c0 = as_pair(self, h)
-        batch, last_h, last_c = X.shape[1], [], []
+        batch = X.shape[1]
+        last_h: list[Tensor] = []
+        last_c: list[Tensor] = []
         states = zip(self._states("h0", h0, batch), self._states("c0", c0, batch))
-        for cell, (h, c) in zip(self.lstm_cells, states):
+        for cell, (h_0, c_0) in zip(self.lstm_cells, states):
             X = self.dropout(X) if last_h else X
-            h, c = cell.state("h0", h, batch), cell.state("c0", c, batch)
-            X, c = ops.lstm(X, cell.W_ih, cell.W_hh, cell.bias(), h, c)
+            first = cell.state("h0", h_0, batch), cell.state("c0", c_0, batch)
+            X, c_n = ops.lstm(X, cell.W_ih, cell.W_hh, cell.bias(), *first)
             last_h.append(X[-1])
-            last_c.append(c)
+            last_c.append(c_n)
         return X, (ops.stack(last_h), ops.stack(last_c))

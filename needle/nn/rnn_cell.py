@@ -52,15 +52,19 @@ class _Cell(Module):
         self.input_size = input_size
         self.hidden_size = hidden_size
         bound, width = math.sqrt(1 / hidden_size), self.gates * hidden_size
-        options = {"low": -bound, "high": bound, **parameter_options(name, device, dtype)}
-        self.W_ih = Parameter(init.rand(input_size, width, **options))
-        self.W_hh = Parameter(init.rand(hidden_size, width, **options))
-        self.bias_ih = Parameter(init.rand(width, **options)) if bias else None
-        self.bias_hh = Parameter(init.rand(width, **options)) if bias else None
+        options = parameter_options(name, device, dtype)
+
+        def drawn(*shape: int) -> Parameter:
+            return Parameter(init.rand(*shape, low=-bound, high=bound, **options))
+
+        self.W_ih = drawn(input_size, width)
+        self.W_hh = drawn(hidden_size, width)
+        self.bias_ih = drawn(width) if bias else None
+        self.bias_hh = drawn(width) if bias else None
 
     def bias(self) -> Tensor:
         """bias_ih + bias_hh, or zeros: (gates * hidden_size,)."""
-        if self.bias_ih is None:
+        if self.bias_ih is None or self.bias_hh is None:
             return init.zeros(self.gates * self.hidden_size, device=self.W_hh.device, dtype=self.W_hh.dtype)
         return self.bias_ih + self.bias_hh
 

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 from needle.autograd import Op, Tensor
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray.number import as_number
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.broadcast import unbroadcast
 from needle.ops.cast import cast, widened
 from needle.ops.elementwise import ReLUBackward, log, relu
 from needle.ops.operands import operands
 from needle.ops.select import equal, less_equal, where
+from needle.typing import ArrayLike, Number
+
+_Operand = TypeVar("_Operand")
 
 
 class EWiseAdd(Op):
     """a + b"""
 
-    def infer(self, a, b):
+    def infer(self, a: Shaped, b: Shaped) -> Spec:
         return array_api.infer_binary("add", a, b)
 
-    def compute(self, a, b):
+    def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.add(a, b)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
         return (
             unbroadcast(out_grad, a) if a.requires_grad else None,
@@ -34,13 +40,13 @@ class EWiseAdd(Op):
 class AddReLU(Op):
     """max(a + b, 0); the derivative at 0 is 0, at NaN 1"""
 
-    def infer(self, a, b):
+    def infer(self, a: Shaped, b: Shaped) -> Spec:
         return array_api.infer_binary("add_relu", a, b)
 
-    def compute(self, a, b):
+    def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.add_relu(a, b)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
         grad = ReLUBackward()(out_grad, node)
         return (
@@ -52,13 +58,13 @@ class AddReLU(Op):
 class EWiseSub(Op):
     """a - b"""
 
-    def infer(self, a, b):
+    def infer(self, a: Shaped, b: Shaped) -> Spec:
         return array_api.infer_binary("subtract", a, b)
 
-    def compute(self, a, b):
+    def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.subtract(a, b)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
         return (
             unbroadcast(out_grad, a) if a.requires_grad else None,
@@ -69,13 +75,13 @@ class EWiseSub(Op):
 class EWiseMul(Op):
     """a * b"""
 
-    def infer(self, a, b):
+    def infer(self, a: Shaped, b: Shaped) -> Spec:
         return array_api.infer_binary("multiply", a, b)
 
-    def compute(self, a, b):
+    def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.multiply(a, b)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
         return (
             unbroadcast(out_grad * b, a) if a.requires_grad else None,
@@ -86,13 +92,13 @@ class EWiseMul(Op):
 class EWiseDiv(Op):
     """a / b; d/da = 1 / b, d/db = -a / b^2"""
 
-    def infer(self, a, b):
+    def infer(self, a: Shaped, b: Shaped) -> Spec:
         return array_api.infer_binary("divide", a, b)
 
-    def compute(self, a, b):
+    def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.divide(a, b)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
         return (
             unbroadcast(out_grad / b, a) if a.requires_grad else None,
@@ -103,13 +109,13 @@ class EWiseDiv(Op):
 class EWisePow(Op):
     """a^b; d/da = b a^(b-1), but 0 where b = 0; d/db = a^b log(a), but 0 where a = 0 and b >= 0"""
 
-    def infer(self, a, b):
+    def infer(self, a: Shaped, b: Shaped) -> Spec:
         return array_api.infer_binary("power", a, b)
 
-    def compute(self, a, b):
+    def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.power(a, b)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
         out_grad = widened(out_grad)
         x, y = cast(a, out_grad.dtype), cast(b, out_grad.dtype)  # with integers, b - 1 could wrap around
@@ -128,19 +134,21 @@ class _WithNumber(Op):
     kernel: str
 
     def __init__(self, scalar: float) -> None:
-        self.scalar = as_number(scalar)
-        if self.scalar is None:
+        number = as_number(scalar)
+        if number is None:
             raise TypeError(f"{self.kernel}: an operand of type {type(scalar).__name__}: expected a number")
+        self.scalar = number
 
-    def operands(self, a):
+    def operands(self, a: _Operand) -> tuple[_Operand | Number, _Operand | Number]:
         """Both operands, in order."""
         return a, self.scalar
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         return array_api.infer_binary(self.kernel, *self.operands(a))
 
-    def compute(self, a):
-        return getattr(array_api, self.kernel)(*self.operands(a))
+    def compute(self, a: NDArray) -> NDArray:
+        out: NDArray = getattr(array_api, self.kernel)(*self.operands(a))
+        return out
 
 
 class AddScalar(_WithNumber):
@@ -148,7 +156,7 @@ class AddScalar(_WithNumber):
 
     kernel = "add"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad
 
 
@@ -157,7 +165,7 @@ class SubScalar(_WithNumber):
 
     kernel = "subtract"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad
 
 
@@ -166,7 +174,7 @@ class MulScalar(_WithNumber):
 
     kernel = "multiply"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad * self.scalar
 
 
@@ -175,7 +183,7 @@ class DivScalar(_WithNumber):
 
     kernel = "divide"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad / self.scalar
 
 
@@ -184,7 +192,7 @@ class PowerScalar(_WithNumber):
 
     kernel = "power"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         if self.scalar == 0:
             return out_grad * 0
         return out_grad * (self.scalar * power_scalar(widened(node.inputs[0]), self.scalar - 1))
@@ -193,7 +201,7 @@ class PowerScalar(_WithNumber):
 class _OfNumber(_WithNumber):
     """A binary function with the Python number `scalar` as its first operand and a Tensor as its second."""
 
-    def operands(self, a):
+    def operands(self, a: _Operand) -> tuple[_Operand | Number, _Operand | Number]:
         return self.scalar, a
 
 
@@ -202,7 +210,7 @@ class ScalarSub(_OfNumber):
 
     kernel = "subtract"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return -out_grad
 
 
@@ -211,7 +219,7 @@ class ScalarDiv(_OfNumber):
 
     kernel = "divide"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return -(widened(out_grad) * (widened(node) / node.inputs[0]))
 
 
@@ -220,27 +228,34 @@ class ScalarPower(_OfNumber):
 
     kernel = "power"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         base = float(self.scalar)
         if base:
             return out_grad * (widened(node) * (math.log(base) if base > 0 else math.nan))
         return where(less_equal(0, node.inputs[0]), 0, out_grad * (widened(node) * -math.inf))
 
 
-def _binary(op: str, a, b, of_tensors: type[Op], with_number: type[Op], of_number: type[Op]) -> Tensor:
+def _binary(
+    op: str,
+    a: ArrayLike,
+    b: ArrayLike,
+    of_tensors: type[Op],
+    with_number: type[_WithNumber],
+    of_number: type[_WithNumber],
+) -> Tensor:
     """Calls the Op that fits the operands."""
     a, b = operands(op, a, b)
     if not isinstance(b, Tensor):
-        return with_number(b)(a)
+        return with_number(b)(a)  # type: ignore[arg-type]  # one of the two is a Tensor
     return of_tensors()(a, b) if isinstance(a, Tensor) else of_number(a)(b)
 
 
-def add(a, b) -> Tensor:
+def add(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a + b"""
     return _binary("add", a, b, EWiseAdd, AddScalar, AddScalar)
 
 
-def add_relu(a, b) -> Tensor:
+def add_relu(a: ArrayLike, b: ArrayLike) -> Tensor:
     """max(a + b, 0) in one pass: a ReLU after a residual connection or a bias. Takes the operands of `add`."""
     a, b = operands("add_relu", a, b)
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
@@ -253,12 +268,12 @@ def add_scalar(a: Tensor, scalar: float) -> Tensor:
     return AddScalar(scalar)(a)
 
 
-def subtract(a, b) -> Tensor:
+def subtract(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a - b"""
     return _binary("subtract", a, b, EWiseSub, SubScalar, ScalarSub)
 
 
-def multiply(a, b) -> Tensor:
+def multiply(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a * b"""
     return _binary("multiply", a, b, EWiseMul, MulScalar, MulScalar)
 
@@ -268,7 +283,7 @@ def mul_scalar(a: Tensor, scalar: float) -> Tensor:
     return MulScalar(scalar)(a)
 
 
-def divide(a, b) -> Tensor:
+def divide(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a / b; the quotient of integers is float32"""
     return _binary("divide", a, b, EWiseDiv, DivScalar, ScalarDiv)
 
@@ -278,7 +293,7 @@ def divide_scalar(a: Tensor, scalar: float) -> Tensor:
     return DivScalar(scalar)(a)
 
 
-def power(a, b) -> Tensor:
+def power(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a^b. Raises DTypeError for an integer to a negative power, see needle/backend_ndarray/elementwise.py."""
     return _binary("power", a, b, EWisePow, PowerScalar, ScalarPower)
 

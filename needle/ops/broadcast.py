@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from needle.autograd import Op, Tensor, constant_like, require_tensors
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import reduce as array_api
-from needle.backend_ndarray.shape import as_shape, broadcast_shapes, normalize_axes, reduced_shape
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.shape import Axes, as_shape, broadcast_shapes, normalize_axes, reduced_shape
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import ShapeError
 from needle.ops.shape import reshape
 
@@ -18,35 +19,35 @@ class BroadcastTo(Op):
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape = as_shape("broadcast_to", shape)
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         if broadcast_shapes("broadcast_to", a.shape, self.shape) != self.shape:
             raise ShapeError(f"broadcast_to: shape {a.shape} does not broadcast to {self.shape}")
         return Spec(self.shape, a.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         return a.broadcast_to(self.shape)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return unbroadcast(out_grad, node.inputs[0])
 
 
 class Summation(Op):
     """The sum over axes (None: all)."""
 
-    def __init__(self, axes=None) -> None:
+    def __init__(self, axes: Axes = None) -> None:
         self.axes = axes
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         return array_api.infer_reduce("sum", a, self.axes)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         return array_api.sum(a, self.axes)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return expand_reduced(out_grad, node.inputs[0], self.axes)
 
 
-def unbroadcast(grad: Tensor, like: Tensor) -> Tensor:
+def unbroadcast(grad: Tensor, like: Tensor | Spec) -> Tensor:
     """The transpose of a broadcast: sums `grad` over the axes along which `like` was repeated."""
     if grad.shape == like.shape:
         return grad
@@ -56,7 +57,7 @@ def unbroadcast(grad: Tensor, like: Tensor) -> Tensor:
     return reshape(summation(grad, axes) if axes else grad, like.shape)
 
 
-def expand_reduced(reduced: Tensor, like: Tensor, axes) -> Tensor:
+def expand_reduced(reduced: Tensor, like: Tensor, axes: Axes) -> Tensor:
     """Repeats the result of a reduction of `like` over `axes` along those axes."""
     kept = reduced_shape(like.shape, normalize_axes("reduction", axes, like.ndim), keepdims=True)
     return broadcast_to(reshape(reduced, kept), like.shape)
@@ -67,7 +68,7 @@ def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
     return BroadcastTo(shape)(a)
 
 
-def summation(a: Tensor, axes=None) -> Tensor:
+def summation(a: Tensor, axes: Axes = None) -> Tensor:
     """The sum over axes; int64 for integers and bools."""
     return Summation(axes)(a)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from needle.autograd import Op, Tensor, require_tensors
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray.dtype import DType, as_dtype, bfloat16, float16, float32
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.spec import Shaped, Spec
 
 
 class Cast(Op):
@@ -14,13 +15,13 @@ class Cast(Op):
         self.dtype = as_dtype(dtype, "cast")
         self.differentiable = self.dtype.kind == "floating"
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         return Spec(a.shape, self.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         return a.astype(self.dtype)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor | None:
         a = node.inputs[0]
         return cast(out_grad, a.dtype) if a.dtype.kind == "floating" else None
 

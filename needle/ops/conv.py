@@ -7,9 +7,10 @@ other two. So derivatives of every order need only this file.
 from __future__ import annotations
 
 from needle.autograd import Op, Tensor
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import conv as array_api
 from needle.backend_ndarray.arguments import whole
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.spec import Shaped, Spec
 
 
 class Conv(Op):
@@ -19,13 +20,13 @@ class Conv(Op):
         self.stride = whole("conv", "stride", stride, 1)
         self.padding = whole("conv", "padding", padding)
 
-    def infer(self, x, weight, bias=None):
+    def infer(self, x: Shaped, weight: Shaped, bias: Shaped | None = None) -> Spec:
         return array_api.infer_conv2d(x, weight, self.stride, self.padding, bias)
 
-    def compute(self, x, weight, bias=None):
+    def compute(self, x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDArray:
         return array_api.conv2d(x, weight, self.stride, self.padding, bias)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, *bias = node.inputs
         settings = (self.stride, self.padding)
         return (
@@ -43,13 +44,13 @@ class ConvBackwardData(Op):
         self.stride = stride
         self.padding = padding
 
-    def infer(self, grad_out, weight):
+    def infer(self, grad_out: Shaped, weight: Shaped) -> Spec:
         return Spec(self.x_shape, grad_out.dtype)
 
-    def compute(self, grad_out, weight):
+    def compute(self, grad_out: NDArray, weight: NDArray) -> NDArray:
         return array_api.conv2d_backward_data(grad_out, weight, self.x_shape, self.stride, self.padding)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         grad_out, weight = node.inputs
         return (
             conv(out_grad, weight, self.stride, self.padding),
@@ -65,13 +66,13 @@ class ConvBackwardWeight(Op):
         self.stride = stride
         self.padding = padding
 
-    def infer(self, x, grad_out):
+    def infer(self, x: Shaped, grad_out: Shaped) -> Spec:
         return Spec(self.weight_shape, x.dtype)
 
-    def compute(self, x, grad_out):
+    def compute(self, x: NDArray, grad_out: NDArray) -> NDArray:
         return array_api.conv2d_backward_weight(x, grad_out, self.weight_shape, self.stride, self.padding)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         x, grad_out = node.inputs
         return (
             ConvBackwardData(x.shape, self.stride, self.padding)(grad_out, out_grad),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from needle.autograd import Op, Tensor
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import elementwise as array_api
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.cast import widened
 from needle.ops.select import where
 
@@ -15,17 +17,18 @@ class _Unary(Op):
 
     kernel: str
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         return array_api.infer_unary(self.kernel, a)
 
-    def compute(self, a):
-        return getattr(array_api, self.kernel)(a)
+    def compute(self, a: NDArray) -> NDArray:
+        out: NDArray = getattr(array_api, self.kernel)(a)
+        return out
 
 
 class Negate(_Unary):
     kernel = "negate"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return -out_grad
 
 
@@ -34,7 +37,7 @@ class Abs(_Unary):
 
     kernel = "abs"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         a = node.inputs[0]
         return out_grad * where(a == a, sign(a), 0)
 
@@ -42,35 +45,35 @@ class Abs(_Unary):
 class Exp(_Unary):
     kernel = "exp"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad * node
 
 
 class Log(_Unary):
     kernel = "log"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad / node.inputs[0]
 
 
 class Sqrt(_Unary):
     kernel = "sqrt"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad / (2 * node)
 
 
 class Sin(_Unary):
     kernel = "sin"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad * cos(node.inputs[0])
 
 
 class Cos(_Unary):
     kernel = "cos"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return -out_grad * sin(node.inputs[0])
 
 
@@ -79,7 +82,7 @@ class Tanh(_Unary):
 
     kernel = "tanh"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         y = widened(node)
         return out_grad * (1 - y * y)
 
@@ -89,7 +92,7 @@ class Sigmoid(_Unary):
 
     kernel = "sigmoid"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         y = widened(node)
         return out_grad * (y * (1 - y))
 
@@ -99,7 +102,7 @@ class Erf(_Unary):
 
     kernel = "erf"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         a = widened(node.inputs[0])
         return out_grad * (2 / math.sqrt(math.pi) * exp(-(a * a)))
 
@@ -109,20 +112,20 @@ class ReLU(_Unary):
 
     kernel = "relu"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return ReLUBackward()(out_grad, node)
 
 
 class ReLUBackward(Op):
     """a <= 0 ? 0 : grad, where a is the output of ReLU"""
 
-    def infer(self, grad, a):
+    def infer(self, grad: Shaped, a: Shaped) -> Spec:
         return array_api.infer_binary("relu_backward", grad, a)
 
-    def compute(self, grad, a):
+    def compute(self, grad: NDArray, a: NDArray) -> NDArray:
         return array_api.relu_backward(grad, a)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         return ReLUBackward()(out_grad, node.inputs[1]), None
 
 
@@ -131,20 +134,20 @@ class GELU(_Unary):
 
     kernel = "gelu"
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return GELUBackward()(out_grad, node.inputs[0])
 
 
 class GELUBackward(Op):
     """grad (P(X <= a) + a p(a)); d/da = grad p(a) (2 - a^2)"""
 
-    def infer(self, grad, a):
+    def infer(self, grad: Shaped, a: Shaped) -> Spec:
         return array_api.infer_binary("gelu_backward", grad, a)
 
-    def compute(self, grad, a):
+    def compute(self, grad: NDArray, a: NDArray) -> NDArray:
         return array_api.gelu_backward(grad, a)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         grad, a = node.inputs
         square = widened(a) * a
         density = exp(square * -0.5) * (1 / math.sqrt(2 * math.pi))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from needle.autograd import Op, Tensor, Value, computing, gradients, is_recording
+from typing import TYPE_CHECKING, Any
+
+from needle.autograd import Op, Tensor, TensorTuple, Value, computing, gradients, is_recording
 from needle.backend_ndarray import NDArray
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.cast import widened
 from needle.ops.shape import reshape
 
@@ -15,18 +17,18 @@ class FusedOp(Op):
     `spelled` is the same computation in small ops: the version to read, to test against, and to differentiate twice.
     """
 
-    def spelled(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def spelled(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         """Computes the result, or results, from `inputs` with other Ops."""
         raise NotImplementedError
 
-    def fused_gradient(self, out_grad, node) -> tuple[NDArray | None, ...]:
+    def fused_gradient(self, out_grad: Any, node: Any) -> tuple[NDArray | None, ...]:
         """`gradient` computed by the backward kernel, as arrays."""
         raise NotImplementedError
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor | list[Tensor], node: Value) -> tuple[Tensor | None, ...]:
         if not is_recording():
-            grads = self.fused_gradient(out_grad, node)
-            return tuple(None if grad is None else Tensor.make_const(grad) for grad in grads)
+            arrays = self.fused_gradient(out_grad, node)
+            return tuple(None if array is None else Tensor.make_const(array) for array in arrays)
         out_grads = out_grad if isinstance(out_grad, list) else [out_grad]
         op = _FusedGradient(self, out_grad, node)
         grads = iter(op(*out_grads, *node.inputs))
@@ -41,22 +43,26 @@ class _FusedGradient(Op):
     from differentiating the gradient of `spelled`.
     """
 
-    def __init__(self, fused: FusedOp, out_grad, node: Value) -> None:
+    def __init__(self, fused: FusedOp, out_grad: Tensor | list[Tensor], node: Value) -> None:
         self.fused = fused
         self.out_grad = out_grad
         self.node = node
 
-    def infer(self, *operands):
+    if TYPE_CHECKING:
+
+        def __call__(self, *inputs: Tensor) -> TensorTuple: ...  # type: ignore[override]  # it has several results
+
+    def infer(self, *operands: Shaped) -> tuple[Spec, ...]:
         inputs = operands[-len(self.has_gradient) :]
         return tuple(Spec(a.shape, a.dtype) for a, there_is_one in zip(inputs, self.has_gradient) if there_is_one)
 
-    def compute(self, *arrays):
+    def compute(self, *arrays: NDArray) -> tuple[NDArray, ...]:
         grads = self.fused.fused_gradient(self.out_grad, self.node)
         del self.out_grad, self.node
         self.has_gradient = [grad is not None for grad in grads]
         return tuple(grad for grad in grads if grad is not None)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: list[Tensor], node: Tensor) -> tuple[Tensor | None, ...]:
         with computing(recording=True):
             # One Tensor may be several operands, and each operand has an adjoint of its own here, so the reshape gives
             # each its own node. Half types are computed in float32, so that results round once, as in the kernels.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from needle.autograd import Op, Tensor
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import gather as array_api
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import ShapeError
 from needle.ops.operands import with_ids
 
@@ -12,13 +13,13 @@ from needle.ops.operands import with_ids
 class Gather(Op):
     """a[indices]: rows along the first axis"""
 
-    def infer(self, a, indices):
+    def infer(self, a: Shaped, indices: Shaped) -> Spec:
         return array_api.infer_take(a, indices)
 
-    def compute(self, a, indices):
+    def compute(self, a: NDArray, indices: NDArray) -> NDArray:
         return array_api.take(a, indices)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, indices = node.inputs
         return ScatterAdd(a.shape[0])(out_grad, indices), None
 
@@ -29,13 +30,13 @@ class ScatterAdd(Op):
     def __init__(self, rows: int) -> None:
         self.rows = rows
 
-    def infer(self, a, indices):
+    def infer(self, a: Shaped, indices: Shaped) -> Spec:
         return Spec((self.rows, *a.shape[len(indices.shape) :]), a.dtype)
 
-    def compute(self, a, indices):
+    def compute(self, a: NDArray, indices: NDArray) -> NDArray:
         return array_api.scatter_add(a, indices, self.rows)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         return Gather()(out_grad, node.inputs[1]), None
 
 

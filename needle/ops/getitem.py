@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 from needle.autograd import Op, Tensor, require_tensors
-from needle.backend_ndarray import ndarray
+from needle.backend_ndarray import NDArray, ndarray
 from needle.backend_ndarray.array_indexing import pick
 from needle.backend_ndarray.indexing import is_basic, resolve_index
 from needle.backend_ndarray.shape import compact_strides
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.gather import Gather
+from needle.typing import Index
 
 
 class GetItem(Op):
     """a[index] for ints, slices, None and Ellipsis."""
 
-    def __init__(self, index) -> None:
+    def __init__(self, index: Index) -> None:
         self.index = index
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         return Spec(resolve_index(self.index, a.shape, compact_strides(a.shape), 0)[0], a.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         return a.view(*resolve_index(self.index, a.shape, a.strides, a.offset))
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return SetItem(self.index, node.inputs[0].shape)(out_grad)
 
 
 class SetItem(Op):
     """Zeros of `shape` with a at `index`: the transpose of GetItem."""
 
-    def __init__(self, index, shape: tuple[int, ...]) -> None:
+    def __init__(self, index: Index, shape: tuple[int, ...]) -> None:
         self.index = index
         self.shape = shape
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         return Spec(self.shape, a.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         out = ndarray.zeros(self.shape, a.dtype, a.device)
         out[self.index] = a
         return out
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return getitem(out_grad, self.index)
 
 
-def getitem(a: Tensor, index) -> Tensor:
+def getitem(a: Tensor, index: Index) -> Tensor:
     """a[index] by NumPy's rules. Ints, slices, None and Ellipsis give a view; masks and arrays of integers a copy.
 
     Arrays in the index may be Tensors or NDArrays on the device of `a`, NumPy arrays or lists, and get no gradient. If

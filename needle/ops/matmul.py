@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from needle.autograd import Op, Tensor
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import matmul as array_api
 from needle.backend_ndarray.elementwise import relu_backward
-from needle.backend_ndarray.spec import Spec, check_nonlinearity
+from needle.backend_ndarray.spec import Shaped, Spec, check_nonlinearity
 from needle.ops.arithmetic import multiply
 from needle.ops.broadcast import unbroadcast
 from needle.ops.elementwise import relu
 from needle.ops.fused import FusedOp
 from needle.ops.operands import as_tensors
 from needle.ops.shape import reshape, transpose
+from needle.typing import ArrayLike
 
 
 class MatMul(Op):
     """c = a @ b; grad_a = grad_c @ b^T, grad_b = a^T @ grad_c, summed over axes that were broadcast"""
 
-    def infer(self, a, b):
+    def infer(self, a: Shaped, b: Shaped) -> Spec:
         return array_api.infer_matmul(a, b)
 
-    def compute(self, a, b):
+    def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.matmul(a, b)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, Tensor | None]:
         a, b = node.inputs
         if a.ndim == 1 or b.ndim == 1:
             return self._vector_gradient(out_grad, a, b)
@@ -39,9 +42,11 @@ class MatMul(Op):
             unbroadcast(matmul(transpose(a), out_grad), b) if b.requires_grad else None,
         )
 
-    def _vector_gradient(self, out_grad, a, b):
+    def _vector_gradient(self, out_grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The gradient if an operand is 1-d, computed with its missing axis restored."""
         row, column = (1, *a.shape), (*b.shape, 1)
+        grad_a: Callable[[], Tensor]
+        grad_b: Callable[[], Tensor]
         if a.ndim == 1 and b.ndim == 1:
             grad_a, grad_b = lambda: multiply(b, out_grad), lambda: multiply(a, out_grad)
         elif a.ndim == 1:  # (k,) @ (..., k, n) gives (..., n)
@@ -67,17 +72,17 @@ class Linear(FusedOp):
         check_nonlinearity("linear", nonlinearity)
         self.nonlinearity = nonlinearity
 
-    def infer(self, x, weight, bias):
+    def infer(self, x: Shaped, weight: Shaped, bias: Shaped) -> Spec:
         return array_api.infer_linear(x, weight, bias)
 
-    def compute(self, x, weight, bias):
+    def compute(self, x: NDArray, weight: NDArray, bias: NDArray) -> NDArray:
         return array_api.linear(x, weight, bias, self.nonlinearity)
 
-    def spelled(self, x, weight, bias):
+    def spelled(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         out = matmul(x, weight) + bias
         return relu(out) if self.nonlinearity == "relu" else out
 
-    def fused_gradient(self, out_grad, node):
+    def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
         x, weight = (value.cached_data for value in node.inputs[:2])
         grad = out_grad.cached_data
         if self.nonlinearity == "relu":
@@ -85,7 +90,7 @@ class Linear(FusedOp):
         return array_api.linear_backward(grad, x, weight, node.inputs[0].requires_grad)
 
 
-def matmul(a: Tensor, b: Tensor) -> Tensor:
+def matmul(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a @ b: (..., m, k) @ (..., k, n) gives (..., m, n); the leading axes broadcast; 1-d operands as in NumPy."""
     return MatMul()(*as_tensors("matmul", a, b))
 

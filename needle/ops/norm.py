@@ -8,7 +8,9 @@ its own over the activations, neither forward nor backward. The backward pass re
 from __future__ import annotations
 
 from needle.autograd import Op, Tensor
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import norm as array_api
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.arithmetic import power_scalar
 from needle.ops.broadcast import expand_reduced
 from needle.ops.cast import widened
@@ -26,14 +28,14 @@ class _Norm(FusedOp):
     def __init__(self, eps: float) -> None:
         self.eps = eps
 
-    def infer(self, x, weight, bias):
+    def infer(self, x: Shaped, weight: Shaped, bias: Shaped) -> Spec:
         return array_api.infer_norm(self.name, x, weight, bias)
 
     def axes(self, ndim: int) -> tuple[int, ...]:
         """The axes over which the statistics are taken."""
         raise NotImplementedError
 
-    def spelled(self, x, weight, bias):
+    def spelled(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         axes = self.axes(x.ndim)
         centered = x - expand_reduced(mean(x, axes), x, axes)
         scale = power_scalar(mean(centered * centered, axes) + self.eps, -0.5)
@@ -49,20 +51,22 @@ class BatchNorm(_Norm):
         super().__init__(eps)
         self.nonlinearity = nonlinearity
 
-    def compute(self, x, weight, bias):
+    def compute(self, x: NDArray, weight: NDArray, bias: NDArray) -> tuple[NDArray, tuple[NDArray, ...]]:
         out, *statistics = array_api.batch_norm(x, weight, bias, self.eps, self.nonlinearity)
         return out, tuple(statistics)
 
-    def axes(self, ndim):
+    def axes(self, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim - 1))
 
-    def spelled(self, x, weight, bias):
+    def spelled(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         out = super().spelled(x, weight, bias)
         return relu(out) if self.nonlinearity == "relu" else out
 
-    def fused_gradient(self, out_grad, node):
-        inputs = (value.cached_data for value in node.inputs)
-        return array_api.batch_norm_backward(out_grad.cached_data, *inputs, *node.saved, self.eps, self.nonlinearity)
+    def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
+        x, weight, bias = (value.cached_data for value in node.inputs)
+        mean, variance = node.saved
+        settings = (self.eps, self.nonlinearity)
+        return array_api.batch_norm_backward(out_grad.cached_data, x, weight, bias, mean, variance, *settings)
 
 
 class LayerNorm(_Norm):
@@ -70,16 +74,17 @@ class LayerNorm(_Norm):
 
     name = "layer_norm"
 
-    def compute(self, x, weight, bias):
+    def compute(self, x: NDArray, weight: NDArray, bias: NDArray) -> tuple[NDArray, tuple[NDArray, ...]]:
         out, *statistics = array_api.layer_norm(x, weight, bias, self.eps)
         return out, tuple(statistics)
 
-    def axes(self, ndim):
+    def axes(self, ndim: int) -> tuple[int, ...]:
         return (ndim - 1,)
 
-    def fused_gradient(self, out_grad, node):
+    def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
         x, weight = (value.cached_data for value in node.inputs[:2])
-        return array_api.layer_norm_backward(out_grad.cached_data, x, weight, *node.saved, self.eps)
+        mean, variance = node.saved
+        return array_api.layer_norm_backward(out_grad.cached_data, x, weight, mean, variance, self.eps)
 
 
 class BatchNormInference(Op):
@@ -89,13 +94,13 @@ class BatchNormInference(Op):
         self.eps = eps
         self.nonlinearity = nonlinearity
 
-    def infer(self, x, weight, bias, mean, variance):
+    def infer(self, x: Shaped, weight: Shaped, bias: Shaped, mean: Shaped, variance: Shaped) -> Spec:
         return array_api.infer_norm("batch_norm_inference", x, weight, bias, mean, variance)
 
-    def compute(self, x, weight, bias, mean, variance):
+    def compute(self, x: NDArray, weight: NDArray, bias: NDArray, mean: NDArray, variance: NDArray) -> NDArray:
         return array_api.batch_norm_inference(x, weight, bias, mean, variance, self.eps, self.nonlinearity)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         if self.nonlinearity == "relu":
             out_grad = ReLUBackward()(out_grad, node)
         x, weight, _, mean, variance = node.inputs

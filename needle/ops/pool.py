@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 
 from needle.autograd import Tensor
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import pool as array_api
 from needle.backend_ndarray.arguments import whole
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.arithmetic import add
 from needle.ops.fused import FusedOp
+from needle.ops.getitem import getitem
 from needle.ops.select import where
-from needle.ops.shape import getitem, pad
+from needle.ops.shape import pad
 
 
 class _Pool2d(FusedOp):
+    name: str
+
     def __init__(self, kernel: int, stride: int | None, padding: int) -> None:
         self.kernel = whole(type(self).__name__, "kernel", kernel, 1)
         self.stride = self.kernel if stride is None else whole(type(self).__name__, "stride", stride, 1)
@@ -22,6 +27,9 @@ class _Pool2d(FusedOp):
     @property
     def settings(self) -> tuple[int, int, int]:
         return self.kernel, self.stride, self.padding
+
+    def infer(self, x: Shaped) -> Spec:
+        return array_api.infer_pool2d(self.name, x, *self.settings)
 
     def shifted(self, x: Tensor, padding_value: float) -> list[Tensor]:
         """One (N, H', W', C) slice of the padded images per position in the window, row by row."""
@@ -40,20 +48,19 @@ class _Pool2d(FusedOp):
 class MaxPool2d(_Pool2d):
     """The largest element of each window"""
 
-    def infer(self, x):
-        return array_api.infer_pool2d("max_pool2d", x, *self.settings)
+    name = "max_pool2d"
 
-    def compute(self, x):
+    def compute(self, x: NDArray) -> NDArray:
         return array_api.max_pool2d(x, *self.settings)
 
-    def spelled(self, x):
+    def spelled(self, x: Tensor) -> Tensor:
         largest, *rest = self.shifted(x, -math.inf)
         for candidate in rest:  # of equal elements, or of NaNs, the first is taken and gets the gradient
             is_larger = where(candidate == candidate, candidate > largest, largest == largest)
             largest = where(is_larger, candidate, largest)
         return largest
 
-    def fused_gradient(self, out_grad, node):
+    def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
         x = node.inputs[0]
         return (array_api.max_pool2d_backward(x.cached_data, out_grad.cached_data, *self.settings),)
 
@@ -61,19 +68,18 @@ class MaxPool2d(_Pool2d):
 class AvgPool2d(_Pool2d):
     """The mean of each window, counting the padding's zeros"""
 
-    def infer(self, x):
-        return array_api.infer_pool2d("avg_pool2d", x, *self.settings)
+    name = "avg_pool2d"
 
-    def compute(self, x):
+    def compute(self, x: NDArray) -> NDArray:
         return array_api.avg_pool2d(x, *self.settings)
 
-    def spelled(self, x):
+    def spelled(self, x: Tensor) -> Tensor:
         total, *rest = self.shifted(x, 0.0)
         for window in rest:
             total = add(total, window)
         return total / self.kernel**2
 
-    def fused_gradient(self, out_grad, node):
+    def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
         x_shape = node.inputs[0].shape
         return (array_api.avg_pool2d_backward(out_grad.cached_data, x_shape, *self.settings),)
 

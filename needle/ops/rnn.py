@@ -7,11 +7,15 @@ W_ih (I, G*H), W_hh (H, G*H), bias (G*H,); states (B, H).
 
 from __future__ import annotations
 
-from needle.autograd import Tensor, require_tensors
+from typing import TYPE_CHECKING
+
+from needle.autograd import Tensor, TensorTuple, Value, require_tensors
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import rnn as array_api
 from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.matmul import linear_backward
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.cast import cast, widened
 from needle.ops.elementwise import relu, sigmoid, tanh
 from needle.ops.fused import FusedOp
@@ -55,7 +59,9 @@ class _Recurrent(FusedOp):
 
     saves = True
 
-    def _weight_gradients(self, grad_gates, hidden, node):
+    def _weight_gradients(
+        self, grad_gates: NDArray, hidden: NDArray, node: Value
+    ) -> tuple[NDArray | None, NDArray, NDArray, NDArray]:
         """The adjoints of x, W_ih, W_hh and bias from those of all gates before their nonlinearities.
 
         One matrix product per adjoint covers all steps.
@@ -73,21 +79,23 @@ class RNN(_Recurrent):
     def __init__(self, nonlinearity: str = "tanh") -> None:
         self.nonlinearity = nonlinearity
 
-    def infer(self, x, W_ih, W_hh, bias, h0):
+    def infer(self, x: Shaped, W_ih: Shaped, W_hh: Shaped, bias: Shaped, h0: Shaped) -> Spec:
         return array_api.infer_recurrent("rnn", 1, x, W_ih, W_hh, bias, h0)
 
-    def compute(self, x, W_ih, W_hh, bias, h0):
+    def compute(
+        self, x: NDArray, W_ih: NDArray, W_hh: NDArray, bias: NDArray, h0: NDArray
+    ) -> tuple[NDArray, tuple[NDArray, ...]]:
         hidden = array_api.rnn(x, W_ih, W_hh, bias, h0, self.nonlinearity)
         return hidden[1:], (hidden,)
 
-    def spelled(self, x, W_ih, W_hh, bias, h):
+    def spelled(self, x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h: Tensor) -> Tensor:
         steps = []
         for x_t in split(x):
             h = rnn_cell(x_t, h, W_ih, W_hh, bias, self.nonlinearity)
             steps.append(h)
         return stack(steps)
 
-    def fused_gradient(self, out_grad, node):
+    def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
         (hidden,), W_hh = node.saved, node.inputs[2].cached_data
         grad_gates, grad_h0 = array_api.rnn_backward(out_grad.cached_data, hidden, W_hh, self.nonlinearity)
         return *self._weight_gradients(grad_gates, hidden, node), grad_h0
@@ -96,22 +104,30 @@ class RNN(_Recurrent):
 class LSTM(_Recurrent):
     """`lstm_cell` at every step: h after every step (T, B, H), and the last c (B, H)"""
 
-    def infer(self, x, W_ih, W_hh, bias, h0, c0):
+    if TYPE_CHECKING:
+
+        def __call__(self, *inputs: Tensor) -> TensorTuple: ...  # type: ignore[override]  # it has two results
+
+    def infer(self, x: Shaped, W_ih: Shaped, W_hh: Shaped, bias: Shaped, h0: Shaped, c0: Shaped) -> tuple[Spec, Spec]:
         hidden = array_api.infer_recurrent("lstm", 4, x, W_ih, W_hh, bias, h0, c0)
         return hidden, hidden._replace(shape=hidden.shape[1:])
 
-    def compute(self, x, W_ih, W_hh, bias, h0, c0):
+    def compute(
+        self, x: NDArray, W_ih: NDArray, W_hh: NDArray, bias: NDArray, h0: NDArray, c0: NDArray
+    ) -> tuple[tuple[NDArray, NDArray], tuple[NDArray, ...]]:
         gates, hidden, cells = array_api.lstm(x, W_ih, W_hh, bias, h0, c0)
         return (hidden[1:], cells[-1]), (gates, hidden, cells)
 
-    def spelled(self, x, W_ih, W_hh, bias, h, c):
+    def spelled(
+        self, x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor]:
         steps = []
         for x_t in split(x):
             h, c = lstm_cell(x_t, h, c, W_ih, W_hh, bias)
             steps.append(h)
         return stack(steps), c
 
-    def fused_gradient(self, out_grad, node):
+    def fused_gradient(self, out_grad: list[Tensor], node: TensorTuple) -> tuple[NDArray | None, ...]:
         grad_hidden, grad_cell = (grad.cached_data for grad in out_grad)
         (gates, hidden, cells), W_hh = node.saved, node.inputs[2].cached_data
         grad_gates, *grad_states = array_api.lstm_backward(grad_hidden, grad_cell, gates, cells, W_hh)

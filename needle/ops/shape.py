@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from needle.autograd import Op, Tensor, TensorTuple, require_tensors
-from needle.backend_ndarray import ndarray
+from needle.backend_ndarray import NDArray, ndarray
 from needle.backend_ndarray.arguments import whole
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.shape import (
+    Axes,
     as_ints,
     as_shape,
     as_widths,
@@ -17,7 +19,7 @@ from needle.backend_ndarray.shape import (
     normalize_axis,
     resolve_reshape,
 )
-from needle.backend_ndarray.spec import Spec
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import ShapeError, short
 from needle.ops.getitem import SetItem, getitem
 
@@ -28,13 +30,13 @@ class Permute(Op):
     def __init__(self, axes: Sequence[int]) -> None:
         self.axes = as_ints("permute", "axes", axes)
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         return Spec(tuple(a.shape[i] for i in normalize_axes("permute", self.axes, len(a.shape))), a.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         return a.permute(self.axes)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         axes = normalize_axes("permute", self.axes, out_grad.ndim)
         return permute(out_grad, sorted(range(len(axes)), key=axes.__getitem__))
 
@@ -43,9 +45,10 @@ class Transpose(Op):
     """Two axes swapped, by default the last two."""
 
     def __init__(self, axes: tuple[int, int] | None = None) -> None:
-        self.axes = (-2, -1) if axes is None else as_ints("transpose", "axes", axes)
-        if len(self.axes) != 2:
+        pair = (-2, -1) if axes is None else as_ints("transpose", "axes", axes)
+        if len(pair) != 2:
             raise ShapeError(f"transpose: axes {short(axes)}: expected two; see permute for more")
+        self.axes = pair[0], pair[1]
 
     def _order(self, ndim: int) -> list[int]:
         first, second = normalize_axes("transpose", self.axes, ndim)
@@ -53,13 +56,13 @@ class Transpose(Op):
         order[first], order[second] = second, first
         return order
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         return Spec(tuple(a.shape[i] for i in self._order(len(a.shape))), a.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         return a.permute(self._order(a.ndim))
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return transpose(out_grad, self.axes)
 
 
@@ -69,30 +72,30 @@ class Reshape(Op):
     def __init__(self, shape: Sequence[int] | int) -> None:
         self.shape = shape
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         return Spec(resolve_reshape("reshape", a.shape, self.shape), a.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         return a.reshape(self.shape)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return reshape(out_grad, node.inputs[0].shape)
 
 
 class Flip(Op):
     """The order of elements reversed along axes (None: all)."""
 
-    def __init__(self, axes=None) -> None:
+    def __init__(self, axes: Axes = None) -> None:
         self.axes = axes
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         normalize_axes("flip", self.axes, len(a.shape))
         return Spec(a.shape, a.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         return a.flip(self.axes)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return flip(out_grad, self.axes)
 
 
@@ -103,14 +106,14 @@ class Pad(Op):
         self.axes = axes
         self.value = value
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         pairs = as_widths("pad", a.shape, self.axes)
         return Spec(tuple(extent + sum(pair) for extent, pair in zip(a.shape, pairs)), a.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         return a.pad(self.axes, self.value)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         a = node.inputs[0]
         return getitem(out_grad, tuple(slice(before, before + n) for n, (before, _) in zip(a.shape, self.axes)))
 
@@ -126,16 +129,16 @@ class Dilate(Op):
         axes = normalize_axes("dilate", self.axes, ndim)
         return tuple(slice(None, None, self.dilation + 1 if axis in axes else None) for axis in range(ndim))
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         steps = [index.step or 1 for index in self._index(len(a.shape))]
         return Spec(as_shape("dilate", [extent * step for extent, step in zip(a.shape, steps)]), a.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         out = ndarray.zeros(self.infer(a).shape, a.dtype, a.device)
         out[self._index(a.ndim)] = a
         return out
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return undilate(out_grad, self.axes, self.dilation)
 
 
@@ -145,14 +148,14 @@ class UnDilate(Op):
     def __init__(self, axes: Sequence[int], dilation: int) -> None:
         self.dilate = Dilate(axes, dilation)
 
-    def infer(self, a):
+    def infer(self, a: Shaped) -> Spec:
         steps = [index.step or 1 for index in self.dilate._index(len(a.shape))]
         return Spec(tuple(-(-extent // step) for extent, step in zip(a.shape, steps)), a.dtype)
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> NDArray:
         return a[self.dilate._index(a.ndim)]
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         shape = node.inputs[0].shape
         return SetItem(self.dilate._index(len(shape)), shape)(out_grad)
 
@@ -163,14 +166,14 @@ class Stack(Op):
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
-    def infer(self, *arrays):
+    def infer(self, *arrays: Shaped) -> Spec:
         shape = arrays[0].shape
         if any(a.shape != shape for a in arrays):
             raise ShapeError(f"stack: shapes {', '.join(str(a.shape) for a in arrays)}: expected one shape")
         axis = normalize_axis("stack", self.axis, len(shape) + 1)
         return Spec((*shape[:axis], len(arrays), *shape[axis:]), common_dtype(arrays))
 
-    def compute(self, *arrays):
+    def compute(self, *arrays: NDArray) -> NDArray:
         same_device("stack", *arrays)
         out = ndarray.empty(*self.infer(*arrays), arrays[0].device)
         axis = normalize_axis("stack", self.axis, out.ndim)
@@ -178,7 +181,7 @@ class Stack(Op):
             out[(slice(None),) * axis + (i,)] = a
         return out
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         return tuple(split(out_grad, self.axis))
 
 
@@ -188,15 +191,19 @@ class Split(Op):
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
-    def infer(self, a):
+    if TYPE_CHECKING:
+
+        def __call__(self, *inputs: Tensor) -> TensorTuple: ...  # type: ignore[override]  # it has several results
+
+    def infer(self, a: Shaped) -> tuple[Spec, ...]:
         axis = normalize_axis("split", self.axis, len(a.shape))
         return (Spec((*a.shape[:axis], *a.shape[axis + 1 :]), a.dtype),) * a.shape[axis]
 
-    def compute(self, a):
+    def compute(self, a: NDArray) -> tuple[NDArray, ...]:
         axis = normalize_axis("split", self.axis, a.ndim)
         return tuple(a[(slice(None),) * axis + (i,)] for i in range(a.shape[axis]))
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: list[Tensor], node: Tensor) -> Tensor:
         return stack(out_grad, self.axis)
 
 
@@ -206,7 +213,7 @@ class Concatenate(Op):
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
-    def infer(self, *arrays):
+    def infer(self, *arrays: Shaped) -> Spec:
         shape = arrays[0].shape
         axis = normalize_axis("concatenate", self.axis, len(shape))
         rest = [(*a.shape[:axis], *a.shape[axis + 1 :]) for a in arrays]
@@ -216,21 +223,21 @@ class Concatenate(Op):
         extent = sum(a.shape[axis] for a in arrays)
         return Spec((*shape[:axis], extent, *shape[axis + 1 :]), common_dtype(arrays))
 
-    def compute(self, *arrays):
+    def compute(self, *arrays: NDArray) -> NDArray:
         same_device("concatenate", *arrays)
         out = ndarray.empty(*self.infer(*arrays), arrays[0].device)
         for a, index in zip(arrays, self._slices(arrays)):
             out[index] = a
         return out
 
-    def _slices(self, arrays):
+    def _slices(self, arrays: Sequence[Shaped]) -> Iterator[tuple[slice, ...]]:
         axis = normalize_axis("concatenate", self.axis, len(arrays[0].shape))
         start = 0
         for a in arrays:
             yield (slice(None),) * axis + (slice(start, start + a.shape[axis]),)
             start += a.shape[axis]
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         return tuple(getitem(out_grad, index) for index in self._slices(node.inputs))
 
 
@@ -260,7 +267,7 @@ def reshape(a: Tensor, shape: Sequence[int] | int) -> Tensor:
     return Reshape(shape)(a)
 
 
-def flip(a: Tensor, axes=None) -> Tensor:
+def flip(a: Tensor, axes: Axes = None) -> Tensor:
     """A view with the order of elements reversed along axes (None: all)."""
     return Flip(axes)(a)
 

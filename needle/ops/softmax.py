@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from needle.autograd import Op, Tensor
+from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import softmax as array_api
+from needle.backend_ndarray.shape import Axes
+from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.broadcast import broadcast_to, expand_reduced, summation
 from needle.ops.cast import widened
 from needle.ops.elementwise import exp
@@ -20,16 +23,16 @@ class LogSumExp(Op):
     x is large. (If an infinite x makes the sum NaN, there is no division.)
     """
 
-    def __init__(self, axes=None) -> None:
+    def __init__(self, axes: Axes = None) -> None:
         self.axes = axes
 
-    def infer(self, x):
+    def infer(self, x: Shaped) -> Spec:
         return array_api.infer_log_sum_exp(x, self.axes)
 
-    def compute(self, x):
+    def compute(self, x: NDArray) -> NDArray:
         return array_api.log_sum_exp(x, self.axes)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         x = widened(node.inputs[0])
         e = exp(x - expand_reduced(widened(node), x, self.axes))
         total = summation(e, self.axes)
@@ -42,13 +45,13 @@ class Softmax(Op):
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def infer(self, x):
+    def infer(self, x: Shaped) -> Spec:
         return array_api.infer_softmax("softmax", x, self.axis)
 
-    def compute(self, x):
+    def compute(self, x: NDArray) -> NDArray:
         return array_api.softmax(x, self.axis)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         y = widened(node)
         inner = summation(out_grad * y, self.axis)
         return y * (out_grad - expand_reduced(inner, y, self.axis))
@@ -60,13 +63,13 @@ class LogSoftmax(Op):
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def infer(self, x):
+    def infer(self, x: Shaped) -> Spec:
         return array_api.infer_softmax("log_softmax", x, self.axis)
 
-    def compute(self, x):
+    def compute(self, x: NDArray) -> NDArray:
         return array_api.log_softmax(x, self.axis)
 
-    def gradient(self, out_grad, node):
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         out_grad = widened(out_grad)
         return out_grad - exp(widened(node)) * expand_reduced(summation(out_grad, self.axis), node, self.axis)
 
@@ -74,23 +77,23 @@ class LogSoftmax(Op):
 class SoftmaxCrossEntropy(FusedOp):
     """-log(softmax(logits)[label]) of each row, from logits (N, classes) and integer labels (N,)"""
 
-    def infer(self, logits, labels):
+    def infer(self, logits: Shaped, labels: Shaped) -> Spec:
         return array_api.infer_softmax_cross_entropy(logits, labels)
 
-    def compute(self, logits, labels):
+    def compute(self, logits: NDArray, labels: NDArray) -> NDArray:
         return array_api.softmax_cross_entropy(logits, labels)
 
-    def spelled(self, logits, labels):
+    def spelled(self, logits: Tensor, labels: Tensor) -> Tensor:
         classes = Tensor(list(range(logits.shape[1])), device=logits.device, requires_grad=False)
         one_hot = equal(broadcast_to(reshape(labels, (-1, 1)), logits.shape), classes)
         return -summation(where(one_hot, logsoftmax(logits), 0), 1)
 
-    def fused_gradient(self, out_grad, node):
+    def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
         logits, labels = (value.cached_data for value in node.inputs)
         return array_api.softmax_cross_entropy_backward(logits, labels, out_grad.cached_data), None
 
 
-def logsumexp(a: Tensor, axes=None) -> Tensor:
+def logsumexp(a: Tensor, axes: Axes = None) -> Tensor:
     """log(sum(e^a)) over axes (None: all), shifted by the maximum so that nothing overflows."""
     return LogSumExp(axes)(a)
 

@@ -6,6 +6,9 @@ They are added to the class from here, when the package is imported, so that ope
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from needle.autograd import Parameter, Tensor, is_recording
 from needle.backend_ndarray.elementwise import is_operand
@@ -15,8 +18,11 @@ from needle.ops import arithmetic, broadcast, elementwise, reduce, select, shape
 from needle.ops.cast import cast
 from needle.ops.getitem import getitem
 from needle.ops.matmul import matmul
+from needle.typing import ArrayLike
 
-_ARITHMETIC = {
+_Binary = Callable[[ArrayLike, ArrayLike], Tensor]
+
+_ARITHMETIC: dict[str, tuple[str, _Binary]] = {
     "add": ("+=", arithmetic.add),
     "sub": ("-=", arithmetic.subtract),
     "mul": ("*=", arithmetic.multiply),
@@ -26,11 +32,11 @@ _ARITHMETIC = {
 }
 
 
-def _reflected(function: Callable) -> Callable:
+def _reflected(function: _Binary) -> _Binary:
     return lambda self, other: function(other, self)
 
 
-def _in_place(operator: str, function: Callable) -> Callable:
+def _in_place(operator: str, function: _Binary) -> Callable[[Tensor, ArrayLike], Tensor]:
     return lambda self, other: _assigned(operator, self, function(self, other))
 
 
@@ -53,12 +59,12 @@ def _assigned(operator: str, x: Tensor, result: Tensor) -> Tensor:
     return x
 
 
-def _equality(function: Callable) -> Callable:
+def _equality(function: _Binary) -> Callable[[Tensor, object], Tensor]:
     """Of an operand that cannot be compared with numbers, such as None, NotImplemented makes Python say "not equal"."""
     return lambda self, other: function(self, other) if is_operand(other) else NotImplemented
 
 
-def _reshape(self: Tensor, *new_shape) -> Tensor:
+def _reshape(self: Tensor, *new_shape: Any) -> Tensor:
     return shape.reshape(self, new_shape[0] if len(new_shape) == 1 else new_shape)
 
 
@@ -74,7 +80,7 @@ def _argmax(self: Tensor, axis: int | None = None) -> Tensor:
 _UFUNCS = functions_of(arithmetic, elementwise, select) | {"matmul": matmul}
 
 
-def _array_ufunc(self: Tensor, ufunc, method, *inputs, **options):
+def _array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
     has_gradient = any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
     return apply_ufunc(_UFUNCS, ufunc, method, inputs, options, has_gradient)
 

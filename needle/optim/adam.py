@@ -47,7 +47,8 @@ class Adam(Optimizer):
         only_if_finite: Sequence[NDArray] = (),
     ) -> None:
         settings = (self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, self.decoupled)
-        adam_step(parameters, grads, *moments, *settings, step, only_if_finite)
+        first_moments, second_moments = moments
+        adam_step(parameters, grads, first_moments, second_moments, *settings, step, only_if_finite)
 
 
 class AdamW(Adam):

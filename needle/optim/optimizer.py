@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from needle.autograd import Parameter, Tensor, in_own_memory
-from needle.backend_ndarray import NDArray, zeros
+from needle.backend_ndarray import Device, DType, NDArray, zeros
 from needle.backend_ndarray.arguments import real, whole
 from needle.backend_ndarray.elementwise import minimum, multiply_by, sqrt
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.reduce import sum_of_squares
 from needle.errors import CheckpointError, DeviceError, DTypeError, ShapeError, short
 from needle.state_dict import array_like, check_names
+from needle.typing import NumPyArray
 
 
 class Optimizer:
@@ -68,13 +70,15 @@ class Optimizer:
         """
         if type(self.lr) is not float:  # users may assign anything
             self.lr = real(f"{type(self).__name__}.step", "lr", self.lr)
-        steps, updated = self.steps, []
-        reading, condition = None, {}
+        steps = self.steps
+        updated: list[int] = []
+        reading: Reading | None = None
+        condition: dict[str, list[NDArray]] = {}
         if only_if_finite is not None:
             reading, condition = only_if_finite.begin_read(), {"only_if_finite": [only_if_finite]}
             self._undecided.append((reading, updated))
-        groups: dict[tuple, list[tuple]] = defaultdict(list)
-        seen = Counter()  # arrays of one buffer may overlap, so no call may change two of them
+        groups: dict[tuple[Device, DType, int, int], list[tuple[Any, ...]]] = defaultdict(list)
+        seen: Counter[int] = Counter()  # arrays of one buffer may overlap, so no call may change two of them
         for index, parameter in enumerate(self.params):
             if parameter.grad is None:
                 continue
@@ -126,27 +130,31 @@ class Optimizer:
 
     def grads_in_own_memory(self) -> list[NDArray]:
         """The arrays of all existing gradients, safe to change in place."""
-        owners = [parameter for parameter in self.params if parameter.grad is not None]
         taken: set[int] = set()
-        for parameter in owners:
-            if not parameter.grad.is_leaf():  # its graph may still need the original array
-                parameter.grad = Tensor.make_const(parameter.grad.cached_data.copy())
-            parameter.grad = in_own_memory(parameter.grad, taken)
-        return [parameter.grad.cached_data for parameter in owners]
+        arrays = []
+        for parameter in self.params:
+            grad = parameter.grad
+            if grad is None:
+                continue
+            if not grad.is_leaf():  # its graph may still need the original array
+                grad = Tensor.make_const(grad.cached_data.copy())
+            parameter.grad = in_own_memory(grad, taken)
+            arrays.append(parameter.grad.cached_data)
+        return arrays
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         """For `copy` and `pickle`: the state after waiting for pending readings, which cannot be copied."""
         _ = self.steps  # waits for them
         return vars(self)
 
-    def state_dict(self) -> dict[str, float | list[int] | np.ndarray]:
+    def state_dict(self) -> dict[str, float | list[int] | NumPyArray]:
         """`lr`, `steps` and copies of the moments as NumPy arrays, e.g. "velocity.0" for params[0]."""
-        state = {"lr": self.lr, "steps": list(self.steps)}
+        state: dict[str, float | list[int] | NumPyArray] = {"lr": self.lr, "steps": list(self.steps)}
         for name, index in self._moment_keys(self.steps):
             state[f"{name}.{index}"] = self._kept[index][name].numpy()
         return state
 
-    def load_state_dict(self, state: Mapping[str, float | list[int] | np.ndarray]) -> None:
+    def load_state_dict(self, state: Mapping[str, float | list[int] | NumPyArray]) -> None:
         """Restores the result of `state_dict`; moments take the device and dtype of their parameter.
 
         Raises CheckpointError, and changes nothing, if it is from another kind of optimizer or from other parameters.
@@ -160,7 +168,7 @@ class Optimizer:
         steps = [whole(where, "steps", count, error=CheckpointError) for count in steps]
         check_names(where, state, ["lr", "steps", *(f"{name}.{index}" for name, index in self._moment_keys(steps))])
         lr = real(where, "lr", state["lr"], 0, error=CheckpointError)
-        kept = [{} for _ in self.params]
+        kept: list[dict[str, NDArray]] = [{} for _ in self.params]
         for name, index in self._moment_keys(steps):
             entry = f"{name}.{index}"
             kept[index][name] = array_like(f"{where}: {entry}", state[entry], self.params[index])
@@ -197,7 +205,7 @@ def total_of_squares(arrays: list[NDArray]) -> NDArray:
     return sum(squares[1:], squares[0])
 
 
-def _has_parameter(method: Callable, name: str) -> bool:
+def _has_parameter(method: Callable[..., object], name: str) -> bool:
     """Whether the method's function has that parameter. (inspect.signature would take 12 microseconds.)"""
     code = getattr(method, "__code__", None)  # a method forwards to its function
     return code is not None and name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

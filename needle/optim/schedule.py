@@ -14,6 +14,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -65,8 +66,8 @@ class Schedule:
         for name, count in counts.items():
             whole(type(self).__name__, name, count, 1, ValueError)
 
-    def _number(self, name: str, value: float, **limits: float) -> float:
-        return real(type(self).__name__, name, value, **limits)
+    def _number(self, name: str, value: float, least: float, most: float | None = None) -> float:
+        return real(type(self).__name__, name, value, least, most=most)
 
 
 class StepLR(Schedule):
@@ -168,11 +169,11 @@ class LinearWarmup(Schedule):
             return self.after.lr_at(0) * (t + 1) / self.warmup_steps
         return self.after.lr_at(t - self.warmup_steps)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """The state of this schedule and of `after`."""
         return super().state_dict() | ({} if self.after is None else {"after": self.after.state_dict()})
 
-    def load_state_dict(self, state: Mapping) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the result of `state_dict` and sets the optimizer's learning rate. Raises CheckpointError."""
         check_names("LinearWarmup.load_state_dict", state, self.state_dict())
         if self.after is not None:

@@ -47,7 +47,7 @@ class SGD(Optimizer):
             )
 
     @property
-    def moments(self) -> tuple[str, ...]:
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]  # momentum may be assigned later
         return ("velocity",) if self.momentum else ()
 
     def update(
