@@ -8,7 +8,6 @@ line on standard output is a JSON object with the final figures.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +16,15 @@ from typing import Any
 from absl import flags
 
 import needle as ndl
-from experiments.command_line import FLAGS, chosen_device, define_training_flags, notice, run_flags, run_program
+from experiments.command_line import (
+    FLAGS,
+    chosen_device,
+    chosen_precision,
+    define_training_flags,
+    notice,
+    run_flags,
+    run_program,
+)
 from experiments.metrics import RunningMean
 from experiments.models.resnet9 import ResNet9, ResNet9Wide
 from experiments.training_run import RunFolder, TrainingRun, checkpoint_to_resume
@@ -58,18 +65,13 @@ def main() -> dict[str, Any]:
         optimizer = make_optimizer(model)
         schedule = make_schedule(optimizer, steps=FLAGS.epochs * len(train_batches))
         # Mixed precision: within `precision`, operations cast their inputs. Only float16 needs a scaled loss.
-        precision = contextlib.nullcontext() if FLAGS.amp == "none" else ndl.autocast(FLAGS.amp)
-        scaler = GradScaler() if FLAGS.amp == "float16" else None
+        precision, scaler = chosen_precision()
 
         notice(f"{FLAGS.arch} with {parameters:,} parameters on {FLAGS.device}; data: {source}; results: {folder.path}")
         config = {"program": PROGRAM, "data": data, "flags": run_flags()}
         title = f"{FLAGS.arch} on {data}, {FLAGS.device}"
         run = TrainingRun(folder, (model, optimizer, schedule, scaler), config, title, FLAGS.allow_nan)
-        if checkpoint is None:
-            run.start()  # saves the state before training
-        else:
-            run.resume(checkpoint)  # restores the state after the last epoch that was saved
-            notice(f"resuming after epoch {run.epoch} of {FLAGS.epochs}")
+        run.begin(checkpoint)  # saves the state before training, or restores the one after the last epoch saved
 
         # Ctrl-C, or a loss that is not finite, ends the run with a line that says which state the checkpoint has.
         with run, precision:

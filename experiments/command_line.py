@@ -7,6 +7,7 @@ Ctrl-C prints one line and exits with status 130.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 
 from absl import app, flags
 
+from needle.amp import GradScaler, autocast
 from needle.backend_ndarray import Device, all_devices, cpu
 from needle.errors import CheckpointError, DeviceError, NeedleError
 
@@ -136,6 +138,13 @@ def chosen_device() -> Device:
     if not device.enabled():
         raise DeviceError(f"--device={FLAGS.device}: {device.reason}")
     return device
+
+
+def chosen_precision() -> tuple[contextlib.AbstractContextManager[None], GradScaler | None]:
+    """The meaning of --amp: the context for training and evaluation, and the loss scaler that float16 needs."""
+    if FLAGS.amp == "none":
+        return contextlib.nullcontext(), None
+    return autocast(FLAGS.amp), GradScaler() if FLAGS.amp == "float16" else None
 
 
 def run_flags() -> dict[str, Any]:

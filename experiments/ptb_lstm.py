@@ -11,7 +11,6 @@ time. The model's state is carried over from one piece to the next, but no gradi
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 from typing import Any
@@ -20,7 +19,15 @@ import numpy as np
 from absl import flags
 
 import needle as ndl
-from experiments.command_line import FLAGS, chosen_device, define_training_flags, notice, run_flags, run_program
+from experiments.command_line import (
+    FLAGS,
+    chosen_device,
+    chosen_precision,
+    define_training_flags,
+    notice,
+    run_flags,
+    run_program,
+)
 from experiments.metrics import Perplexity, RunningMean
 from experiments.models.language_model import SEQUENCE_MODELS, TRANSFORMER_POSITIONS, LanguageModel, State
 from experiments.training_run import RunFolder, TrainingRun, checkpoint_to_resume
@@ -91,8 +98,7 @@ def main() -> dict[str, Any]:
         # lr * lr_decay^max(0, epoch - decay_after), epochs counted from 1
         schedule = optim.MultiStepLR(optimizer, range(FLAGS.decay_after, FLAGS.epochs), FLAGS.lr_decay)
         # Mixed precision: within `precision`, operations cast their inputs. Only float16 needs a scaled loss.
-        precision = contextlib.nullcontext() if FLAGS.amp == "none" else ndl.autocast(FLAGS.amp)
-        scaler = GradScaler() if FLAGS.amp == "float16" else None
+        precision, scaler = chosen_precision()
 
         words = f"{len(corpus.train):,} words, {len(corpus.dictionary):,} different"
         notice(
@@ -101,11 +107,7 @@ def main() -> dict[str, Any]:
         )
         title = f"{FLAGS.seq_model} {FLAGS.num_layers} x {FLAGS.hidden_size} on {data}, {FLAGS.device}"
         run = TrainingRun(folder, (model, optimizer, schedule, scaler), config, title, FLAGS.allow_nan)
-        if checkpoint is None:
-            run.start()  # saves the state before training
-        else:
-            run.resume(checkpoint)  # restores the state after the last epoch that was saved
-            notice(f"resuming after epoch {run.epoch} of {FLAGS.epochs}")
+        run.begin(checkpoint)  # saves the state before training, or restores the one after the last epoch saved
 
         # Ctrl-C, or a loss that is not finite, ends the run with a line that says which state the checkpoint has.
         with run, precision:

@@ -150,6 +150,14 @@ class TrainingRun:
         self._saved_epoch: int | None = None
         self._begin = 0.0  # of what is being measured
 
+    def begin(self, checkpoint: dict[str, Any] | None) -> None:
+        """Starts from scratch or, given a checkpoint, resumes."""
+        if checkpoint is None:
+            self.start()
+        else:
+            self.resume(checkpoint)
+            notice(f"resuming after epoch {self.epoch} of {FLAGS.epochs}")
+
     def start(self) -> None:
         """Sets an earlier run in the folder aside, and saves the state before training."""
         earlier = self.folder.set_earlier_run_aside()
@@ -208,7 +216,7 @@ class TrainingRun:
         Raises OSError, with the state that the checkpoint then has, if a file cannot be written.
         """
         self.epoch, self.history, self._rows = epoch, self.history + self._rows, []
-        # The history is in the checkpoint too, so a resumed run can repair the effects of a kill between the two writes.
+        # The checkpoint has the history too, so a resumed run repairs what a kill between the two writes left behind.
         progress = {"epoch": self.epoch, "history": self.history, "config": self.config}
         try:
             save_state(self.folder.checkpoint, training_state(*self.parts) | progress)

@@ -68,6 +68,11 @@ void check_same_shape(const char* op, NamedArray a, NamedArray b) {
                              shape_string(b.array), ", expected one shape"));
 }
 
+void check_like(const char* op, NamedArray a, NamedArray b) {
+  check_same_dtype(op, a, b);
+  check_same_shape(op, a, b);
+}
+
 void check_vector(const char* op, NamedArray a, int64_t extent) {
   if (!a.array.has_shape({extent}))
     throw ShapeError(message(op, ": ", a.name, " has shape ", shape_string(a.array), ", expected (", extent, ",)"));

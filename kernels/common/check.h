@@ -32,6 +32,8 @@ void check_index_dtype(const char* op, NamedArray a);  // int32 or int64
 
 void check_ndim(const char* op, NamedArray a, int ndim);
 void check_same_shape(const char* op, NamedArray a, NamedArray b);
+// `a` has the dtype and the shape of `b`.
+void check_like(const char* op, NamedArray a, NamedArray b);
 // `a` has the shape (extent,).
 void check_vector(const char* op, NamedArray a, int64_t extent);
 // `a` has the shape of `out`, or is 0-d and broadcast.

@@ -18,8 +18,7 @@ void check_state(const char* op, const char* name, const ArrayList& arrays, cons
     throw_shape_error("%s: %ld arrays for %s, expected one for each of %ld parameters", op, arrays.count, name,
                       parameters.count);
   for (int64_t i = 0; i < parameters.count; ++i) {
-    check_same_dtype(op, {name, arrays[i]}, {"parameter", parameters[i]});
-    check_same_shape(op, {name, arrays[i]}, {"parameter", parameters[i]});
+    check_like(op, {name, arrays[i]}, {"parameter", parameters[i]});
   }
 }
 

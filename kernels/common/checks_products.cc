@@ -60,23 +60,23 @@ void check_convolution(const char* op, NamedArray image, NamedArray weight, Name
   if (stride < 1 || stride > kMost || padding < 0 || padding > kMost)
     throw_shape_error("%s: stride %ld and padding %ld, expected a stride from 1 and a padding from 0 to %ld", op,
                       stride, padding, kMost);
-  const ShapeText image_shape(image.array), weight_shape(weight.array), out_shape(out.array);
   const Dims &x = image.array.shape, &w = weight.array.shape;
   if (x[3] != w[2])
     throw_shape_error("%s: %s %s and %s %s do not match: expected %s.shape[3] == %s.shape[2], met %ld and %ld", op,
-                      image.name, image_shape.text, weight.name, weight_shape.text, image.name, weight.name, x[3],
-                      w[2]);
+                      image.name, ShapeText(image.array).text, weight.name, ShapeText(weight.array).text, image.name,
+                      weight.name, x[3], w[2]);
   int64_t extents[2];
   for (int axis = 0; axis < 2; ++axis) {
     const int64_t padded = x[1 + axis] + 2 * padding;
     if (w[axis] < 1 || w[axis] > padded)
       throw_shape_error("%s: %s %s does not fit %s %s with padding %ld: expected a kernel extent of 1 to %ld, met %ld",
-                        op, weight.name, weight_shape.text, image.name, image_shape.text, padding, padded, w[axis]);
+                        op, weight.name, ShapeText(weight.array).text, image.name, ShapeText(image.array).text, padding,
+                        padded, w[axis]);
     extents[axis] = (padded - w[axis]) / stride + 1;
   }
   if (!out.array.has_shape({x[0], extents[0], extents[1], w[3]}))
-    throw_shape_error("%s: %s has shape %s, expected (%ld, %ld, %ld, %ld)", op, out.name, out_shape.text, x[0],
-                      extents[0], extents[1], w[3]);
+    throw_shape_error("%s: %s has shape %s, expected (%ld, %ld, %ld, %ld)", op, out.name, ShapeText(out.array).text,
+                      x[0], extents[0], extents[1], w[3]);
 }
 
 }  // namespace
@@ -140,8 +140,7 @@ void max_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
 void max_pool2d_backward(const Array& x, const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride,
                          int64_t padding) {
   check_pooling("max_pool2d_backward", {"x", x}, {"grad_out", grad_out}, kernel, stride, padding);
-  check_same_dtype("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
-  check_same_shape("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
+  check_like("max_pool2d_backward", {"x", x}, {"grad_x", grad_x});
 }
 
 void avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {

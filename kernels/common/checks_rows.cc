@@ -19,15 +19,11 @@ void check_any_rows(const char* op, const Array& x) {
   if (row_count(x) == 0) throw_shape_error("%s: x has shape %s, expected at least one row", op, ShapeText(x).text);
 }
 
-// For layer normalization.
-void check_not_empty_rows(const char* op, const Array& x) {
-  if (last_extent(x) == 0)
-    throw_shape_error("%s: x has shape %s, expected at least one element along the last axis", op, ShapeText(x).text);
-}
-
-void check_like(const char* op, NamedArray a, const Array& x) {
-  check_same_dtype(op, a, {"x", x});
-  check_same_shape(op, a, {"x", x});
+// For layer normalization and softmax.
+void check_not_empty_rows(const char* op, NamedArray x) {
+  if (x.array.ndim == 0 || last_extent(x.array) == 0)
+    throw_shape_error("%s: %s has shape %s, expected at least one element along the last axis", op, x.name,
+                      ShapeText(x.array).text);
 }
 
 // Parameters and statistics have x's dtype; if x is a half type, they may also be float32.
@@ -49,7 +45,7 @@ void check_row_statistics(const char* op, NamedArray a, const Array& x) {
 
 void check_batch_norm(const char* op, NamedArray like, const Array& x, std::initializer_list<NamedArray> parameters) {
   check_rows(op, x);
-  check_like(op, like, x);
+  check_like(op, like, {"x", x});
   for (NamedArray parameter : parameters) check_parameter(op, parameter, x);
 }
 
@@ -79,7 +75,7 @@ void batch_norm_backward(const Array& grad_out, const Array& x, const Array& wei
                     {"variance", variance},
                     {"grad_weight", grad_weight},
                     {"grad_bias", grad_bias}});
-  check_like(op, {"grad_x", grad_x}, x);
+  check_like(op, {"grad_x", grad_x}, {"x", x});
   check_any_rows(op, x);
 }
 
@@ -87,10 +83,10 @@ void layer_norm(const Array& x, const Array& weight, const Array& bias, const Ar
                 const Array& variance, double /*eps*/) {
   constexpr const char* op = "layer_norm";
   check_rows(op, x);
-  check_like(op, {"out", out}, x);
+  check_like(op, {"out", out}, {"x", x});
   check_parameter(op, {"weight", weight}, x);
   check_parameter(op, {"bias", bias}, x);
-  check_not_empty_rows(op, x);
+  check_not_empty_rows(op, {"x", x});
   check_row_statistics(op, {"mean", mean}, x);
   check_row_statistics(op, {"variance", variance}, x);
 }
@@ -100,11 +96,11 @@ void layer_norm_backward(const Array& grad_out, const Array& x, const Array& wei
                          double /*eps*/) {
   constexpr const char* op = "layer_norm_backward";
   check_rows(op, x);
-  check_like(op, {"grad_out", grad_out}, x);
-  check_like(op, {"grad_x", grad_x}, x);
+  check_like(op, {"grad_out", grad_out}, {"x", x});
+  check_like(op, {"grad_x", grad_x}, {"x", x});
   for (NamedArray parameter : {NamedArray{"weight", weight}, {"grad_weight", grad_weight}, {"grad_bias", grad_bias}})
     check_parameter(op, parameter, x);
-  check_not_empty_rows(op, x);
+  check_not_empty_rows(op, {"x", x});
   check_row_statistics(op, {"mean", mean}, x);
   check_row_statistics(op, {"variance", variance}, x);
 }
@@ -115,9 +111,7 @@ namespace {
 
 void check_classes(const char* op, NamedArray x) {
   check_floating(op, x);
-  if (x.array.ndim == 0 || last_extent(x.array) == 0)
-    throw_shape_error("%s: %s has shape %s, expected at least one element along the last axis", op, x.name,
-                      ShapeText(x.array).text);
+  check_not_empty_rows(op, x);
 }
 
 void check_cross_entropy(const char* op, const Array& logits, const Array& labels, NamedArray loss) {
@@ -134,12 +128,12 @@ void check_cross_entropy(const char* op, const Array& logits, const Array& label
 
 void softmax(const Array& x, const Array& out) {
   check_classes("softmax", {"x", x});
-  check_like("softmax", {"out", out}, x);
+  check_like("softmax", {"out", out}, {"x", x});
 }
 
 void log_softmax(const Array& x, const Array& out) {
   check_classes("log_softmax", {"x", x});
-  check_like("log_softmax", {"out", out}, x);
+  check_like("log_softmax", {"out", out}, {"x", x});
 }
 
 void log_sum_exp(const Array& x, const Array& out) {
@@ -156,8 +150,7 @@ void softmax_cross_entropy_backward(const Array& logits, const Array& labels, co
                                     const Array& grad_logits) {
   constexpr const char* op = "softmax_cross_entropy_backward";
   check_cross_entropy(op, logits, labels, {"grad_loss", grad_loss});
-  check_same_dtype(op, {"grad_logits", grad_logits}, {"logits", logits});
-  check_same_shape(op, {"grad_logits", grad_logits}, {"logits", logits});
+  check_like(op, {"grad_logits", grad_logits}, {"logits", logits});
 }
 
 }  // namespace needle::check

@@ -65,21 +65,16 @@ void any(const Array& a, const Array& b, const Array& out) {
 }
 
 // The faster loop for a scalar exponent of a floating dtype, or null if there is none.
-Loop loop_for_exponent(const Array& a, const Array& b, const Array& out) {
+Loop loop_for_exponent(const Array& b) {
   Loop loop = nullptr;
-  if (b.ndim == 0 && is_floating_dtype(a.dtype) && a.dtype == b.dtype && a.dtype == out.dtype) {
-    dispatch(a.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      if constexpr (is_floating<T>) loop = power_loop(b.number<T>());
-    });
-  }
+  if (b.ndim == 0) dispatch_floating(b.dtype, [&](auto zero) { loop = power_loop(b.number<decltype(zero)>()); });
   return loop;
 }
 
 template <class Operation>
 void numbers(const Array& a, const Array& b, const Array& out) {
   if constexpr (std::is_same_v<Operation, Power>)
-    if (const Loop loop = loop_for_exponent(a, b, out)) return run_unary(loop, 1, a, out);
+    if (const Loop loop = loop_for_exponent(b)) return run_unary(loop, 1, a, out);
   dispatch(a.dtype, [&](auto zero) {
     using T = Compute<decltype(zero)>;
     if constexpr (!std::is_same_v<T, bool>) run_binary(binary_loop<Operation, T, T>, kCost<Operation>, a, b, out);

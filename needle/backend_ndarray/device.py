@@ -65,11 +65,8 @@ class Device:
     def __repr__(self) -> str:
         return f"{self.name}({self.index or ''})"
 
-    def __reduce__(
-        self,
-    ) -> tuple[
-        Callable[..., Device], tuple[int, ...]
-    ]:  # copying and unpickling give this very object: devices are compared by identity
+    # Copying and unpickling give this very object: devices are compared by identity.
+    def __reduce__(self) -> tuple[Callable[..., Device], tuple[int, ...]]:
         return (cuda, (self.index,)) if self.name == "cuda" else (globals()[self.name], ())
 
 

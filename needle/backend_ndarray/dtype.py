@@ -30,11 +30,8 @@ class DType(str):
         dtype.itemsize = dtype.numpy.itemsize
         return dtype
 
-    def __reduce__(
-        self,
-    ) -> tuple[
-        Callable[[str], DType], tuple[str]
-    ]:  # copying and unpickling give this very object: dtypes are compared by identity
+    # Copying and unpickling give this very object: dtypes are compared by identity.
+    def __reduce__(self) -> tuple[Callable[[str], DType], tuple[str]]:
         return as_dtype, (str(self),)
 
 

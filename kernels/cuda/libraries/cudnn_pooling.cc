@@ -12,9 +12,9 @@
 namespace needle::cuda::libraries {
 namespace {
 
-// Whether cuDNN is to execute the call. It does not support windows that consist only of padding.
-bool takes(Kernel which, const Array& x, const Array& out, int64_t kernel, int64_t stride, int64_t padding) {
-  return is_within_reach(x) && is_within_reach(out) && kernel <= INT32_MAX && stride <= INT32_MAX && padding < kernel &&
+// Whether cuDNN is to execute the call.
+bool takes(Kernel which, const Array& x, const Array& out, int64_t kernel, int64_t stride) {
+  return is_within_reach(x) && is_within_reach(out) && kernel <= INT32_MAX && stride <= INT32_MAX &&
          is_plainly_strided(x) && is_plainly_strided(out) && is_chosen(which, x.dtype, x.size() + out.size());
 }
 
@@ -27,7 +27,7 @@ bool has_done(cudnnStatus_t status, const char* call) {
 
 bool pool(Kernel which, cudnnPoolingMode_t mode, const Array& x, const Array& out, int64_t kernel, int64_t stride,
           int64_t padding) {
-  if (!takes(which, x, out, kernel, stride, padding)) return false;
+  if (!takes(which, x, out, kernel, stride)) return false;
   const std::lock_guard<std::mutex> lock(cudnn_mutex());
   const auto pooling = describe_pooling(mode, kernel, stride, padding);
   const auto from = describe_images(with_plain_strides(x)), to = describe_images(with_plain_strides(out));
@@ -50,7 +50,7 @@ bool avg_pool2d(const Array& x, const Array& out, int64_t kernel, int64_t stride
 // cuDNN also takes x and out here, but the gradient of an average does not depend on them, so the gradients are passed
 // in their place.
 bool avg_pool2d_backward(const Array& grad_out, const Array& grad_x, int64_t kernel, int64_t stride, int64_t padding) {
-  if (!takes(Kernel::avg_pool2d_backward, grad_x, grad_out, kernel, stride, padding)) return false;
+  if (!takes(Kernel::avg_pool2d_backward, grad_x, grad_out, kernel, stride)) return false;
   const std::lock_guard<std::mutex> lock(cudnn_mutex());
   const auto pooling = describe_pooling(CUDNN_POOLING_AVERAGE_COUNT_INCLUDE_PADDING, kernel, stride, padding);
   const auto out = describe_images(with_plain_strides(grad_out)), image = describe_images(with_plain_strides(grad_x));
