@@ -44,6 +44,7 @@ class _Mode(threading.local):
 
 
 _mode = _Mode()
+_new = object.__new__
 
 
 def is_recording() -> bool:
@@ -98,26 +99,33 @@ class Op:
         try:
             if _mode.autocast is not None:
                 inputs = _mode.autocast(self, inputs)
-            arrays = [value.cached_data for value in inputs]
+            arrays = []
+            requires_grad = False
+            for value in inputs:
+                arrays.append(value.cached_data)
+                if value.requires_grad:
+                    requires_grad = True
             data: Any = self.compute(*arrays)
-            saved = ()
-            if self.saves:
-                data, saved = data
         except AttributeError:
             require_tensors(type(self).__name__, *inputs)
             raise
-        node: Tensor | TensorTuple = (
-            TensorTuple.__new__(TensorTuple) if isinstance(data, tuple) else Tensor.__new__(Tensor)
-        )
+        saved = ()
+        if self.saves:
+            data, saved = data
+        node: Any = _new(TensorTuple if type(data) is tuple else Tensor)
         node.cached_data = data
         node.grad = None
-        node.requires_grad = _mode.recording and self.differentiable and any([v.requires_grad for v in inputs])
         node.saved = saved
-        if node.requires_grad:
-            node.op, node.inputs, node.read = self, inputs, (changes.count, arrays, data)
+        if requires_grad and self.differentiable and _mode.recording:
+            node.requires_grad = True
+            node.op = self
+            node.inputs = inputs
+            node.read = (changes.count, arrays, data)
         else:
-            node.op, node.inputs, node.read = None, (), None
-        return node  # type: ignore[return-value]  # an Op of several results declares a TensorTuple
+            node.requires_grad = False
+            node.op = node.read = None
+            node.inputs = ()
+        return node  # type: ignore[no-any-return]  # an Op of several results declares a TensorTuple
 
     differentiable = True  # False for comparisons and the like
     saves = False  # True if `compute` returns a pair: the result, and arrays for the gradient, kept as node.saved

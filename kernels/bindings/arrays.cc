@@ -78,42 +78,11 @@ int get_buffer(PyObject* self, Py_buffer* view, int flags) {
   return PyBuffer_FillInfo(view, self, buffer.data(), buffer.nbytes(), /*readonly=*/0, flags);
 }
 
-// The dtype, shape and strides of an Array.
-struct Layout {
-  DType dtype;
-  Dims shape{}, strides{};
-  int ndim;  // declared after `shape`, because reading the shape sets it
-
-  Layout(PyObject* dtype_code, PyObject* shape_tuple, PyObject* strides_tuple)
-      : dtype(dtype_from(dtype_code)), ndim(dims_from(shape_tuple, "shape", shape)) {
-    const int num_strides = dims_from(strides_tuple, "strides", strides);
-    if (ndim != num_strides) throw ShapeError(message("array: ", ndim, " extents and ", num_strides, " strides"));
-  }
-
-  // The size of a buffer for the elements.
-  int64_t nbytes() const {
-    int64_t nbytes = itemsize(dtype);
-    for (int d = 0; d < ndim; ++d) nbytes = shape[d] == 0 ? 0 : saturated_product(nbytes, shape[d]);
-    return nbytes;
-  }
-
-  PyObject* array_over(const BufferPtr& buffer, int64_t offset) const {
-    return new_object<PyArray, &PyArray::array>(array_type, Array(buffer, dtype, ndim, shape, strides, offset));
-  }
-};
-
 // Array(buffer, dtype_code, shape, strides, offset)
-PyObject* make_array(PyObject*, PyObject* const* arguments, size_t count, PyObject* keywords) {
+PyObject* call_array(PyObject*, PyObject* const* arguments, size_t count, PyObject* keywords) {
   return guarded([&] {
     check_call("Array", count, keywords, 5);
-    if (Py_TYPE(arguments[0]) != buffer_type)
-      throw_python_error(PyExc_TypeError,
-                         message("Array: buffer is ", Py_TYPE(arguments[0])->tp_name, ", expected Buffer"));
-    const BufferPtr& buffer = reinterpret_cast<PyBuffer*>(arguments[0])->buffer;
-    const Layout layout(arguments[1], arguments[2], arguments[3]);
-    if (reinterpret_cast<uintptr_t>(buffer->data()) % itemsize(layout.dtype) != 0)
-      throw ShapeError(message("array: the buffer's memory is not aligned for ", name(layout.dtype)));
-    return layout.array_over(buffer, nearest_integer_from(arguments[4]));
+    return make_array(arguments[0], dtype_from(arguments[1]), arguments[2], arguments[3], arguments[4]);
   });
 }
 
@@ -141,25 +110,42 @@ PyTypeObject* make_type(const std::string& name, size_t size, PyType_Slot* slots
 
 }  // namespace
 
-PyObject* allocate(MemoryPool& pool, PyObject* const* arguments, Py_ssize_t count) {
-  return guarded([&] {
-    check_count("allocate", count, 3);
-    const Layout layout(arguments[0], arguments[1], arguments[2]);
-    const auto memory = std::make_shared<Buffer>(layout.nbytes(), pool);
-    const auto buffer = py::reinterpret_steal<py::object>(python_buffer(memory));
-    const auto array = py::reinterpret_steal<py::object>(layout.array_over(memory, 0));
-    return PyTuple_Pack(2, buffer.ptr(), array.ptr());
-  });
+Layout::Layout(DType dtype, PyObject* shape_tuple, PyObject* strides_tuple)
+    : dtype(dtype), ndim(dims_from(shape_tuple, "shape", shape)) {
+  const int num_strides = dims_from(strides_tuple, "strides", strides);
+  if (ndim != num_strides) throw ShapeError(message("array: ", ndim, " extents and ", num_strides, " strides"));
+}
+
+int64_t Layout::nbytes() const {
+  int64_t nbytes = itemsize(dtype);
+  for (int d = 0; d < ndim; ++d) nbytes = shape[d] == 0 ? 0 : saturated_product(nbytes, shape[d]);
+  return nbytes;
+}
+
+Array Layout::array_over(const BufferPtr& buffer, int64_t offset) const {
+  return Array(buffer, dtype, ndim, shape, strides, offset);
+}
+
+PyObject* make_array(PyObject* buffer, DType dtype, PyObject* shape, PyObject* strides, PyObject* offset) {
+  if (Py_TYPE(buffer) != buffer_type)
+    throw_python_error(PyExc_TypeError, message("Array: buffer is ", Py_TYPE(buffer)->tp_name, ", expected Buffer"));
+  const BufferPtr& memory = reinterpret_cast<PyBuffer*>(buffer)->buffer;
+  const Layout layout(dtype, shape, strides);
+  if (reinterpret_cast<uintptr_t>(memory->data()) % itemsize(dtype) != 0)
+    throw ShapeError(message("array: the buffer's memory is not aligned for ", name(dtype)));
+  return python_array(layout.array_over(memory, nearest_integer_from(offset)));
 }
 
 PyObject* python_buffer(const BufferPtr& buffer) {
   return new_object<PyBuffer, &PyBuffer::buffer>(buffer_type, buffer);
 }
 
+PyObject* python_array(const Array& array) { return new_object<PyArray, &PyArray::array>(array_type, array); }
+
 PyObject* make_scalar(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   return guarded([&] {
     check_count("scalar", count, 2);
-    return new_object<PyArray, &PyArray::array>(array_type, scalar_from(arguments[0], dtype_from(arguments[1])));
+    return python_array(scalar_from(arguments[0], dtype_from(arguments[1])));
   });
 }
 
@@ -183,7 +169,7 @@ void add_array_types(py::module_& module, bool host) {
       {0, nullptr}};
   const auto module_name = module.attr("__name__").cast<std::string>();
   buffer_type = make_type(module_name + ".Buffer", sizeof(PyBuffer), buffer_slots, host ? make_buffer : nullptr);
-  array_type = make_type(module_name + ".Array", sizeof(PyArray), array_slots, make_array);
+  array_type = make_type(module_name + ".Array", sizeof(PyArray), array_slots, call_array);
   module.add_object("Buffer", reinterpret_cast<PyObject*>(buffer_type));
   module.add_object("Array", reinterpret_cast<PyObject*>(array_type));
 }

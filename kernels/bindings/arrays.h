@@ -27,11 +27,22 @@ struct PyArray {
 // the host's pool, Buffer.wrap(object) wraps an object's memory, and memoryview(buffer) exposes a Buffer's memory.
 void add_array_types(pybind11::module_& module, bool host);
 
-// allocate(dtype_code, shape, strides): (Buffer, Array), in one call because every result of an operation needs both.
-PyObject* allocate(MemoryPool& pool, PyObject* const* arguments, Py_ssize_t count);
-
-// A new reference to a Python Buffer.
+// New references to Python objects.
 PyObject* python_buffer(const BufferPtr& buffer);
+PyObject* python_array(const Array& array);
+// An Array over a Python Buffer; `shape` and `strides` are tuples of ints.
+PyObject* make_array(PyObject* buffer, DType dtype, PyObject* shape, PyObject* strides, PyObject* offset);
+
+// An array without its memory.
+struct Layout {
+  DType dtype;
+  Dims shape{}, strides{};
+  int ndim;  // declared after `shape`, because reading the shape sets it
+
+  Layout(DType dtype, PyObject* shape_tuple, PyObject* strides_tuple);
+  int64_t nbytes() const;  // of the elements, if they have no gaps
+  Array array_over(const BufferPtr& buffer, int64_t offset) const;
+};
 
 // scalar(value, dtype_code): a 0-d operand, Array::scalar. Raises OverflowError if an integer does not fit in its
 // dtype.

@@ -2,6 +2,7 @@
 //
 // A backend is a struct with
 //   static const Kernels& kernels(PyObject* self): the table to call, where `self` is what the methods are bound to;
+//   static MemoryPool& pool(PyObject* self): where its arrays are allocated;
 //   kKeepsLock: a call whose arrays have at most this many elements does not release the GIL.
 #pragma once
 
@@ -15,6 +16,7 @@
 #include "kernels/bindings/arrays.h"
 #include "kernels/bindings/errors.h"
 #include "kernels/bindings/lock.h"
+#include "kernels/bindings/ndarrays.h"
 #include "kernels/bindings/numbers.h"
 #include "kernels/common/checks.h"
 #include "kernels/common/kernel_table.h"
@@ -23,15 +25,15 @@ namespace needle::bindings {
 
 // Converts an argument of the kernel `op` to the kernel's parameter type; `wanted` only selects that type.
 inline const Array& value_from(const char* op, PyObject* object, const Array* /*wanted*/) {
-  if (Py_TYPE(object) != array_type)
-    throw_python_error(PyExc_TypeError, message(op, ": an operand is ", Py_TYPE(object)->tp_name, ", expected Array"));
-  return reinterpret_cast<PyArray*>(object)->array;
+  if (is_ndarray(object)) return array_of(object);
+  if (Py_TYPE(object) == array_type) return reinterpret_cast<PyArray*>(object)->array;
+  throw_python_error(PyExc_TypeError, message(op, ": an operand is ", Py_TYPE(object)->tp_name, ", expected NDArray"));
 }
 // Copies the arrays, because the list may drop them while the kernel works on them.
 inline std::vector<Array> value_from(const char* op, PyObject* object, const ArrayList* /*wanted*/) {
   if (!PyList_CheckExact(object))
     throw_python_error(PyExc_TypeError,
-                       message(op, ": an operand is ", Py_TYPE(object)->tp_name, ", expected a list of Arrays"));
+                       message(op, ": an operand is ", Py_TYPE(object)->tp_name, ", expected a list of NDArrays"));
   std::vector<Array> arrays;
   arrays.reserve(PyList_GET_SIZE(object));
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(object); ++i)
@@ -51,19 +53,25 @@ inline double num_elements(const std::vector<Array>& arrays) {
   return size;
 }
 
+// Runs a kernel on operands that have been checked.
+template <class Backend, auto field, class... Values>
+void run(PyObject* self, const Values&... values) {
+  const auto kernel = Backend::kernels(self).*field;
+  if (((num_elements(values) > Backend::kKeepsLock) || ...)) {
+    const Unlocked unlocked;
+    kernel(values...);
+  } else {
+    kernel(values...);
+  }
+}
+
 template <class Backend, auto field, auto check, class... Parameters, size_t... index>
 void call_kernel(PyObject* self, const char* op, PyObject* const* arguments, void (*Kernels::*)(Parameters...),
                  std::index_sequence<index...>) {
   const std::tuple<decltype(value_from(op, nullptr, static_cast<const std::decay_t<Parameters>*>(nullptr)))...> values{
       value_from(op, arguments[index], static_cast<const std::decay_t<Parameters>*>(nullptr))...};
   check(std::get<index>(values)...);
-  const auto kernel = Backend::kernels(self).*field;
-  if (((num_elements(std::get<index>(values)) > Backend::kKeepsLock) || ...)) {
-    const Unlocked unlocked;
-    kernel(std::get<index>(values)...);
-  } else {
-    kernel(std::get<index>(values)...);
-  }
+  run<Backend, field>(self, std::get<index>(values)...);
 }
 
 template <class... Parameters>
@@ -73,7 +81,7 @@ constexpr size_t count_parameters(void (*Kernels::*)(Parameters...)) {
 
 // The body of the Python function of one field of the kernel table; `check` checks the operands.
 template <class Backend, auto field, auto check>
-PyObject* run_kernel(PyObject* self, const char* op, PyObject* const* arguments, Py_ssize_t count) {
+PyObject* kernel_method(PyObject* self, const char* op, PyObject* const* arguments, Py_ssize_t count) {
   return guarded([&] {
     constexpr size_t expected = count_parameters(field);
     check_count(op, count, expected);
@@ -88,10 +96,10 @@ inline PyCFunction as_method(FastFunction function) {  // CPython calls it with 
 }
 
 // The PyMethodDef of a kernel for a backend.
-#define NEEDLE_METHOD(Backend, kernel, documentation)                                               \
-  {#kernel, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {            \
-     return run_kernel<Backend, &Kernels::kernel, &check::kernel>(self, #kernel, arguments, count); \
-   }),                                                                                              \
+#define NEEDLE_METHOD(Backend, kernel, documentation)                                                  \
+  {#kernel, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {               \
+     return kernel_method<Backend, &Kernels::kernel, &check::kernel>(self, #kernel, arguments, count); \
+   }),                                                                                                 \
    METH_FASTCALL, documentation},
 
 }  // namespace needle::bindings

@@ -11,6 +11,7 @@
 
 #include "kernels/bindings/arrays.h"
 #include "kernels/bindings/calls.h"
+#include "kernels/bindings/elementwise.h"
 #include "kernels/bindings/errors.h"
 #include "kernels/bindings/providers.h"
 #include "kernels/common/buffer.h"
@@ -34,6 +35,7 @@ std::atomic<const Kernels*> active_kernels;
 
 struct Cpu {
   static const Kernels& kernels(PyObject*) { return *active_kernels.load(std::memory_order_relaxed); }
+  static MemoryPool& pool(PyObject*) { return host_pool(); }
 
   // Such a call takes a few microseconds, but a thread that releases the GIL may wait 5 milliseconds to get it back
   // while another thread runs Python code.
@@ -47,11 +49,14 @@ void add_kernels(py::module_& module) {
          return allocate(host_pool(), arguments, count);
        }),
        METH_FASTCALL,
-       "allocate(dtype_code, shape, strides): a Buffer for these elements, which are dense, and the Array over it."},
+       "allocate(shape, strides, dtype, device): an uninitialized NDArray, whose strides leave no gaps."},
+      {"view", as_method(make_view), METH_FASTCALL,
+       "view(ndarray, shape, strides, offset): another NDArray over the same buffer."},
       {"scalar", as_method(make_scalar), METH_FASTCALL, "scalar(value, dtype_code): a 0-d operand."},
       NEEDLE_KERNELS(NEEDLE_CPU_METHOD){}};
 #undef NEEDLE_CPU_METHOD
   if (PyModule_AddFunctions(module.ptr(), methods) != 0) throw py::error_already_set();
+  module.attr("elementwise") = elementwise_functions<Cpu>(nullptr);
 }
 
 void set_level(const std::string& wanted) {

@@ -8,6 +8,7 @@
 
 #include "kernels/bindings/arrays.h"
 #include "kernels/bindings/calls.h"
+#include "kernels/bindings/elementwise.h"
 #include "kernels/bindings/errors.h"
 #include "kernels/bindings/numbers.h"
 #include "kernels/bindings/providers.h"
@@ -28,6 +29,7 @@ struct Cuda {
     use_device(self);
     return cuda::libraries::kernels();
   }
+  static MemoryPool& pool(PyObject* self) { return *use_device(self).pool; }
 
   // A call only enqueues work on the GPU, so it never releases the GIL.
   static constexpr double kKeepsLock = std::numeric_limits<double>::infinity();
@@ -109,10 +111,12 @@ PyMethodDef* methods() {
 #define NEEDLE_CUDA_METHOD(kernel, parameters, documentation) NEEDLE_METHOD(Cuda, kernel, documentation)
   static PyMethodDef all[] = {
       {"allocate", as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-         return guarded([&] { return allocate(*use_device(self).pool, arguments, count); });
+         return guarded([&] { return allocate(Cuda::pool(self), arguments, count); });
        }),
        METH_FASTCALL,
-       "allocate(dtype_code, shape, strides): a Buffer for these elements, which are dense, and the Array over it."},
+       "allocate(shape, strides, dtype, device): an uninitialized NDArray, whose strides leave no gaps."},
+      {"view", as_method(make_view), METH_FASTCALL,
+       "view(ndarray, shape, strides, offset): another NDArray over the same buffer."},
       {"scalar", as_method(make_scalar), METH_FASTCALL, "scalar(value, dtype_code): a 0-d operand."},
       {"read", as_method(read), METH_FASTCALL, "read(buffer, offset, target): bytes into a writable buffer."},
       {"upload", as_method(upload), METH_FASTCALL, "upload(source): a Buffer with the bytes of a Python object."},
@@ -175,6 +179,7 @@ py::object make_device(int index) {
     if (!function) throw py::error_already_set();
     module.attr(method->ml_name) = py::reinterpret_steal<py::object>(function);
   }
+  module.attr("elementwise") = elementwise_functions<Cuda>(self.ptr());
   module.attr("Array") = backend.attr("Array");
   module.attr("backend") = backend;
   return module;

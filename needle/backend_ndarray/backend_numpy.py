@@ -6,6 +6,7 @@ reference implementation that the other backends are tested against.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from needle.backend_ndarray import philox
-from needle.backend_ndarray.dtype import DTYPES, bfloat16
+from needle.backend_ndarray.device import Device
+from needle.backend_ndarray.dtype import DTYPES, DType, bfloat16
+from needle.backend_ndarray.kernel_table import KERNELS
+from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.shape import Shape
 from needle.errors import OutOfMemoryError, ShapeError
 from needle.typing import NumPyArray
@@ -42,10 +46,18 @@ def Array(buffer: NumPyArray, code: int, shape: Shape, strides: Shape, offset: i
     return np.ndarray(shape, dtype, buffer, offset * step, tuple(stride * step for stride in strides))
 
 
-def allocate(code: int, shape: Shape, strides: Shape) -> tuple[NumPyArray, NumPyArray]:
-    """Memory for an array without gaps, and the array."""
-    buffer = Buffer(math.prod(shape) * DTYPES[code].itemsize)
-    return buffer, Array(buffer, code, shape, strides, 0)
+def allocate(shape: Shape, strides: Shape, dtype: DType, device: Device) -> NDArray:
+    """An uninitialized NDArray, whose strides leave no gaps."""
+    try:
+        buffer: Any = Buffer(math.prod(shape) * dtype.itemsize)  # NumPy's stubs have no __buffer__ before Python 3.12
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{device}: an array of shape {shape} and dtype {dtype}: {error}") from None
+    return NDArray.make(buffer, shape, strides, 0, dtype, device)
+
+
+def view(array: NDArray, shape: Shape, strides: Shape, offset: int) -> NDArray:
+    """Another NDArray over the same buffer."""
+    return NDArray.make(array.buffer, shape, strides, offset, array.dtype, array.device)
 
 
 class _HalfScalar(NumPyArray):
@@ -590,3 +602,24 @@ def adam_step(parameters: list[NumPyArray], grads: list[NumPyArray], first_momen
         v = beta2 * _wide(second_moment) + (1 - beta2) * g * g
         first_moment[...], second_moment[...] = m, v
         parameter[...] = p - learning_rate * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
+
+
+def _of_ndarrays(kernel: Callable[..., None]) -> Callable[..., None]:
+    """Lets a kernel take NDArrays."""
+
+    @functools.wraps(kernel)
+    def function(*operands: Any) -> None:
+        kernel(*[[x.operand for x in operand] if type(operand) is list else _of(operand) for operand in operands])
+
+    return function
+
+
+def _of(operand: Any) -> Any:
+    return operand.operand if type(operand) is NDArray else operand
+
+
+for _name in KERNELS:
+    globals()[_name] = _of_ndarrays(globals()[_name])
+
+# No function plans, allocates and computes in one call here.
+elementwise: dict[str, Callable[..., None]] = dict.fromkeys(KERNELS, lambda *operands: None)

@@ -30,10 +30,9 @@ class Device:
         self.index = index
         self.reason = ""
         self.is_host = name != "cuda"
-        self._kernels: types.ModuleType | None = None
         try:
             kernels = importlib.import_module(f"needle.backend_ndarray.{module}")
-            self._kernels = kernels if self.is_host else kernels.device(index)
+            self.kernels = kernels if self.is_host else kernels.device(index)
         except (DeviceError, OutOfMemoryError) as error:  # the latter if other programs occupy the GPU's memory
             self.reason = f"{self!r} is not available: {error}"
         except ModuleNotFoundError as error:
@@ -43,14 +42,15 @@ class Device:
 
     def enabled(self) -> bool:
         """Whether arrays can be made on this device."""
-        return self._kernels is not None
+        return "kernels" in vars(self)
 
-    @property
-    def kernels(self) -> types.ModuleType:
-        """The module with one function per kernel, Buffer, Array and scalar. Raises DeviceError if there is none."""
-        if self._kernels is None:
+    kernels: types.ModuleType  # one function per kernel and what kernel_table.py lists besides
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Raises DeviceError for the kernels of a device that cannot be used."""
+        if name == "kernels":
             raise DeviceError(self.reason)
-        return self._kernels
+        raise AttributeError(f"'Device' object has no attribute {name!r}")
 
     if TYPE_CHECKING:  # creation.py adds these
 

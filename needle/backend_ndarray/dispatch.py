@@ -11,9 +11,4 @@ def call(device: Device, kernel: str, *operands: object) -> None:
     Nothing else calls a kernel, so a tracer, a profiler or a compiler that records a training step can see the whole
     computation here.
     """
-    getattr(device.kernels, kernel)(
-        *[
-            [array.operand for array in operand] if type(operand) is list else getattr(operand, "operand", operand)
-            for operand in operands
-        ]
-    )
+    getattr(device.kernels, kernel)(*operands)

@@ -76,6 +76,9 @@ def _unary(op: str) -> Callable[[NDArray], NDArray]:
     def function(a: NDArray) -> NDArray:
         if not isinstance(a, NDArray):
             raise TypeError(f"{op}: an operand of type {type(a).__name__}: expected an NDArray")
+        out: NDArray | None = a.device.kernels.elementwise[op](a)
+        if out is not None:
+            return out
         spec = infer_unary(op, a)
         out = ndarray.empty_like(a, dtype=spec.dtype)
         call(a.device, op, a.astype(spec.dtype), out)
@@ -90,6 +93,11 @@ def _binary(op: str) -> Callable[[ArrayLike, ArrayLike], NDArray]:
     is_comparison = KERNELS[op].kind == COMPARISON
 
     def function(a: ArrayLike, b: ArrayLike) -> NDArray:
+        array = a if type(a) is NDArray else b
+        if not is_comparison and type(array) is NDArray:
+            out: NDArray | None = array.device.kernels.elementwise[op](a, b)
+            if out is not None:
+                return out
         if type(a) is not NDArray or type(b) is not NDArray:
             a, b = operands(op, a, b)
             if is_comparison and (type(a) in NUMBER_TYPES or type(b) in NUMBER_TYPES):

@@ -1,9 +1,16 @@
 """The kernel table: one line for every kernel of a backend, with its operands and what it computes.
 
-A backend is a module with one function per kernel, plus `Buffer(nbytes)`, `Array(buffer, dtype_code, shape, strides,
-offset)`, `allocate(dtype_code, shape, strides)`, which makes both, and `scalar(value, dtype_code)`, which makes a
-number an operand beside arrays of that dtype. backend_numpy.py is the reference implementation: every other backend is
-tested against it, over all dtypes and strides (tests/backend_ndarray/test_conformance.py).
+A backend is a module with one function per kernel, whose arrays are NDArrays, and with
+
+    allocate(shape, strides, dtype, device)     an uninitialized NDArray, whose strides leave no gaps
+    view(ndarray, shape, strides, offset)       another NDArray over the same buffer
+    scalar(value, dtype_code)                   a number as an operand beside arrays of that dtype
+    elementwise[kernel](a) or (a, b)            the result as a new NDArray, for operands that need no conversion, or
+                                                None, and then elementwise.py does it (kernels/bindings/elementwise.h)
+    Array(buffer, dtype_code, shape, strides, offset)   what a kernel reads of an NDArray
+
+backend_numpy.py is the reference implementation: every other backend is tested against it, over all dtypes and strides
+(tests/backend_ndarray/test_conformance.py).
 
 This file is the only place that lists kernels. At build time kernels/common/generate_kernel_list.py generates the C++
 header kernel_list.h from it, on which the kernels' declarations, their tables and the Python bindings are based. This

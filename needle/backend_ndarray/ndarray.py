@@ -25,6 +25,7 @@ from needle.backend_ndarray.shape import (
     Axes,
     Shape,
     ShapeLike,
+    as_ints,
     as_shape,
     as_widths,
     broadcast_shapes,
@@ -32,6 +33,7 @@ from needle.backend_ndarray.shape import (
     dense_strides_like,
     is_compact,
     normalize_axes,
+    remembered,
     reshape_strides,
     resolve_reshape,
 )
@@ -62,7 +64,7 @@ class NDArray:
     offset: int
     dtype: DType
     device: Device
-    operand: object  # the kernels.Array for this array; a view makes it on first use
+    operand: object  # the kernels.Array for this array, made when a kernel first uses it
 
     def __new__(cls, data: ArrayLike, device: Device | None = None, dtype: str | DType | None = None) -> NDArray:
         return array(data, device=device, dtype=dtype)
@@ -82,16 +84,7 @@ class NDArray:
     @staticmethod
     def allocate(shape: Shape, strides: Shape, dtype: DType, device: Device) -> NDArray:
         """An uninitialized array; its strides must leave no gaps."""
-        out = object.__new__(NDArray)
-        try:
-            out.buffer, out.operand = device.kernels.allocate(dtype.code, shape, strides)
-        except OutOfMemoryError as error:
-            raise OutOfMemoryError(f"{device}: an array of shape {shape} and dtype {dtype}: {error}") from None
-        out.shape = shape
-        out.strides = strides
-        out.offset = 0
-        out.dtype = dtype
-        out.device = device
+        out: NDArray = device.kernels.allocate(shape, strides, dtype, device)
         return out
 
     def __getattr__(self, name: str) -> object:
@@ -256,16 +249,15 @@ class NDArray:
 
     def view(self, shape: Shape, strides: Shape, offset: int | None = None) -> NDArray:
         """Another array over the same buffer. Nothing is checked until a kernel uses it."""
-        return NDArray.make(
-            self.buffer, shape, strides, self.offset if offset is None else offset, self.dtype, self.device
-        )
+        out: NDArray = self.device.kernels.view(self, shape, strides, self.offset if offset is None else offset)
+        return out
 
     def reshape(self, *shape: int | Sequence[int]) -> NDArray:
         """The same elements in row-major order in another shape; a view if the strides allow. One extent may be -1."""
-        new_shape = resolve_reshape("reshape", self.shape, _varargs(shape))
+        new_shape = as_ints("reshape", "shape", _varargs(shape))
+        new_shape, strides = _plan_reshape(self.shape, self.strides, new_shape)
         if new_shape == self.shape:
             return self
-        strides = reshape_strides(self.shape, self.strides, new_shape)
         if strides is None:
             return self.copy().view(new_shape, compact_strides(new_shape), 0)
         return self.view(new_shape, strides)
@@ -413,6 +405,13 @@ class NDArray:
 def _varargs(values: tuple[Any, ...]) -> Any:
     """Lets a function be called as f(2, 3) or as f((2, 3))."""
     return values[0] if len(values) == 1 else values
+
+
+@remembered
+def _plan_reshape(shape: Shape, strides: Shape, new_shape: Shape) -> tuple[Shape, Shape | None]:
+    """`new_shape` without -1, and its strides over the same memory, or None if it needs a copy."""
+    new_shape = resolve_reshape("reshape", shape, new_shape)
+    return new_shape, reshape_strides(shape, strides, new_shape)
 
 
 def empty(shape: ShapeLike, dtype: str | DType = float32, device: Device | None = None, op: str = "empty") -> NDArray:

@@ -11,7 +11,9 @@ import threading
 import numpy as np
 import pytest
 
+import needle as ndl
 from needle.backend_ndarray import backend_cpu as cpu
+from needle.backend_ndarray.ndarray import NDArray
 from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError
 
 FLOAT32, FLOAT64, INT8, UINT8, INT32, INT64, BOOL = 0, 1, 4, 5, 6, 7, 8
@@ -139,35 +141,63 @@ def test_array_takes_any_integer():
     cpu.Array(BUFFER, np.int64(0), (np.int32(4), True), (np.int64(1), 1), np.uint8(3))
 
 
-def test_allocate_makes_a_buffer_and_the_array_over_it():
-    buffer, array = cpu.allocate(FLOAT32, (2, 3), (1, 2))
-    values = np.ndarray((6,), np.float32, memoryview(buffer))
+def test_allocate_makes_an_ndarray_over_memory_of_its_own():
+    x = cpu.allocate((2, 3), (1, 2), ndl.float32, ndl.cpu())
+    values = np.ndarray((6,), np.float32, memoryview(x.buffer))
     values[:] = 3
-    cpu.add(array, array, array)
-    assert buffer.nbytes == 24 and values.tolist() == [6] * 6
-    del buffer, values
-    cpu.add(array, array, array)  # keeps its memory
-    assert cpu.allocate(FLOAT64, (), ())[0].nbytes == 8 and cpu.allocate(FLOAT64, (0, 5), (5, 1))[0].nbytes == 0
+    cpu.add(x, x, x)
+    assert type(x) is NDArray and x.buffer.nbytes == 24 and values.tolist() == [6] * 6
+    operand = x.operand
+    del x, values
+    cpu.add(operand, operand, operand)  # keeps its memory
+    assert cpu.allocate((), (), ndl.float64, None).buffer.nbytes == 8
+    assert cpu.allocate((0, 5), (5, 1), ndl.float64, None).buffer.nbytes == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
         ((), TypeError),
-        ((FLOAT32, (2,)), TypeError),
-        ((FLOAT32, [2], (1,)), TypeError),
-        ((99, (2,), (1,)), DTypeError),
-        ((FLOAT32, (2,), (1, 1)), ShapeError),
-        ((FLOAT32, (-2,), (1,)), ShapeError),
-        ((FLOAT32, (2,), (2,)), ShapeError),  # a gap
-        ((FLOAT32, (2,), (-1,)), ShapeError),
-        ((FLOAT32, (2**62, 2**62), (0, 0)), OutOfMemoryError),
-        ((FLOAT32, (2**45,), (1,)), OutOfMemoryError),
+        (((2,), (1,), ndl.float32), TypeError),
+        (([2], (1,), ndl.float32, None), TypeError),
+        (((2,), (1,), "float32", None), AttributeError),
+        (((2,), (1, 1), ndl.float32, None), ShapeError),
+        (((-2,), (1,), ndl.float32, None), ShapeError),
+        (((2,), (2,), ndl.float32, None), ShapeError),  # a gap
+        (((2,), (-1,), ndl.float32, None), ShapeError),
+        (((2**62, 2**62), (0, 0), ndl.float32, None), OutOfMemoryError),
+        (((2**45,), (1,), ndl.float32, ndl.cpu()), OutOfMemoryError),
     ],
 )
 def test_allocate_refuses(arguments, error):
     with pytest.raises(error):
         cpu.allocate(*arguments)
+
+
+def test_view_takes_an_ndarray_and_a_kernel_checks_it():
+    x = cpu.allocate((2, 3), (3, 1), ndl.float32, ndl.cpu())
+    for arguments in [(), (x,), (x.operand, (2,), (1,), 0), (None, (2,), (1,), 0)]:
+        with pytest.raises(TypeError):
+            cpu.view(*arguments)
+    for shape, strides, offset in [((7,), (1,), 0), ((2,), (1, 1), 0), ((1,), (1,), -1), ((1,), (1,), 2**80)]:
+        with pytest.raises(ShapeError):
+            cpu.negate(cpu.view(x, shape, strides, offset), x)
+    for shape, strides, offset in [(None, (1,), 0), ((6,), [1], 0), ((6,), (1,), "0")]:
+        with pytest.raises(TypeError):
+            cpu.negate(cpu.view(x, shape, strides, offset), x)
+
+
+def test_an_ndarray_without_attributes_is_refused():
+    x, bare = cpu.allocate((2,), (1,), ndl.float32, ndl.cpu()), object.__new__(NDArray)
+    for call in (
+        lambda: cpu.add(bare, x, x),
+        lambda: cpu.elementwise["add"](x, bare),
+        lambda: cpu.view(bare, (), (), 0),
+    ):
+        with pytest.raises(AttributeError, match="NDArray: no "):
+            call()
+    with pytest.raises(TypeError, match="of another backend"):
+        cpu.add(ndl.cpu_numpy().ones(2), x, x)
 
 
 @pytest.mark.parametrize("kind", [cpu.Buffer, cpu.Array])
@@ -204,8 +234,8 @@ def test_scalar_refuses(value, code, error):
     ("kernel", "arguments", "message"),
     [
         (cpu.add, (), "add: 0 arguments, expected 3"),
-        (cpu.add, (1, 2, 3), "add: an operand is int, expected Array"),
-        (cpu.add, (None, None, None), "add: an operand is NoneType, expected Array"),
+        (cpu.add, (1, 2, 3), "add: an operand is int, expected NDArray"),
+        (cpu.add, (None, None, None), "add: an operand is NoneType, expected NDArray"),
         (cpu.max_pool2d, (ones(1), ones(1), "2", 1, 0), "'str' object cannot be interpreted as an integer"),
         (cpu.random_dropout_mask, (ones(1), None, 0, 0), "must be real number, not NoneType"),
     ],
@@ -220,9 +250,9 @@ SETTINGS = (0.1, 0.0, 0.0, 0.0, False, [])
 
 @pytest.mark.parametrize("wrong", [None, 3, ones(2), (ones(2),), [None], [ones(2), 3.0], [[ones(2)]]])
 def test_kernels_refuse_other_lists(wrong):
-    with pytest.raises(TypeError, match="sgd_step: an operand is .*, expected (a list of Arrays|Array)"):
+    with pytest.raises(TypeError, match="sgd_step: an operand is .*, expected (a list of NDArrays|NDArray)"):
         cpu.sgd_step(wrong, [ones(2)], [], *SETTINGS)
-    with pytest.raises(TypeError, match="sgd_step: an operand is .*, expected (a list of Arrays|Array)"):
+    with pytest.raises(TypeError, match="sgd_step: an operand is .*, expected (a list of NDArrays|NDArray)"):
         cpu.sgd_step([ones(2)], wrong, [], *SETTINGS)
 
 

@@ -1,0 +1,129 @@
+// Element-wise functions that plan and allocate their result as well: elementwise["add"](x, y) is a new NDArray.
+//
+// A small operation costs what is done around its kernel. In the usual case, operands of one dtype of which one has the
+// shape of the result, all of it is done here, in one call; in any other these functions return None, and
+// needle/backend_ndarray/elementwise.py does it, whose rules hold for both.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "kernels/bindings/calls.h"
+
+namespace needle::bindings {
+
+enum class DTypes { any, numbers, floating, boolean };
+constexpr bool contains(DTypes dtypes, DType dtype) {
+  switch (dtypes) {
+    case DTypes::any: return true;
+    case DTypes::numbers: return dtype != DType::boolean;
+    case DTypes::floating: return is_floating_dtype(dtype);
+    case DTypes::boolean: return dtype == DType::boolean;
+  }
+  return false;
+}
+
+// Whether the elements fill one block of memory, in the order of any permutation of the axes.
+inline bool is_dense(const Array& a) {
+  int64_t step = 1;
+  for (unsigned seen = 0, axes = (1u << a.ndim) - 1; seen != axes;) {
+    int next = -1;
+    for (int d = a.ndim - 1; d >= 0; --d)
+      if (!(seen >> d & 1) && (a.shape[d] == 1 || a.strides[d] == step)) next = std::max(next, d);
+    if (next < 0) return false;
+    seen |= 1u << next;
+    step *= a.shape[next];
+  }
+  return step > 0;
+}
+
+// `a` with the shape of `out`, or nothing if it does not broadcast to it.
+inline std::optional<Array> broadcast(const Array& a, const Array& out) {
+  if (a.ndim > out.ndim) return std::nullopt;
+  Array result = a;
+  result.ndim = out.ndim;
+  result.shape = out.shape;
+  result.strides = {};
+  for (int d = 0, shift = out.ndim - a.ndim; d < a.ndim; ++d) {
+    if (a.shape[d] == out.shape[d + shift])
+      result.strides[d + shift] = a.strides[d];
+    else if (a.shape[d] != 1)
+      return std::nullopt;
+  }
+  return result;
+}
+
+// The operand beside `like`, an NDArray with the shape and dtype of the result: another of that dtype, on the same
+// device, or a float or int beside floats.
+inline std::optional<Array> operand_beside(PyObject* object, PyObject* like) {
+  const Array& result = array_of(like);
+  if (is_ndarray(object)) {
+    if (get(object, Slot::dtype) != get(like, Slot::dtype)) return std::nullopt;
+    const Array& a = array_of(object);
+    return same_shape(a, result) ? a : broadcast(a, result);
+  }
+  if (!is_floating_dtype(result.dtype)) return std::nullopt;
+  if (PyFloat_CheckExact(object)) return Array::scalar(PyFloat_AS_DOUBLE(object), result.dtype);
+  if (!PyLong_CheckExact(object)) return std::nullopt;
+  const double number = PyLong_AsDouble(object);
+  if (number != -1.0 || !PyErr_Occurred()) return Array::scalar(number, result.dtype);
+  PyErr_Clear();  // too large
+  return std::nullopt;
+}
+
+// The body of the function of one kernel with `num_inputs` inputs.
+template <class Backend, auto field, DTypes dtypes, int num_inputs>
+PyObject* elementwise(PyObject* self, const char* op, PyObject* const* arguments, Py_ssize_t count) {
+  return guarded([&]() -> PyObject* {
+    check_count(op, count, num_inputs);
+    PyObject* like = nullptr;  // the first operand with the most elements
+    for (int i = 0; i < num_inputs; ++i) {
+      if (!is_ndarray(arguments[i])) continue;
+      if (like && get(arguments[i], Slot::device) != get(like, Slot::device)) Py_RETURN_NONE;
+      if (!like || array_of(arguments[i]).size() > array_of(like).size()) like = arguments[i];
+    }
+    if (!like || !contains(dtypes, array_of(like).dtype) || !is_dense(array_of(like))) Py_RETURN_NONE;
+    std::array<std::optional<Array>, num_inputs> inputs;
+    for (int i = 0; i < num_inputs; ++i) {
+      inputs[i] = arguments[i] == like ? array_of(like) : operand_beside(arguments[i], like);
+      if (!inputs[i]) Py_RETURN_NONE;
+    }
+    const Attributes attributes{get(like, Slot::shape), get(like, Slot::strides), get(like, Slot::dtype),
+                                get(like, Slot::device)};
+    Array out = array_of(like);
+    out.buffer = memory_for(out.size() * itemsize(out.dtype), Backend::pool(self), attributes);
+    out.offset = 0;
+    if constexpr (num_inputs == 1) run<Backend, field>(self, *inputs[0], out);
+    if constexpr (num_inputs == 2) run<Backend, field>(self, *inputs[0], *inputs[1], out);
+    return make_ndarray(out, attributes);
+  });
+}
+
+// A dict of one function per kernel, bound to `self`.
+template <class Backend>
+pybind11::dict elementwise_functions(PyObject* self) {
+#define NEEDLE_FUNCTION(name, dtypes, num_inputs)                                                            \
+  {#name, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {                       \
+     return elementwise<Backend, &Kernels::name, DTypes::dtypes, num_inputs>(self, #name, arguments, count); \
+   }),                                                                                                       \
+   METH_FASTCALL,                                                                                            \
+   "The result as a new NDArray, or None where the operands are not of one dtype and the result's shape."},
+#define NEEDLE_UNARY(name, Operation, dtypes) NEEDLE_FUNCTION(name, dtypes, 1)
+#define NEEDLE_BINARY(name, Operation, dtypes) NEEDLE_FUNCTION(name, dtypes, 2)
+  static PyMethodDef functions[] = {NEEDLE_UNARY_KERNELS(NEEDLE_UNARY) NEEDLE_BINARY_KERNELS(NEEDLE_BINARY){}};
+#undef NEEDLE_BINARY
+#undef NEEDLE_UNARY
+#undef NEEDLE_FUNCTION
+  pybind11::dict result;
+  for (PyMethodDef* function = functions; function->ml_name; ++function) {
+    PyObject* object = PyCFunction_NewEx(function, self, nullptr);
+    if (!object) throw pybind11::error_already_set();
+    result[function->ml_name] = pybind11::reinterpret_steal<pybind11::object>(object);
+  }
+  return result;
+}
+
+}  // namespace needle::bindings

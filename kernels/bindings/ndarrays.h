@@ -1,0 +1,34 @@
+// Reads and makes objects of needle.backend_ndarray.ndarray.NDArray. The attributes of that Python class are slots, so
+// each is a pointer at a fixed place in the object, which is looked up once.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "kernels/common/array.h"
+
+namespace needle::bindings {
+
+bool is_ndarray(PyObject* object);
+
+// The attributes of an NDArray; the references are borrowed.
+enum class Slot { buffer, shape, strides, offset, dtype, device, operand };
+PyObject* get(PyObject* ndarray, Slot slot);
+
+// The Array over an NDArray's elements, which the NDArray keeps. Throws ShapeError if it reaches outside its buffer.
+const Array& array_of(PyObject* ndarray);
+
+// The Python attributes of an NDArray that begins with its buffer; borrowed references.
+struct Attributes {
+  PyObject *shape, *strides, *dtype, *device;
+};
+// Memory for an array with these attributes. Throws OutOfMemoryError, which names them.
+BufferPtr memory_for(int64_t nbytes, MemoryPool& pool, const Attributes& attributes);
+PyObject* make_ndarray(const Array& array, const Attributes& attributes);
+
+// allocate(shape, strides, dtype, device): an uninitialized NDArray, whose strides leave no gaps.
+PyObject* allocate(MemoryPool& pool, PyObject* const* arguments, Py_ssize_t count);
+
+// view(ndarray, shape, strides, offset): an NDArray over the same buffer. A kernel that uses it checks it.
+PyObject* make_view(PyObject*, PyObject* const* arguments, Py_ssize_t count);
+
+}  // namespace needle::bindings
