@@ -85,6 +85,20 @@ struct ReluBackward {
   }  // grad where a is NaN, as in PyTorch
 };
 
+struct SigmoidBackward {
+  template <class T>
+  static NEEDLE_HOST_DEVICE T apply(T grad, T y) {
+    return grad * (y * (1 - y));
+  }
+};
+
+struct TanhBackward {
+  template <class T>
+  static NEEDLE_HOST_DEVICE T apply(T grad, T y) {
+    return grad * ((1 - y) * (1 + y));
+  }
+};
+
 // a = q b + r, where q is an integer, r has b's sign and |r| < |b|. Floating-point results match NumPy's divmod.
 struct Remainder {
   template <class T>

@@ -136,6 +136,8 @@ _LIST = [
     _kernel("minimum", ELEMENTWISE, ANY, "a, b -> out", "the smaller one; NaN if either is"),
     _kernel("add_relu", ELEMENTWISE, NUMBERS, "a, b -> out", "max(a + b, 0); NaN stays NaN"),
     _kernel("relu_backward", ELEMENTWISE, NUMBERS, "grad_out, a -> out", "a <= 0 ? 0 : grad_out, so NaN passes it"),
+    _kernel("sigmoid_backward", ELEMENTWISE, FLOATING, "grad_out, y -> out", "grad_out * y * (1 - y) with y = sigmoid(a)"),
+    _kernel("tanh_backward", ELEMENTWISE, FLOATING, "grad_out, y -> out", "grad_out * (1 - y * y) with y = tanh(a)"),
     _kernel("gelu_backward", ELEMENTWISE, FLOATING, "grad_out, a -> out",
             "grad_out * (P(X <= a) + a * p(a)) with X's density p"),
     _kernel("logical_and", ELEMENTWISE, BOOL, "a, b -> out", "a and b"),

@@ -36,6 +36,8 @@ VALUES = {
 GRADIENTS = {  # of 1, at ARGUMENTS, but for the signs of zeros
     "relu_backward": (1.0, 1.0, 0.0, 0.0, 0.0),
     "gelu_backward": (nan, 1.0, 0.0, 0.5, 0.5),
+    "sigmoid_backward": (nan, -inf, -inf, 0.0, 0.0),
+    "tanh_backward": (nan, -inf, -inf, 1.0, 1.0),
 }
 NUMPY = {
     "add": np.add,

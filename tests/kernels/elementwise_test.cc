@@ -120,6 +120,8 @@ TEST(two_operands) {
       {"maximum", &Kernels::maximum, [](double a, double b) { return a > b ? a : b; }, false},
       {"minimum", &Kernels::minimum, [](double a, double b) { return a < b ? a : b; }, false},
       {"relu_backward", &Kernels::relu_backward, [](double a, double b) { return b <= 0 ? 0 : a; }, false},
+      {"sigmoid_backward", &Kernels::sigmoid_backward, [](double a, double b) { return a * b * (1 - b); }, true, 3},
+      {"tanh_backward", &Kernels::tanh_backward, [](double a, double b) { return a * (1 - b * b); }, true, 3},
       {"divide", &Kernels::divide, [](double a, double b) { return a / b; }, true},
       {"gelu_backward", &Kernels::gelu_backward,
        [](double a, double b) {
