@@ -1,9 +1,18 @@
 """The kernel table: one line for every kernel of a backend, with its operands and what it computes.
 
-A backend is a module with one function per kernel, plus `Buffer(nbytes)`, `Array(buffer, dtype_code, shape, strides,
-offset)`, `allocate(dtype_code, shape, strides)`, which makes both, and `scalar(value, dtype_code)`, which makes a
-number an operand beside arrays of that dtype. backend_numpy.py is the reference implementation: every other backend is
-tested against it, over all dtypes and strides (tests/backend_ndarray/test_conformance.py).
+A backend is a module with one function per kernel, and what makes their operands:
+
+    allocate(dtype_code, shape, strides)                  uninitialized memory without gaps: a buffer and the operand
+    Array(buffer, dtype_code, shape, strides, offset)     the operand that is a strided view of a buffer
+    scalar(value, dtype_code)                             a number as an operand beside arrays of that dtype
+
+A buffer has an attribute `changed_at`, initially 0, which Needle sets (changes.py). If the memory is the host's, a
+buffer supports Python's buffer protocol. Otherwise the module also has `upload`, `read` and `start_read`. If it counts
+its memory, it has `memory_stats` and `reset_peak_memory`. backend_cuda.pyi says what these take and return. If there
+may be several devices, all of this is on what the module's `device(index)` returns.
+
+backend_numpy.py is the reference implementation: every other backend is tested against it, over all dtypes and strides
+(tests/backend_ndarray/test_conformance.py).
 
 This file is the only place that lists kernels. At build time kernels/common/generate_kernel_list.py generates the C++
 header kernel_list.h from it, on which the kernels' declarations, their tables and the Python bindings are based. This

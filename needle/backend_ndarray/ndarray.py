@@ -171,7 +171,7 @@ class NDArray:
         return self.host_view().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0) if self.device.is_host else (2, self.device.index)  # kDLCPU, kDLCUDA
+        return self.device.backend.dlpack_type, self.device.index
 
     def item(self) -> bool | int | float:
         """The one element, as a Python number. Raises ShapeError if there are more or none."""
