@@ -80,7 +80,7 @@ class ContestError(NeedleError):
     """A contender failed."""
 
 
-DEVICES = ("cpu", "cuda")
+DEVICES = {"cpu": cpu, "cuda": cuda}  # those that programs train on; the reference is no contender
 
 
 def contenders(devices: Collection[str] = DEVICES, pytorch_python: str | None = None) -> list[Contender]:
@@ -92,7 +92,8 @@ def contenders(devices: Collection[str] = DEVICES, pytorch_python: str | None = 
     """
     default_device()
     found = []
-    for name, device in (("cpu", cpu()), ("cuda", cuda())):
+    for name, make in DEVICES.items():
+        device = make()
         if device.enabled():
             variable = f"NEEDLE_{name.upper()}_KERNELS"
             providers = device.kernels.providers() if name == "cpu" else ["native", "library", "auto"]

@@ -33,7 +33,7 @@ def define_flags(rows: list[Row], runs: int) -> None:
     flags.register_validator("only", known)
     flags.DEFINE_integer("runs", runs, "Turns that each contender has, after warm-up.", lower_bound=1)
     flags.DEFINE_integer("threads", cores, "Threads of each contender; by default one per core.", lower_bound=1)
-    flags.DEFINE_enum("device", None, DEVICES, "The device to measure on; by default all that there are.")
+    flags.DEFINE_enum("device", None, list(DEVICES), "The device to measure on; by default all that there are.")
     flags.DEFINE_string("pytorch_python", None, "PyTorch's interpreter, where PyTorch is not installed for this one.")
     flags.DEFINE_string("json", None, "File for the same results as JSON.")
     flags.DEFINE_bool("quick", False, "Take tiny sizes, which say nothing about speed, to see whether all works.")

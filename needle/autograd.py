@@ -324,13 +324,17 @@ class Tensor(Value):
     # The backward pass
 
     def backward(self, out_grad: Tensor | None = None, *, create_graph: bool | None = None) -> None:
-        """Sets `grad` of every leaf that this tensor depends on and that requires one, replacing any old `grad`.
+        """Sets `grad` of every leaf that requires one and that this tensor depends on; frees or keeps the graph.
 
-        `out_grad` is the adjoint of this tensor, by default ones. With `create_graph`, the gradients can be
-        differentiated again, and every node on the way gets its `grad`. Without it, each node's inputs are freed as
-        soon as the sweep has passed it: memory shrinks during the sweep and the graph is gone afterwards. By default,
-        the graph is kept unless the sweep would reach a Parameter, as a training step does not differentiate its
-        gradients.
+        Without `create_graph`, it is freed if one of those leaves is a Parameter, as in a training step, and kept if
+        none is, so that gradients of plain Tensors have gradients. `create_graph` decides, if given:
+
+        False: the graph is freed. Each node drops its inputs as soon as the sweep has passed it, so memory shrinks on
+        the way. A second backward pass over it raises GradientError.
+        True: the graph is kept. The pass is itself recorded, so that `x.grad.backward()` differentiates a gradient, and
+        every node on the way gets its `grad`, not only the leaves.
+
+        `out_grad` is the adjoint of this tensor, by default ones. An old `grad` is replaced, not added to.
 
         Raises GradientError if nothing requires a gradient, or if an earlier backward pass freed the graph.
         """
@@ -407,7 +411,7 @@ class Tensor(Value):
 
 
 class Parameter(Tensor):
-    """A Tensor that a module learns: `parameters()` finds it, and a backward pass that reaches it frees the graph."""
+    """A Tensor that a module learns: `parameters()` finds it, and by default a backward pass to it frees the graph."""
 
     __slots__ = ()
 
@@ -477,7 +481,7 @@ class _Freed(Op):
 
     def gradient_as_tuple(self, out_grad: Tensor | list[Tensor], node: Value) -> NoReturn:
         raise GradientError(
-            "backward: an earlier backward pass let this graph go; give that one create_graph=True to keep it"
+            "backward: an earlier backward pass freed this graph: expected create_graph=True in that pass, to keep it"
         )
 
 
@@ -589,7 +593,7 @@ def _has_changed(value: Value, array: Data, count: int) -> bool:
     if count == changes.count:
         return False
     arrays = array if isinstance(array, tuple) else (array,)
-    return any(part.buffer.changed_at > count for part in arrays)
+    return any(changes.changed_since(part, count) for part in arrays)
 
 
 def _accumulate(adjoints: dict[int, Any], owned: set[int], value: Tensor, partial: Adjoint) -> None:

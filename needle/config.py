@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +21,40 @@ __version__ = "0.1.0"
 def show_config() -> str:
     """The version, devices, and the kernels' instruction level, threads and providers with their reasons, as text."""
     lines = [f"needle {__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"]
+    details: list[str] = []
     for device in all_devices():
         default = ", the default" if device is default_device() else ""
         lines.append(f"{device!r}: {'enabled' + default if device.enabled() else device.reason}")
-    if cpu().enabled():
-        kernels = cpu().kernels
-        levels = ", ".join(kernels.levels())
-        lines.append(f"cpu kernels: {kernels.level()} of {levels} ({_setting('NEEDLE_CPU_LEVEL')})")
-        lines.append(f"cpu threads: {kernels.get_num_threads()} ({_setting('OMP_NUM_THREADS')})")
-        lines.append(f"cpu provider: {kernels.provider()} ({_setting('NEEDLE_CPU_KERNELS')})")
-        lines.append(f"  {_PROVIDERS[kernels.provider() if 'onednn' in kernels.providers() else 'native']}")
-        lines.append(f"  {kernels.onednn_status()}")
-        calls = ", ".join(f"{name} {count}" for name, count in kernels.onednn_calls().items() if count)
-        lines.append(f"  calls that oneDNN has done so far: {calls or 'none'}")
-    if cuda().enabled():
-        backend = cuda().kernels.backend
-        lines.append(f"cuda devices: {', '.join(backend.device_names())}")
-        lines.append(f"cuda provider: {backend.provider()} ({_setting('NEEDLE_CUDA_KERNELS')})")
-        lines.append(f"  {_CUDA_PROVIDERS[backend.provider()]}")
-        calls = ", ".join(f"{name} {count}" for name, count in backend.library_calls().items() if count)
-        lines.append(f"  calls that NVIDIA's libraries have done so far: {calls or 'none'}")
-    return "\n".join(lines)
+        if device.enabled() and device.name in _DETAILS:
+            details += _DETAILS[device.name](device)
+    return "\n".join(lines + details)
 
+
+def _cpu_details(device: Device) -> list[str]:
+    kernels = device.kernels
+    calls = ", ".join(f"{name} {count}" for name, count in kernels.onednn_calls().items() if count)
+    return [
+        f"cpu kernels: {kernels.level()} of {', '.join(kernels.levels())} ({_setting('NEEDLE_CPU_LEVEL')})",
+        f"cpu threads: {kernels.get_num_threads()} ({_setting('OMP_NUM_THREADS')})",
+        f"cpu provider: {kernels.provider()} ({_setting('NEEDLE_CPU_KERNELS')})",
+        f"  {_PROVIDERS[kernels.provider() if 'onednn' in kernels.providers() else 'native']}",
+        f"  {kernels.onednn_status()}",
+        f"  calls that oneDNN has done so far: {calls or 'none'}",
+    ]
+
+
+def _cuda_details(device: Device) -> list[str]:
+    backend = device.kernels.backend
+    calls = ", ".join(f"{name} {count}" for name, count in backend.library_calls().items() if count)
+    return [
+        f"cuda devices: {', '.join(backend.device_names())}",
+        f"cuda provider: {backend.provider()} ({_setting('NEEDLE_CUDA_KERNELS')})",
+        f"  {_CUDA_PROVIDERS[backend.provider()]}",
+        f"  calls that NVIDIA's libraries have done so far: {calls or 'none'}",
+    ]
+
+
+_DETAILS: dict[str, Callable[[Device], list[str]]] = {"cpu": _cpu_details, "cuda": _cuda_details}  # by backend
 
 _PROVIDERS = {
     "native": "every kernel is Needle's own",
@@ -68,18 +81,33 @@ def arithmetic(device: Device) -> list[str]:
 
     Our own kernels give the same results with any number of threads; oneDNN's depend on that and on the processor.
     """
-    if device.name == "cuda":
-        backend = device.kernels.backend
-        name, provider = backend.device_names()[device.index], backend.provider()
-        return [repr(device), name, f"{provider} kernels", f"float32 products of {_precision} precision"]
-    if device.name == "cpu_numpy":
-        return [repr(device), f"NumPy {np.__version__}", _processor()]
+    return [repr(device), *_ARITHMETIC[device.name](device)]
+
+
+def _cpu_arithmetic(device: Device) -> list[str]:
     kernels = device.kernels
-    facts = [repr(device), f"level {kernels.level()}"]
+    level = f"level {kernels.level()}"
     if kernels.provider() == "native" or "onednn" not in kernels.providers():
-        return [*facts, "native kernels"]
+        return [level, "native kernels"]
     version = kernels.onednn_status().partition(",")[0]
-    return [*facts, f"{kernels.provider()} kernels", version, _processor(), f"threads {kernels.get_num_threads()}"]
+    return [level, f"{kernels.provider()} kernels", version, _processor(), f"threads {kernels.get_num_threads()}"]
+
+
+def _cuda_arithmetic(device: Device) -> list[str]:
+    backend = device.kernels.backend
+    name, provider = backend.device_names()[device.index], backend.provider()
+    return [name, f"{provider} kernels", f"float32 products of {_precision} precision"]
+
+
+def _numpy_arithmetic(device: Device) -> list[str]:
+    return [f"NumPy {np.__version__}", _processor()]
+
+
+_ARITHMETIC: dict[str, Callable[[Device], list[str]]] = {  # by backend
+    "cpu": _cpu_arithmetic,
+    "cuda": _cuda_arithmetic,
+    "cpu_numpy": _numpy_arithmetic,
+}
 
 
 def _processor() -> str:

@@ -175,6 +175,36 @@ def test_create_graph_keeps_it(device):
     assert w.grad.item() == 12
 
 
+@pytest.mark.parametrize(
+    ("leaves", "create_graph", "is_kept"),
+    [
+        ((Tensor,), None, True),
+        ((Tensor, Parameter), None, False),
+        ((Tensor,), False, False),
+        ((Tensor, Parameter), True, True),
+    ],
+)
+def test_the_graph_is_kept_unless_the_pass_reaches_a_parameter(leaves, create_graph, is_kept, device):
+    a, b = (kind([3.0], device=device) for kind in (leaves[0], leaves[-1]))
+    middle = a * b
+    out = middle * middle
+    out.backward(create_graph=create_graph)
+    assert a.grad.item() == 54 and (a.grad.op is not None) == (middle.grad is not None) == is_kept
+    if is_kept:
+        out.backward(create_graph=create_graph)
+        return
+    expected = "an earlier backward pass freed this graph: expected create_graph=True in that pass, to keep it"
+    with pytest.raises(GradientError, match=expected):
+        out.backward()
+
+
+def test_a_parameter_that_requires_no_gradient_is_not_reached(device):
+    x, frozen = Tensor([3.0], device=device), Parameter([2.0], device=device, requires_grad=False)
+    (x * x * frozen).backward()
+    x.grad.backward()
+    assert x.grad.item() == 4
+
+
 def test_gradients_touches_no_grad(device):
     x, y = Tensor([3.0], device=device), Tensor([4.0], device=device)
     unrelated = Tensor([1.0], device=device)

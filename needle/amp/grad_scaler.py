@@ -42,8 +42,8 @@ class GradScaler:
 
     The sum of squares of all gradients is computed on their device; it tells whether they are finite, and the device
     skips the step by it. The host reads it only when it needs the next scale, at the next `scale`. By then the device
-    has the next forward pass to do, so neither stands still. (If the optimizer's `update` does not take
-    `only_if_finite`, the host reads the number before the step.)
+    has the next forward pass to do, so neither stands still. (For an optimizer that does not support
+    this, see `Optimizer.can_step_only_if_finite`, the host reads the number before the step.)
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class GradScaler:
         unscaled.has_stepped = True
         if unscaled.squares is None:
             optimizer.step()
-        elif optimizer.knows_only_if_finite():
+        elif optimizer.can_step_only_if_finite():
             unscaled.reading = optimizer.step(only_if_finite=unscaled.squares)
         elif unscaled.is_finite():
             optimizer.step()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from needle import ops
 from needle.autograd import Op, Parameter, Tensor, autocasting, computing, is_recording, require_tensors
-from needle.backend_ndarray import DType, NDArray
+from needle.backend_ndarray import DType, NDArray, changes
 from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.dtype import as_dtype, bfloat16, float16, float32, float64
 from needle.errors import DTypeError
@@ -106,17 +106,19 @@ class _ParameterCasts:
     """A cache of Parameters cast to other dtypes, valid until the Parameter changes."""
 
     def __init__(self) -> None:
+        # The last three: the Parameter's array, `changes.count` when it was cast, and the result.
         self._casts: dict[tuple[int, DType], tuple[Parameter, NDArray, int, Tensor]] = {}
 
     def cast(self, parameter: Parameter, dtype: DType) -> Tensor:
         key, array = (id(parameter), dtype), parameter.cached_data
         known = self._casts.get(key)
         if known is not None:
-            _, of, changed_at, cast = known
-            if of is array and changed_at == array.buffer.changed_at and _is_of_use(cast, parameter):
+            _, of, moment, cast = known
+            if of is array and not changes.changed_since(array, moment) and _is_of_use(cast, parameter):
                 return cast
+        moment = changes.count
         cast = _SharedCast(dtype)(parameter)
-        self._casts[key] = parameter, array, array.buffer.changed_at, cast
+        self._casts[key] = parameter, array, moment, cast
         return cast
 
 

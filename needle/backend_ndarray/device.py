@@ -6,7 +6,7 @@ import importlib
 import os
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from needle.backend_ndarray.arguments import whole
 from needle.errors import DeviceError, OutOfMemoryError, short
@@ -18,6 +18,27 @@ if TYPE_CHECKING:
     from needle.typing import ArrayLike
 
 
+class Backend(NamedTuple):
+    """A kind of device. Its kernels are in a module of this package; kernel_table.py says what the module must have."""
+
+    name: str  # of the function below that gives its devices, of --device, and of a Device
+    module: str
+    is_host: bool  # whether its memory is the host's, so that NumPy can view it
+    is_indexed: bool  # whether there may be several such devices; the kernels of one are then module.device(index)
+    dlpack_type: int  # how DLPack calls its memory: kDLCPU is 1, kDLCUDA 2
+
+
+# All that Needle knows of backends, in the order of `all_devices()`. CONTRIBUTING.md says how to add one.
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend("cpu", "backend_cpu", is_host=True, is_indexed=False, dlpack_type=1),
+        Backend("cuda", "backend_cuda", is_host=False, is_indexed=True, dlpack_type=2),
+        Backend("cpu_numpy", "backend_numpy", is_host=True, is_indexed=False, dlpack_type=1),
+    )
+}
+
+
 class Device:
     """A place for arrays, with the module that holds its kernels.
 
@@ -25,14 +46,15 @@ class Device:
     `is_host` tells whether its memory is the host's.
     """
 
-    def __init__(self, name: str, module: str, index: int = 0) -> None:
-        self.name = name
+    def __init__(self, backend: Backend, index: int = 0) -> None:
+        self.backend = backend
+        self.name = backend.name
         self.index = index
         self.reason = ""
-        self.is_host = name != "cuda"
+        self.is_host = backend.is_host
         try:
-            kernels = importlib.import_module(f"needle.backend_ndarray.{module}")
-            self.kernels = kernels if self.is_host else kernels.device(index)
+            kernels = importlib.import_module(f"needle.backend_ndarray.{backend.module}")
+            self.kernels = kernels.device(index) if backend.is_indexed else kernels
         except (DeviceError, OutOfMemoryError) as error:  # the latter if other programs occupy the GPU's memory
             self.reason = f"{self!r} is not available: {error}"
         except ModuleNotFoundError as error:
@@ -67,16 +89,16 @@ class Device:
 
     # Copying and unpickling give this very object: devices are compared by identity.
     def __reduce__(self) -> tuple[Callable[..., Device], tuple[int, ...]]:
-        return (cuda, (self.index,)) if self.name == "cuda" else (globals()[self.name], ())
+        return globals()[self.name], (self.index,) if self.backend.is_indexed else ()
 
 
 _devices: dict[tuple[str, int], Device] = {}
 
 
-def _device(name: str, module: str, index: int = 0) -> Device:
-    """The only Device of this name and index, created on first use; thread-safe."""
+def _device(name: str, index: int = 0) -> Device:
+    """The only Device of this backend and index, created on first use; thread-safe."""
     device = _devices.get((name, index))
-    return _devices.setdefault((name, index), Device(name, module, index)) if device is None else device
+    return _devices.setdefault((name, index), Device(BACKENDS[name], index)) if device is None else device
 
 
 def cpu() -> Device:
@@ -86,25 +108,25 @@ def cpu() -> Device:
         # spin for about 3 ms, all of it lost whenever another program occupies the core that the awaited thread needs.
         # This value is a hundredth of that. libgomp reads it when it is loaded, with the kernels.
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-    return _device("cpu", "backend_cpu")
+    return _device("cpu")
 
 
 def cpu_numpy() -> Device:
     """The reference implementation: every kernel in plain NumPy."""
-    return _device("cpu_numpy", "backend_numpy")
+    return _device("cpu_numpy")
 
 
 def cuda(index: int = 0) -> Device:
     """The NVIDIA GPU number `index`, counted from 0."""
-    return _device("cuda", "backend_cuda", whole("cuda", "index", index, least=None, error=DeviceError))
+    return _device("cuda", whole("cuda", "index", index, least=None, error=DeviceError))
 
 
 gpu = cuda
 
 
 def all_devices() -> list[Device]:
-    """Every kind of device that Needle supports, enabled or not."""
-    return [cpu(), cuda(), cpu_numpy()]
+    """The first device of every backend, enabled or not."""
+    return [globals()[name]() for name in BACKENDS]
 
 
 def default_device() -> Device:

@@ -164,7 +164,7 @@ class NDArray:
         return self.host_view().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0) if self.device.is_host else (2, self.device.index)  # kDLCPU, kDLCUDA
+        return self.device.backend.dlpack_type, self.device.index
 
     def item(self) -> bool | int | float:
         """The one element, as a Python number. Raises ShapeError if there are more or none."""
@@ -465,8 +465,7 @@ def array(data: ArrayLike, dtype: DTypeLike | None = None, device: Device | None
         dtype = float32 if values.dtype == np.float64 else values.dtype
     dtype = as_dtype(dtype, op)
     if dtype.kind == "integer" and values.dtype.kind in "iu" and (not hasattr(data, "dtype") or not values.shape):
-        for number in (values.min(), values.max()) if values.size else ():
-            value_in(op, number.item(), dtype)  # Python's numbers, and whatever counts as one, must fit
+        _check_fit(op, values, dtype)  # Python's numbers, and whatever counts as one, must fit
     device = default_device() if device is None else require_device(op, device)
     if values.dtype.kind in "fV" and dtype.kind == "integer":  # NumPy's own conversion depends on the processor
         return array(values, values.dtype, device, op).astype(dtype)
@@ -487,14 +486,15 @@ def _value_for(target: NDArray, value: ArrayLike) -> NDArray:
             number = int(number)
         return array(np.asarray(value_in("setitem", number, target.dtype)), target.dtype, target.device)
     if target.dtype.kind == "integer" and not hasattr(value, "dtype"):
-        try:
-            value = np.asarray(value, target.dtype.numpy)
-        except (OverflowError, TypeError, ValueError) as error:
-            array(value, op="setitem")  # raises a better error if these are not numbers
-            raise DTypeError(
-                f"setitem: {short(str(error), 160)}: expected numbers that {target.dtype} can hold"
-            ) from None
+        value = as_host_values("setitem", value)
+        _check_fit("setitem", value, target.dtype)
     return array(value, target.dtype, target.device, "setitem")
+
+
+def _check_fit(op: str, values: NumPyArray, dtype: DType) -> None:
+    """Raises DTypeError for a number that, without its fraction, an integer dtype cannot hold."""
+    for number in (values.min(), values.max()) if values.size else ():
+        value_in(op, number.item() if values.dtype.kind in "biu" else np.trunc(float(number)).item(), dtype)
 
 
 def as_host_values(op: str, data: ArrayLike) -> NumPyArray:

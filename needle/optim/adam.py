@@ -21,6 +21,7 @@ class Adam(Optimizer):
     """
 
     moments = ("first_moment", "second_moment")
+    supports_only_if_finite = True
     decoupled = False  # whether weight decay bypasses the moments
 
     def __init__(

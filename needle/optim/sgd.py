@@ -26,6 +26,8 @@ class SGD(Optimizer):
     PyTorch's first u is g; here it is (1 - dampening) * g.)
     """
 
+    supports_only_if_finite = True
+
     def __init__(
         self,
         params: Iterable[Tensor],

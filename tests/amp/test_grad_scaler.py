@@ -139,7 +139,7 @@ def test_nothing_waits_until_the_next_scale(device, monkeypatch):
 
 
 class OldSGD(ndl.optim.Optimizer):
-    """Its `update` knows no `only_if_finite`."""
+    """Its `update` has no `only_if_finite`."""
 
     def update(self, parameters, grads, moments, step):
         for parameter, grad in zip(parameters, grads):
@@ -159,6 +159,48 @@ class WrappedStep(ndl.optim.SGD):
         super().step()
 
 
+class OldUpdate(ndl.optim.Adam):
+    """SGD, in a subclass whose base class supports the condition."""
+
+    update = OldSGD.update
+
+
+class CountsSteps:
+    """A mixin, no Optimizer itself."""
+
+    def step(self):
+        super().step()
+
+
+class MixedIn(CountsSteps, ndl.optim.SGD):
+    pass
+
+
+class StepWithoutSuper(ndl.optim.SGD):
+    """It would ignore the condition."""
+
+    def step(self):
+        for p in self.params:
+            p.data = p.detach() - self.lr * p.grad.detach()
+        self.steps = [count + 1 for count in self.steps]
+
+
+class StepOverOldUpdate(OldUpdate):
+    """What it says is true of its `step`, but not of the `update` that it inherits."""
+
+    supports_only_if_finite = True
+
+    def step(self, only_if_finite=None):
+        return super().step(only_if_finite)
+
+
+class UpdateInItsPlace(ndl.optim.SGD):
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        update = self.update
+        self.update = lambda parameters, grads, moments, step: update(parameters, grads, moments, step)
+
+
 class StepInItsPlace(ndl.optim.SGD):
     """As who counts the steps of an optimizer that exists already."""
 
@@ -168,13 +210,38 @@ class StepInItsPlace(ndl.optim.SGD):
         self.step = lambda: step()
 
 
+class StepOfASchedule(ndl.optim.SGD):
+    """PyTorch's schedules replace an optimizer's step in this way."""
+
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        step = self.step
+        self.step = functools.wraps(step)(lambda *arguments, **settings: step(*arguments, **settings))
+
+
 class SetsSteps(ndl.optim.SGD):
     def step(self, only_if_finite=None):
         self.steps = list(self.steps)
         return super().step(only_if_finite)
 
 
-@pytest.mark.parametrize("kind", [OldSGD, OldStep, WrappedStep, StepInItsPlace, SetsSteps, ndl.optim.SGD])
+class SaysSo(SetsSteps):
+    supports_only_if_finite = True
+    step = SetsSteps.step
+
+
+class Inherits(SaysSo):
+    """It redefines neither."""
+
+
+READ_BEFORE_THE_STEP = [
+    OldSGD, OldStep, WrappedStep, OldUpdate, MixedIn, StepWithoutSuper, StepOverOldUpdate, UpdateInItsPlace,
+    StepInItsPlace, StepOfASchedule, SetsSteps,
+]  # fmt: skip
+DECIDED_BY_THE_DEVICE = [ndl.optim.SGD, SaysSo, Inherits]
+
+
+@pytest.mark.parametrize("kind", READ_BEFORE_THE_STEP + DECIDED_BY_THE_DEVICE)
 def test_optimizers_of_all_kinds_skip(kind, device):
     p = parameter([1.0, math.nan], device)
     optimizer, scaler = kind([p], lr=0.5), GradScaler()
@@ -186,6 +253,29 @@ def test_optimizers_of_all_kinds_skip(kind, device):
         scaler.update()
         assert p.numpy().tolist() == value
     assert optimizer.steps == [1] and scaler.get_scale() == 2.0**14
+
+
+@pytest.mark.parametrize("kind", [*READ_BEFORE_THE_STEP, *DECIDED_BY_THE_DEVICE, ndl.optim.Adam, ndl.optim.AdamW])
+def test_who_decides_on_a_step(kind):
+    optimizer, scaler = kind([parameter([1.0])], lr=0.5), GradScaler()
+    step, conditions = optimizer.step, []
+
+    def watched(only_if_finite=None):
+        conditions.append(only_if_finite is not None)
+        return step() if only_if_finite is None else step(only_if_finite)
+
+    is_able = optimizer.can_step_only_if_finite()
+    optimizer.step, optimizer.supports_only_if_finite = watched, is_able
+    scaler.step(optimizer)
+    assert conditions == [kind not in READ_BEFORE_THE_STEP]
+
+
+def test_an_object_with_a_step_of_its_own_can_say_that_it_takes_the_condition(device):
+    optimizer = UpdateInItsPlace([parameter([1.0], device)])
+    assert not optimizer.can_step_only_if_finite()
+    optimizer.update = functools.partial(ndl.optim.SGD.update, optimizer)
+    optimizer.supports_only_if_finite = True
+    assert optimizer.can_step_only_if_finite()
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])

@@ -282,13 +282,19 @@ def test_errors_name_what_was_met(device):
 @pytest.mark.parametrize("index", [0, [0, 1], [True, False, True]])
 def test_numbers_that_do_not_fit(device, index):
     a = nd.zeros(3, "uint8", device)
-    for value in (300, -1, [300, 1], float("nan"), float("inf"), np.int64(263), np.array(263)):
-        with pytest.raises(DTypeError, match="setitem.*uint8"):
+    numbers = (300, -1, float("nan"), float("inf"), np.int64(263), np.array(263), 256.5, np.float32(300))
+    for value in (*numbers, *([number, 1] for number in numbers)):
+        with pytest.raises(DTypeError, match="setitem: .* does not fit into uint8: expected 0 to 255"):
+            a[index] = value
+    for value in ("3", ["3", "4"]):
+        with pytest.raises(DTypeError, match="setitem: .*of str32 elements: expected numbers"):
             a[index] = value
     assert not a.numpy().any()
     a[index] = 255
     a[index] = np.array([256 + 7])  # an array is converted, as NumPy does it
     np.testing.assert_array_equal(a.numpy().max(), 7)
+    a[index] = [-0.5]  # its fraction is cut off first
+    assert not a.numpy()[index].any()
 
 
 def test_an_index_on_another_device():

@@ -50,6 +50,6 @@ def test_the_reference_takes_these_operands(kernel):
 
 def test_compiled_backends_say_what_they_take(device):
     for name, kernel in KERNELS.items():
-        if device.name != "cpu_numpy":
+        if not inspect.isfunction(getattr(device.kernels, name)):  # one in Python says it by its signature
             operands = ", ".join(operand.name for operand in kernel.operands)
             assert getattr(device.kernels, name).__doc__ == f"{name}({operands}): {kernel.doc}"

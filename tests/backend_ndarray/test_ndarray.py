@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import array_shapes, basic_indices
 
 from needle import backend_ndarray as nd
 from needle.backend_ndarray import gather, matmul
+from needle.backend_ndarray.device import BACKENDS
 from needle.backend_ndarray.dtype import DTYPES
 from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError
 
@@ -197,7 +198,7 @@ def test_a_device_whose_memory_others_have_taken_says_so(monkeypatch):
         raise OutOfMemoryError("cudaSetDevice: out of memory (cudaErrorMemoryAllocation)")
 
     monkeypatch.setitem(sys.modules, "needle.backend_ndarray.backend_full", types.SimpleNamespace(device=device))
-    full = nd.Device("cuda", "backend_full", 1)
+    full = nd.Device(BACKENDS["cuda"]._replace(module="backend_full"), 1)
     assert not full.enabled() and full.reason.startswith("cuda(1) is not available: cudaSetDevice: out of memory")
 
 
