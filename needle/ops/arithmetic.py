@@ -9,7 +9,6 @@ from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray.number import as_number
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.broadcast import unbroadcast
 from needle.ops.cast import cast, widened
 from needle.ops.elementwise import ReLUBackward, log, relu
@@ -22,9 +21,6 @@ _Operand = TypeVar("_Operand")
 
 class EWiseAdd(Op):
     """a + b"""
-
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("add", a, b)
 
     def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.add(a, b)
@@ -39,9 +35,6 @@ class EWiseAdd(Op):
 
 class AddReLU(Op):
     """max(a + b, 0); the derivative at 0 is 0, at NaN 1"""
-
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("add_relu", a, b)
 
     def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.add_relu(a, b)
@@ -58,9 +51,6 @@ class AddReLU(Op):
 class EWiseSub(Op):
     """a - b"""
 
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("subtract", a, b)
-
     def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.subtract(a, b)
 
@@ -74,9 +64,6 @@ class EWiseSub(Op):
 
 class EWiseMul(Op):
     """a * b"""
-
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("multiply", a, b)
 
     def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.multiply(a, b)
@@ -92,9 +79,6 @@ class EWiseMul(Op):
 class EWiseDiv(Op):
     """a / b; d/da = 1 / b, d/db = -a / b^2"""
 
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("divide", a, b)
-
     def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.divide(a, b)
 
@@ -108,9 +92,6 @@ class EWiseDiv(Op):
 
 class EWisePow(Op):
     """a^b; d/da = b a^(b-1), but 0 where b = 0; d/db = a^b log(a), but 0 where a = 0 and b >= 0"""
-
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("power", a, b)
 
     def compute(self, a: NDArray, b: NDArray) -> NDArray:
         return array_api.power(a, b)
@@ -142,9 +123,6 @@ class _WithNumber(Op):
     def operands(self, a: _Operand) -> tuple[_Operand | Number, _Operand | Number]:
         """Both operands, in order."""
         return a, self.scalar
-
-    def infer(self, a: Shaped) -> Spec:
-        return array_api.infer_binary(self.kernel, *self.operands(a))
 
     def compute(self, a: NDArray) -> NDArray:
         out: NDArray = getattr(array_api, self.kernel)(*self.operands(a))

@@ -7,7 +7,6 @@ import math
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import elementwise as array_api
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.cast import widened
 from needle.ops.select import where
 
@@ -16,9 +15,6 @@ class _Unary(Op):
     """An operation on one operand; `kernel` is the name of its array function."""
 
     kernel: str
-
-    def infer(self, a: Shaped) -> Spec:
-        return array_api.infer_unary(self.kernel, a)
 
     def compute(self, a: NDArray) -> NDArray:
         out: NDArray = getattr(array_api, self.kernel)(a)
@@ -119,9 +115,6 @@ class ReLU(_Unary):
 class ReLUBackward(Op):
     """a <= 0 ? 0 : grad, where a is the output of ReLU"""
 
-    def infer(self, grad: Shaped, a: Shaped) -> Spec:
-        return array_api.infer_binary("relu_backward", grad, a)
-
     def compute(self, grad: NDArray, a: NDArray) -> NDArray:
         return array_api.relu_backward(grad, a)
 
@@ -140,9 +133,6 @@ class GELU(_Unary):
 
 class GELUBackward(Op):
     """grad (P(X <= a) + a p(a)); d/da = grad p(a) (2 - a^2)"""
-
-    def infer(self, grad: Shaped, a: Shaped) -> Spec:
-        return array_api.infer_binary("gelu_backward", grad, a)
 
     def compute(self, grad: NDArray, a: NDArray) -> NDArray:
         return array_api.gelu_backward(grad, a)

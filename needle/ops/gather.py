@@ -5,16 +5,12 @@ from __future__ import annotations
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import gather as array_api
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import ShapeError
 from needle.ops.operands import with_ids
 
 
 class Gather(Op):
     """a[indices]: rows along the first axis"""
-
-    def infer(self, a: Shaped, indices: Shaped) -> Spec:
-        return array_api.infer_take(a, indices)
 
     def compute(self, a: NDArray, indices: NDArray) -> NDArray:
         return array_api.take(a, indices)
@@ -29,9 +25,6 @@ class ScatterAdd(Op):
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-
-    def infer(self, a: Shaped, indices: Shaped) -> Spec:
-        return Spec((self.rows, *a.shape[len(indices.shape) :]), a.dtype)
 
     def compute(self, a: NDArray, indices: NDArray) -> NDArray:
         return array_api.scatter_add(a, indices, self.rows)

@@ -6,8 +6,6 @@ from needle.autograd import Op, Tensor, require_tensors
 from needle.backend_ndarray import NDArray, ndarray
 from needle.backend_ndarray.array_indexing import pick
 from needle.backend_ndarray.indexing import is_basic, resolve_index
-from needle.backend_ndarray.shape import compact_strides
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.gather import Gather
 from needle.typing import Index
 
@@ -17,9 +15,6 @@ class GetItem(Op):
 
     def __init__(self, index: Index) -> None:
         self.index = index
-
-    def infer(self, a: Shaped) -> Spec:
-        return Spec(resolve_index(self.index, a.shape, compact_strides(a.shape), 0)[0], a.dtype)
 
     def compute(self, a: NDArray) -> NDArray:
         return a.view(*resolve_index(self.index, a.shape, a.strides, a.offset))
@@ -34,9 +29,6 @@ class SetItem(Op):
     def __init__(self, index: Index, shape: tuple[int, ...]) -> None:
         self.index = index
         self.shape = shape
-
-    def infer(self, a: Shaped) -> Spec:
-        return Spec(self.shape, a.dtype)
 
     def compute(self, a: NDArray) -> NDArray:
         out = ndarray.zeros(self.shape, a.dtype, a.device)

@@ -7,7 +7,6 @@ from typing import TypeVar
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import elementwise as array_api
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.broadcast import unbroadcast
 from needle.ops.operands import as_tensors, operands
 from needle.typing import ArrayLike, Number
@@ -19,9 +18,6 @@ class _Extremum(Op):
     """maximum or minimum. Equal operands share the gradient evenly; if either is NaN, both get all of it."""
 
     kernel: str
-
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary(self.kernel, a, b)
 
     def compute(self, a: NDArray, b: NDArray) -> NDArray:
         out: NDArray = getattr(array_api, self.kernel)(a, b)
@@ -47,9 +43,6 @@ class Minimum(_Extremum):
 
 class Where(Op):
     """condition ? a : b"""
-
-    def infer(self, condition: Shaped, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_where(condition, a, b)
 
     def compute(self, condition: NDArray, a: NDArray, b: NDArray) -> NDArray:
         return array_api.where(condition, a, b)
@@ -77,9 +70,6 @@ class Compare(Op):
         if self.number is None:
             return operands
         return (self.number, *operands) if self.number_is_left else (*operands, self.number)
-
-    def infer(self, *operands: Shaped) -> Spec:
-        return array_api.infer_binary(self.kernel, *self._both(operands))
 
     def compute(self, *operands: NDArray) -> NDArray:
         out: NDArray = getattr(array_api, self.kernel)(*self._both(operands))
