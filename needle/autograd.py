@@ -72,7 +72,11 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
 
 
 class Op:
-    """A differentiable operation. An instance holds the operation's settings, such as axes."""
+    """A differentiable operation. An instance holds the operation's settings, such as axes.
+
+    An Op without settings needs only one instance, which its module makes: `_exp = Exp()`. An Op that computes by one
+    array function names it: `compute = staticmethod(array_api.exp)`.
+    """
 
     # A subclass names its own parameters. A type checker allows that where the base class takes Any.
 

@@ -6,7 +6,7 @@ from needle.autograd import Op, Tensor, require_tensors
 from needle.backend_ndarray import NDArray, ndarray
 from needle.backend_ndarray.array_indexing import pick
 from needle.backend_ndarray.indexing import is_basic, resolve_index
-from needle.ops.gather import Gather
+from needle.ops.gather import gather_rows
 from needle.typing import Index
 
 
@@ -51,4 +51,4 @@ def getitem(a: Tensor, index: Index) -> Tensor:
     require_tensors("getitem", a)
     items = index if isinstance(index, tuple) else (index,)
     arrays = tuple(item.cached_data if isinstance(item, Tensor) else item for item in items)
-    return pick(a, arrays, lambda rows, numbers: Gather()(rows, Tensor.make_const(numbers)))
+    return pick(a, arrays, lambda rows, numbers: gather_rows(rows, Tensor.make_const(numbers)))

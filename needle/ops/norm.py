@@ -13,7 +13,7 @@ from needle.backend_ndarray import norm as array_api
 from needle.ops.arithmetic import power_scalar
 from needle.ops.broadcast import expand_reduced
 from needle.ops.cast import widened
-from needle.ops.elementwise import ReLUBackward, relu
+from needle.ops.elementwise import relu, relu_backward
 from needle.ops.fused import FusedOp
 from needle.ops.reduce import mean
 
@@ -90,7 +90,7 @@ class BatchNormInference(Op):
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         if self.nonlinearity == "relu":
-            out_grad = ReLUBackward()(out_grad, node)
+            out_grad = relu_backward(out_grad, node)
         x, weight, _, mean, variance = node.inputs
         out_grad, x, weight, mean = map(widened, (out_grad, x, weight, mean))
         rows = tuple(range(x.ndim - 1))

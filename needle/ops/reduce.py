@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import reduce as array_api
@@ -36,14 +38,13 @@ def _count(a: NDArray | Tensor, reduced: NDArray | Tensor) -> int:
 class _ExtremeElement(Op):
     """The largest or smallest element; ties, or several NaNs, share the gradient evenly."""
 
-    kernel: str
+    function: Callable[[NDArray, Axes], NDArray]  # of arrays
 
     def __init__(self, axes: Axes = None) -> None:
         self.axes = axes
 
     def compute(self, a: NDArray) -> NDArray:
-        out: NDArray = getattr(array_api, self.kernel)(a, self.axes)
-        return out
+        return self.function(a, self.axes)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         a = node.inputs[0]
@@ -54,11 +55,11 @@ class _ExtremeElement(Op):
 
 
 class Max(_ExtremeElement):
-    kernel = "max"
+    function = staticmethod(array_api.max)
 
 
 class Min(_ExtremeElement):
-    kernel = "min"
+    function = staticmethod(array_api.min)
 
 
 def mean(a: Tensor, axes: Axes = None) -> Tensor:

@@ -126,6 +126,9 @@ class LSTM(_Recurrent):
         return *self._weight_gradients(grad_gates, hidden, node), *grad_states
 
 
+_lstm = LSTM()
+
+
 def rnn(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, nonlinearity: str = "tanh") -> Tensor:
     """`rnn_cell` along x (T, B, I) from the state h0 (B, H): the state after every step, (T, B, H)."""
     return RNN(nonlinearity)(x, W_ih, W_hh, bias, h0)
@@ -133,5 +136,5 @@ def rnn(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, nonline
 
 def lstm(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
     """`lstm_cell` along x (T, B, I) from the states h0 and c0 (B, H): h after every step, (T, B, H), and the last c."""
-    hidden, cell = LSTM()(x, W_ih, W_hh, bias, h0, c0)
+    hidden, cell = _lstm(x, W_ih, W_hh, bias, h0, c0)
     return hidden, cell

@@ -67,8 +67,7 @@ class LogSoftmax(Op):
 class SoftmaxCrossEntropy(FusedOp):
     """-log(softmax(logits)[label]) of each row, from logits (N, classes) and integer labels (N,)"""
 
-    def compute(self, logits: NDArray, labels: NDArray) -> NDArray:
-        return array_api.softmax_cross_entropy(logits, labels)
+    compute = staticmethod(array_api.softmax_cross_entropy)
 
     def spelled(self, logits: Tensor, labels: Tensor) -> Tensor:
         classes = Tensor(list(range(logits.shape[1])), device=logits.device, requires_grad=False)
@@ -78,6 +77,9 @@ class SoftmaxCrossEntropy(FusedOp):
     def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
         logits, labels = (value.cached_data for value in node.inputs)
         return array_api.softmax_cross_entropy_backward(logits, labels, out_grad.cached_data), None
+
+
+_softmax_cross_entropy = SoftmaxCrossEntropy()
 
 
 def logsumexp(a: Tensor, axes: Axes = None) -> Tensor:
@@ -101,4 +103,4 @@ def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Labels of a floating dtype (as from the course's loaders) are converted. Raises ShapeError for a label out of range,
     a fraction, NaN or infinity, on a GPU when the host next waits for it; DTypeError for bools.
     """
-    return SoftmaxCrossEntropy()(*with_ids("softmax_cross_entropy", logits, "label", labels))
+    return _softmax_cross_entropy(*with_ids("softmax_cross_entropy", logits, "label", labels))
