@@ -45,13 +45,16 @@ def unbroadcast(grad: Tensor, like: Tensor | Spec) -> Tensor:
     new_axes = grad.ndim - like.ndim
     repeated = [new_axes + i for i, extent in enumerate(like.shape) if extent == 1 and grad.shape[new_axes + i] != 1]
     axes = (*range(new_axes), *repeated)
-    return reshape(summation(grad, axes) if axes else grad, like.shape)
+    grad = summation(grad, axes) if axes else grad
+    return grad if grad.shape == like.shape else reshape(grad, like.shape)
 
 
 def expand_reduced(reduced: Tensor, like: Tensor, axes: Axes) -> Tensor:
     """Repeats the result of a reduction of `like` over `axes` along those axes."""
-    kept = reduced_shape(like.shape, normalize_axes("reduction", axes, like.ndim), keepdims=True)
-    return broadcast_to(reshape(reduced, kept), like.shape)
+    axes = normalize_axes("reduction", axes, like.ndim)
+    if sorted(axes) != list(range(len(axes))):  # a broadcast adds axes in front by itself
+        reduced = reshape(reduced, reduced_shape(like.shape, axes, keepdims=True))
+    return broadcast_to(reduced, like.shape)
 
 
 def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
