@@ -27,7 +27,6 @@ from needle.backend_ndarray.elementwise import add_to
 from needle.backend_ndarray.ndarray import full
 from needle.backend_ndarray.reading import Reading
 from needle.backend_ndarray.shape import Axes
-from needle.backend_ndarray.spec import Spec
 from needle.errors import GradientError, ShapeError, short
 from needle.typing import ArrayLike, Index, NumPyArray
 
@@ -74,13 +73,13 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
 
 
 class Op:
-    """A differentiable operation. An instance holds the operation's settings, such as axes."""
+    """A differentiable operation. An instance holds the operation's settings, such as axes.
+
+    An Op without settings needs only one instance, which its module makes: `_exp = Exp()`. An Op that computes by one
+    array function names it: `compute = staticmethod(array_api.exp)`.
+    """
 
     # A subclass names its own parameters. A type checker allows that where the base class takes Any.
-
-    def infer(self, *inputs: Any) -> Spec | tuple[Spec, ...]:
-        """Returns the shape and dtype of the result; the operands need a shape and a dtype but no values."""
-        raise NotImplementedError
 
     def compute(self, *arrays: Any) -> NDArray | tuple[Any, ...]:
         """Computes the result from arrays."""
@@ -456,9 +455,6 @@ class TupleGetItem(Op):
 
     def __init__(self, index: int) -> None:
         self.index = index
-
-    def infer(self, specs: tuple[Spec, ...]) -> Spec:
-        return specs[self.index]
 
     def compute(self, arrays: tuple[NDArray, ...]) -> NDArray:
         return arrays[self.index]

@@ -16,12 +16,16 @@ from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, float32
 from needle.backend_ndarray.ndarray import NDArray
-from needle.backend_ndarray.spec import Shaped, Spec, check_nonlinearity, require_floating
+from needle.backend_ndarray.spec import check_nonlinearity, require_floating
 from needle.errors import ShapeError
 
 
-def infer_norm(op: str, x: Shaped, weight: Shaped, bias: Shaped, *statistics: Shaped) -> Spec:
-    """The shape and dtype of x; weight, bias and given statistics must have one element per channel."""
+def _check(op: str, x: NDArray, weight: NDArray, bias: NDArray, *statistics: NDArray) -> None:
+    """Raises DeviceError, ShapeError or DTypeError unless op takes these operands.
+
+    Weight, bias and given statistics have one element per channel.
+    """
+    same_device(op, x, weight, bias, *statistics)
     if not x.shape or weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
         raise ShapeError(
             f"{op}: x {x.shape}, weight {weight.shape}, bias {bias.shape}: expected (..., C), (C,) and (C,)"
@@ -32,10 +36,10 @@ def infer_norm(op: str, x: Shaped, weight: Shaped, bias: Shaped, *statistics: Sh
     if op == "batch_norm" and 0 in x.shape or op == "layer_norm" and x.shape[-1] == 0:
         raise ShapeError(f"{op}: x {x.shape}: expected one element or more, as of none there is no mean")
     others = [vector for vector in (weight, bias, *statistics) if vector.dtype is not _statistics_dtype(x)]
-    return Spec(x.shape, require_floating(op, x, *others))
+    require_floating(op, x, *others)
 
 
-def _statistics_dtype(x: Shaped) -> DType:
+def _statistics_dtype(x: NDArray) -> DType:
     return float32 if x.dtype.itemsize < 4 else x.dtype
 
 
@@ -44,8 +48,7 @@ def batch_norm(
 ) -> tuple[NDArray, NDArray, NDArray]:
     """(out, mean, variance) with the statistics of x itself, each of shape (C,); with "relu" out is max(out, 0)."""
     check_nonlinearity("batch_norm", nonlinearity)
-    same_device("batch_norm", x, weight, bias)
-    infer_norm("batch_norm", x, weight, bias)
+    _check("batch_norm", x, weight, bias)
     eps = real("batch_norm", "eps", eps, 0)
     out = ndarray.empty_like(x)
     mean, variance = (ndarray.empty(weight.shape, _statistics_dtype(x), x.device) for _ in range(2))
@@ -64,8 +67,7 @@ def batch_norm_inference(
 ) -> NDArray:
     """out with given statistics; with "relu", max(out, 0)."""
     check_nonlinearity("batch_norm_inference", nonlinearity)
-    same_device("batch_norm_inference", x, weight, bias, mean, variance)
-    infer_norm("batch_norm_inference", x, weight, bias, mean, variance)
+    _check("batch_norm_inference", x, weight, bias, mean, variance)
     eps = real("batch_norm_inference", "eps", eps, 0)
     out = ndarray.empty_like(x)
     call(x.device, "batch_norm_inference", x, weight, bias, mean, variance, out, eps, nonlinearity == "relu")
@@ -74,8 +76,7 @@ def batch_norm_inference(
 
 def layer_norm(x: NDArray, weight: NDArray, bias: NDArray, eps: float) -> tuple[NDArray, NDArray, NDArray]:
     """(out, mean, variance) with the statistics of each row, of shape x.shape[:-1]."""
-    same_device("layer_norm", x, weight, bias)
-    infer_norm("layer_norm", x, weight, bias)
+    _check("layer_norm", x, weight, bias)
     eps = real("layer_norm", "eps", eps, 0)
     out = ndarray.empty_like(x)
     mean, variance = (ndarray.empty(x.shape[:-1], _statistics_dtype(x), x.device) for _ in range(2))

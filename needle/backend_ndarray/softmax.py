@@ -12,18 +12,12 @@ from needle.backend_ndarray.spec import Shaped, Spec, require_floating
 from needle.errors import DTypeError, ShapeError
 
 
-def infer_softmax(op: str, x: Shaped, axis: int) -> Spec:
-    """The shape and dtype of x."""
-    axis = normalize_axis(op, axis, len(x.shape))
-    if x.shape[axis] == 0:
-        raise ShapeError(f"{op}: no elements along axis {axis} of shape {x.shape}: expected one or more")
-    return Spec(x.shape, require_floating(op, x))
-
-
 def _along_axis(op: str, x: NDArray, axis: int) -> NDArray:
     same_device(op, x)
-    infer_softmax(op, x, axis)
     axis = normalize_axis(op, axis, x.ndim)
+    if x.shape[axis] == 0:
+        raise ShapeError(f"{op}: no elements along axis {axis} of shape {x.shape}: expected one or more")
+    require_floating(op, x)
     out = ndarray.empty_like(x)
     order = [i for i in range(x.ndim) if i != axis] + [axis]
     call(x.device, op, x.permute(order), out.permute(order))
@@ -40,26 +34,19 @@ def log_softmax(x: NDArray, axis: int = -1) -> NDArray:
     return _along_axis("log_softmax", x, axis)
 
 
-def infer_log_sum_exp(x: Shaped, axes: Axes = None, keepdims: bool = False) -> Spec:
-    """The shape of a reduction over the axes."""
-    axes = normalize_axes("log_sum_exp", axes, len(x.shape))
-    if any(x.shape[i] == 0 for i in axes):
-        raise ShapeError(f"log_sum_exp: no elements along axes {axes} of shape {x.shape}: expected one or more")
-    return Spec(
-        reduced_shape(x.shape, axes, flag("log_sum_exp", "keepdims", keepdims)), require_floating("log_sum_exp", x)
-    )
-
-
 def log_sum_exp(x: NDArray, axes: Axes = None, keepdims: bool = False) -> NDArray:
     """log(sum(e^x)) over the axes (None: all)."""
     same_device("log_sum_exp", x)
-    spec = infer_log_sum_exp(x, axes, keepdims)
     axes = normalize_axes("log_sum_exp", axes, x.ndim)
+    if any(x.shape[i] == 0 for i in axes):
+        raise ShapeError(f"log_sum_exp: no elements along axes {axes} of shape {x.shape}: expected one or more")
+    shape = reduced_shape(x.shape, axes, flag("log_sum_exp", "keepdims", keepdims))
+    require_floating("log_sum_exp", x)
     kept = [i for i in range(x.ndim) if i not in axes]
-    rows = x.permute([*kept, *axes]).reshape(*(x.shape[i] for i in kept), -1) if x.size else x.reshape(*spec.shape, 1)
+    rows = x.permute([*kept, *axes]).reshape(*(x.shape[i] for i in kept), -1) if x.size else x.reshape(*shape, 1)
     out = ndarray.empty(rows.shape[:-1], x.dtype, x.device)
     call(x.device, "log_sum_exp", rows, out)
-    return out.reshape(spec.shape)
+    return out.reshape(shape)
 
 
 def infer_softmax_cross_entropy(logits: Shaped, labels: Shaped) -> Spec:

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from collections.abc import Callable
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray.number import as_number
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.broadcast import unbroadcast
 from needle.ops.cast import cast, widened
-from needle.ops.elementwise import ReLUBackward, log, relu
+from needle.ops.elementwise import log, relu, relu_backward
 from needle.ops.operands import operands
 from needle.ops.select import equal, less_equal, where
-from needle.typing import ArrayLike, Number
-
-_Operand = TypeVar("_Operand")
+from needle.typing import ArrayLike
 
 
 class EWiseAdd(Op):
     """a + b"""
 
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("add", a, b)
-
-    def compute(self, a: NDArray, b: NDArray) -> NDArray:
-        return array_api.add(a, b)
+    compute = staticmethod(array_api.add)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
@@ -40,15 +33,11 @@ class EWiseAdd(Op):
 class AddReLU(Op):
     """max(a + b, 0); the derivative at 0 is 0, at NaN 1"""
 
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("add_relu", a, b)
-
-    def compute(self, a: NDArray, b: NDArray) -> NDArray:
-        return array_api.add_relu(a, b)
+    compute = staticmethod(array_api.add_relu)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
-        grad = ReLUBackward()(out_grad, node)
+        grad = relu_backward(out_grad, node)
         return (
             unbroadcast(grad, a) if a.requires_grad else None,
             unbroadcast(grad, b) if b.requires_grad else None,
@@ -58,11 +47,7 @@ class AddReLU(Op):
 class EWiseSub(Op):
     """a - b"""
 
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("subtract", a, b)
-
-    def compute(self, a: NDArray, b: NDArray) -> NDArray:
-        return array_api.subtract(a, b)
+    compute = staticmethod(array_api.subtract)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
@@ -75,11 +60,7 @@ class EWiseSub(Op):
 class EWiseMul(Op):
     """a * b"""
 
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("multiply", a, b)
-
-    def compute(self, a: NDArray, b: NDArray) -> NDArray:
-        return array_api.multiply(a, b)
+    compute = staticmethod(array_api.multiply)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
@@ -92,11 +73,7 @@ class EWiseMul(Op):
 class EWiseDiv(Op):
     """a / b; d/da = 1 / b, d/db = -a / b^2"""
 
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("divide", a, b)
-
-    def compute(self, a: NDArray, b: NDArray) -> NDArray:
-        return array_api.divide(a, b)
+    compute = staticmethod(array_api.divide)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
@@ -109,11 +86,7 @@ class EWiseDiv(Op):
 class EWisePow(Op):
     """a^b; d/da = b a^(b-1), but 0 where b = 0; d/db = a^b log(a), but 0 where a = 0 and b >= 0"""
 
-    def infer(self, a: Shaped, b: Shaped) -> Spec:
-        return array_api.infer_binary("power", a, b)
-
-    def compute(self, a: NDArray, b: NDArray) -> NDArray:
-        return array_api.power(a, b)
+    compute = staticmethod(array_api.power)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, b = node.inputs
@@ -131,30 +104,22 @@ class EWisePow(Op):
 class _WithNumber(Op):
     """A binary function of a Tensor and, as its second operand, the Python number `scalar`."""
 
-    kernel: str
+    function: Callable[[ArrayLike, ArrayLike], NDArray]  # of arrays
 
     def __init__(self, scalar: float) -> None:
         number = as_number(scalar)
         if number is None:
-            raise TypeError(f"{self.kernel}: an operand of type {type(scalar).__name__}: expected a number")
+            raise TypeError(f"{self.function.__name__}: an operand of type {type(scalar).__name__}: expected a number")
         self.scalar = number
 
-    def operands(self, a: _Operand) -> tuple[_Operand | Number, _Operand | Number]:
-        """Both operands, in order."""
-        return a, self.scalar
-
-    def infer(self, a: Shaped) -> Spec:
-        return array_api.infer_binary(self.kernel, *self.operands(a))
-
     def compute(self, a: NDArray) -> NDArray:
-        out: NDArray = getattr(array_api, self.kernel)(*self.operands(a))
-        return out
+        return self.function(a, self.scalar)
 
 
 class AddScalar(_WithNumber):
     """a + scalar"""
 
-    kernel = "add"
+    function = staticmethod(array_api.add)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad
@@ -163,7 +128,7 @@ class AddScalar(_WithNumber):
 class SubScalar(_WithNumber):
     """a - scalar"""
 
-    kernel = "subtract"
+    function = staticmethod(array_api.subtract)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad
@@ -172,7 +137,7 @@ class SubScalar(_WithNumber):
 class MulScalar(_WithNumber):
     """a * scalar"""
 
-    kernel = "multiply"
+    function = staticmethod(array_api.multiply)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad * self.scalar
@@ -181,7 +146,7 @@ class MulScalar(_WithNumber):
 class DivScalar(_WithNumber):
     """a / scalar"""
 
-    kernel = "divide"
+    function = staticmethod(array_api.divide)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad / self.scalar
@@ -190,7 +155,7 @@ class DivScalar(_WithNumber):
 class PowerScalar(_WithNumber):
     """a^scalar; d/da = scalar a^(scalar-1), but 0 if scalar = 0"""
 
-    kernel = "power"
+    function = staticmethod(array_api.power)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         if self.scalar == 0:
@@ -201,14 +166,14 @@ class PowerScalar(_WithNumber):
 class _OfNumber(_WithNumber):
     """A binary function with the Python number `scalar` as its first operand and a Tensor as its second."""
 
-    def operands(self, a: _Operand) -> tuple[_Operand | Number, _Operand | Number]:
-        return self.scalar, a
+    def compute(self, a: NDArray) -> NDArray:
+        return self.function(self.scalar, a)
 
 
 class ScalarSub(_OfNumber):
     """scalar - a"""
 
-    kernel = "subtract"
+    function = staticmethod(array_api.subtract)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return -out_grad
@@ -217,7 +182,7 @@ class ScalarSub(_OfNumber):
 class ScalarDiv(_OfNumber):
     """scalar / a; d/da = -scalar / a^2"""
 
-    kernel = "divide"
+    function = staticmethod(array_api.divide)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return -(widened(out_grad) * (widened(node) / node.inputs[0]))
@@ -226,7 +191,7 @@ class ScalarDiv(_OfNumber):
 class ScalarPower(_OfNumber):
     """scalar^a; d/da = scalar^a log(scalar), but 0 where scalar = 0 and a >= 0"""
 
-    kernel = "power"
+    function = staticmethod(array_api.power)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         base = float(self.scalar)
@@ -235,11 +200,19 @@ class ScalarPower(_OfNumber):
         return where(less_equal(0, node.inputs[0]), 0, out_grad * (widened(node) * -math.inf))
 
 
+_add = EWiseAdd()
+_add_relu = AddReLU()
+_subtract = EWiseSub()
+_multiply = EWiseMul()
+_divide = EWiseDiv()
+_power = EWisePow()
+
+
 def _binary(
     op: str,
     a: ArrayLike,
     b: ArrayLike,
-    of_tensors: type[Op],
+    of_tensors: Op,
     with_number: type[_WithNumber],
     of_number: type[_WithNumber],
 ) -> Tensor:
@@ -247,12 +220,12 @@ def _binary(
     a, b = operands(op, a, b)
     if not isinstance(b, Tensor):
         return with_number(b)(a)  # type: ignore[arg-type]  # one of the two is a Tensor
-    return of_tensors()(a, b) if isinstance(a, Tensor) else of_number(a)(b)
+    return of_tensors(a, b) if isinstance(a, Tensor) else of_number(a)(b)
 
 
 def add(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a + b"""
-    return _binary("add", a, b, EWiseAdd, AddScalar, AddScalar)
+    return _binary("add", a, b, _add, AddScalar, AddScalar)
 
 
 def add_relu(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -260,7 +233,7 @@ def add_relu(a: ArrayLike, b: ArrayLike) -> Tensor:
     a, b = operands("add_relu", a, b)
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         return relu(add(a, b))
-    return AddReLU()(a, b)
+    return _add_relu(a, b)
 
 
 def add_scalar(a: Tensor, scalar: float) -> Tensor:
@@ -270,12 +243,12 @@ def add_scalar(a: Tensor, scalar: float) -> Tensor:
 
 def subtract(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a - b"""
-    return _binary("subtract", a, b, EWiseSub, SubScalar, ScalarSub)
+    return _binary("subtract", a, b, _subtract, SubScalar, ScalarSub)
 
 
 def multiply(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a * b"""
-    return _binary("multiply", a, b, EWiseMul, MulScalar, MulScalar)
+    return _binary("multiply", a, b, _multiply, MulScalar, MulScalar)
 
 
 def mul_scalar(a: Tensor, scalar: float) -> Tensor:
@@ -285,7 +258,7 @@ def mul_scalar(a: Tensor, scalar: float) -> Tensor:
 
 def divide(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a / b; the quotient of integers is float32"""
-    return _binary("divide", a, b, EWiseDiv, DivScalar, ScalarDiv)
+    return _binary("divide", a, b, _divide, DivScalar, ScalarDiv)
 
 
 def divide_scalar(a: Tensor, scalar: float) -> Tensor:
@@ -295,7 +268,7 @@ def divide_scalar(a: Tensor, scalar: float) -> Tensor:
 
 def power(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a^b. Raises DTypeError for an integer to a negative power, see needle/backend_ndarray/elementwise.py."""
-    return _binary("power", a, b, EWisePow, PowerScalar, ScalarPower)
+    return _binary("power", a, b, _power, PowerScalar, ScalarPower)
 
 
 def power_scalar(a: Tensor, scalar: float) -> Tensor:
@@ -305,4 +278,4 @@ def power_scalar(a: Tensor, scalar: float) -> Tensor:
 
 def ewise_pow(a: Tensor, b: Tensor) -> Tensor:
     """a^b"""
-    return EWisePow()(a, b)
+    return _power(a, b)

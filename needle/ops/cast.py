@@ -5,7 +5,6 @@ from __future__ import annotations
 from needle.autograd import Op, Tensor, require_tensors
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray.dtype import DType, as_dtype, bfloat16, float16, float32
-from needle.backend_ndarray.spec import Shaped, Spec
 
 
 class Cast(Op):
@@ -14,9 +13,6 @@ class Cast(Op):
     def __init__(self, dtype: DType) -> None:
         self.dtype = as_dtype(dtype, "cast")
         self.differentiable = self.dtype.kind == "floating"
-
-    def infer(self, a: Shaped) -> Spec:
-        return Spec(a.shape, self.dtype)
 
     def compute(self, a: NDArray) -> NDArray:
         return a.astype(self.dtype)

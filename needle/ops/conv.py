@@ -10,7 +10,6 @@ from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import conv as array_api
 from needle.backend_ndarray.arguments import whole
-from needle.backend_ndarray.spec import Shaped, Spec
 
 
 class Conv(Op):
@@ -19,9 +18,6 @@ class Conv(Op):
     def __init__(self, stride: int = 1, padding: int = 0) -> None:
         self.stride = whole("conv", "stride", stride, 1)
         self.padding = whole("conv", "padding", padding)
-
-    def infer(self, x: Shaped, weight: Shaped, bias: Shaped | None = None) -> Spec:
-        return array_api.infer_conv2d(x, weight, self.stride, self.padding, bias)
 
     def compute(self, x: NDArray, weight: NDArray, bias: NDArray | None = None) -> NDArray:
         return array_api.conv2d(x, weight, self.stride, self.padding, bias)
@@ -44,9 +40,6 @@ class ConvBackwardData(Op):
         self.stride = stride
         self.padding = padding
 
-    def infer(self, grad_out: Shaped, weight: Shaped) -> Spec:
-        return Spec(self.x_shape, grad_out.dtype)
-
     def compute(self, grad_out: NDArray, weight: NDArray) -> NDArray:
         return array_api.conv2d_backward_data(grad_out, weight, self.x_shape, self.stride, self.padding)
 
@@ -65,9 +58,6 @@ class ConvBackwardWeight(Op):
         self.weight_shape = weight_shape
         self.stride = stride
         self.padding = padding
-
-    def infer(self, x: Shaped, grad_out: Shaped) -> Spec:
-        return Spec(self.weight_shape, x.dtype)
 
     def compute(self, x: NDArray, grad_out: NDArray) -> NDArray:
         return array_api.conv2d_backward_weight(x, grad_out, self.weight_shape, self.stride, self.padding)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from needle.autograd import Op, Tensor, TensorTuple, Value, computing, gradients, is_recording
 from needle.backend_ndarray import NDArray
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.cast import widened
 from needle.ops.shape import reshape
 
@@ -51,10 +50,6 @@ class _FusedGradient(Op):
     if TYPE_CHECKING:
 
         def __call__(self, *inputs: Tensor) -> TensorTuple: ...  # type: ignore[override]  # it has several results
-
-    def infer(self, *operands: Shaped) -> tuple[Spec, ...]:
-        inputs = operands[-len(self.has_gradient) :]
-        return tuple(Spec(a.shape, a.dtype) for a, there_is_one in zip(inputs, self.has_gradient) if there_is_one)
 
     def compute(self, *arrays: NDArray) -> tuple[NDArray, ...]:
         grads = self.fused.fused_gradient(self.out_grad, self.node)

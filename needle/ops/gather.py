@@ -5,7 +5,6 @@ from __future__ import annotations
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import gather as array_api
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import ShapeError
 from needle.ops.operands import with_ids
 
@@ -13,11 +12,7 @@ from needle.ops.operands import with_ids
 class Gather(Op):
     """a[indices]: rows along the first axis"""
 
-    def infer(self, a: Shaped, indices: Shaped) -> Spec:
-        return array_api.infer_take(a, indices)
-
-    def compute(self, a: NDArray, indices: NDArray) -> NDArray:
-        return array_api.take(a, indices)
+    compute = staticmethod(array_api.take)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, indices = node.inputs
@@ -30,14 +25,14 @@ class ScatterAdd(Op):
     def __init__(self, rows: int) -> None:
         self.rows = rows
 
-    def infer(self, a: Shaped, indices: Shaped) -> Spec:
-        return Spec((self.rows, *a.shape[len(indices.shape) :]), a.dtype)
-
     def compute(self, a: NDArray, indices: NDArray) -> NDArray:
         return array_api.scatter_add(a, indices, self.rows)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
-        return Gather()(out_grad, node.inputs[1]), None
+        return gather_rows(out_grad, node.inputs[1]), None
+
+
+gather_rows = Gather()
 
 
 def gather(a: Tensor, indices: Tensor) -> Tensor:
@@ -58,4 +53,4 @@ def _gather(op: str, a: Tensor, indices: Tensor) -> Tensor:
     a, indices = with_ids(op, a, "index", indices)
     if not a.shape:
         raise ShapeError(f"{op}: a 0-d Tensor has no rows")
-    return Gather()(a, indices)
+    return gather_rows(a, indices)

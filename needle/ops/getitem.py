@@ -6,9 +6,7 @@ from needle.autograd import Op, Tensor, require_tensors
 from needle.backend_ndarray import NDArray, ndarray
 from needle.backend_ndarray.array_indexing import pick
 from needle.backend_ndarray.indexing import is_basic, resolve_index
-from needle.backend_ndarray.shape import compact_strides
-from needle.backend_ndarray.spec import Shaped, Spec
-from needle.ops.gather import Gather
+from needle.ops.gather import gather_rows
 from needle.typing import Index
 
 
@@ -17,9 +15,6 @@ class GetItem(Op):
 
     def __init__(self, index: Index) -> None:
         self.index = index
-
-    def infer(self, a: Shaped) -> Spec:
-        return Spec(resolve_index(self.index, a.shape, compact_strides(a.shape), 0)[0], a.dtype)
 
     def compute(self, a: NDArray) -> NDArray:
         return a.view(*resolve_index(self.index, a.shape, a.strides, a.offset))
@@ -34,9 +29,6 @@ class SetItem(Op):
     def __init__(self, index: Index, shape: tuple[int, ...]) -> None:
         self.index = index
         self.shape = shape
-
-    def infer(self, a: Shaped) -> Spec:
-        return Spec(self.shape, a.dtype)
 
     def compute(self, a: NDArray) -> NDArray:
         out = ndarray.zeros(self.shape, a.dtype, a.device)
@@ -59,4 +51,4 @@ def getitem(a: Tensor, index: Index) -> Tensor:
     require_tensors("getitem", a)
     items = index if isinstance(index, tuple) else (index,)
     arrays = tuple(item.cached_data if isinstance(item, Tensor) else item for item in items)
-    return pick(a, arrays, lambda rows, numbers: Gather()(rows, Tensor.make_const(numbers)))
+    return pick(a, arrays, lambda rows, numbers: gather_rows(rows, Tensor.make_const(numbers)))

@@ -10,11 +10,10 @@ from __future__ import annotations
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import norm as array_api
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.arithmetic import power_scalar
 from needle.ops.broadcast import expand_reduced
 from needle.ops.cast import widened
-from needle.ops.elementwise import ReLUBackward, relu
+from needle.ops.elementwise import relu, relu_backward
 from needle.ops.fused import FusedOp
 from needle.ops.reduce import mean
 
@@ -22,14 +21,10 @@ from needle.ops.reduce import mean
 class _Norm(FusedOp):
     """Normalizes by the mean and variance of x itself, which are saved for the gradient."""
 
-    name: str
     saves = True
 
     def __init__(self, eps: float) -> None:
         self.eps = eps
-
-    def infer(self, x: Shaped, weight: Shaped, bias: Shaped) -> Spec:
-        return array_api.infer_norm(self.name, x, weight, bias)
 
     def axes(self, ndim: int) -> tuple[int, ...]:
         """The axes over which the statistics are taken."""
@@ -44,8 +39,6 @@ class _Norm(FusedOp):
 
 class BatchNorm(_Norm):
     """Statistics per channel, over all other axes; with "relu", max(out, 0)"""
-
-    name = "batch_norm"
 
     def __init__(self, eps: float, nonlinearity: str | None = None) -> None:
         super().__init__(eps)
@@ -72,8 +65,6 @@ class BatchNorm(_Norm):
 class LayerNorm(_Norm):
     """Statistics per row, over the last axis"""
 
-    name = "layer_norm"
-
     def compute(self, x: NDArray, weight: NDArray, bias: NDArray) -> tuple[NDArray, tuple[NDArray, ...]]:
         out, *statistics = array_api.layer_norm(x, weight, bias, self.eps)
         return out, tuple(statistics)
@@ -94,15 +85,12 @@ class BatchNormInference(Op):
         self.eps = eps
         self.nonlinearity = nonlinearity
 
-    def infer(self, x: Shaped, weight: Shaped, bias: Shaped, mean: Shaped, variance: Shaped) -> Spec:
-        return array_api.infer_norm("batch_norm_inference", x, weight, bias, mean, variance)
-
     def compute(self, x: NDArray, weight: NDArray, bias: NDArray, mean: NDArray, variance: NDArray) -> NDArray:
         return array_api.batch_norm_inference(x, weight, bias, mean, variance, self.eps, self.nonlinearity)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         if self.nonlinearity == "relu":
-            out_grad = ReLUBackward()(out_grad, node)
+            out_grad = relu_backward(out_grad, node)
         x, weight, _, mean, variance = node.inputs
         out_grad, x, weight, mean = map(widened, (out_grad, x, weight, mean))
         rows = tuple(range(x.ndim - 1))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import reduce as array_api
 from needle.backend_ndarray.dtype import float32, float64, int64
 from needle.backend_ndarray.shape import Axes, normalize_axes
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.broadcast import expand_reduced, summation
 from needle.ops.cast import widened
 from needle.ops.select import where
@@ -21,37 +20,31 @@ class Mean(Op):
     def __init__(self, axes: Axes = None) -> None:
         self.axes = axes
 
-    def infer(self, a: Shaped) -> Spec:
-        spec = array_api.infer_reduce("sum", a, normalize_axes("mean", self.axes, len(a.shape)))
-        return spec if spec.dtype.kind == "floating" else spec._replace(dtype=float32)
-
     def compute(self, a: NDArray) -> NDArray:
-        dtype, axes = self.infer(a).dtype, normalize_axes("mean", self.axes, a.ndim)
-        a = a.astype(float64) if a.dtype is int64 else a  # an int64 sum might wrap around
-        return (array_api.sum(a, axes, wide=True) / self._count(a)).astype(dtype)
-
-    def _count(self, a: Shaped) -> int:
-        return math.prod(a.shape[i] for i in normalize_axes("mean", self.axes, len(a.shape)))
+        axes = normalize_axes("mean", self.axes, a.ndim)
+        total = array_api.sum(a.astype(float64) if a.dtype is int64 else a, axes, wide=True)  # int64 could wrap around
+        return (total / _count(a, total)).astype(a.dtype if a.dtype.kind == "floating" else float32)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         a = node.inputs[0]
-        return expand_reduced(out_grad / self._count(a), a, self.axes)
+        return expand_reduced(out_grad / _count(a, node), a, self.axes)
+
+
+def _count(a: NDArray | Tensor, reduced: NDArray | Tensor) -> int:
+    """The number of elements of a for each element of its reduction."""
+    return a.size // (reduced.size or 1)
 
 
 class _ExtremeElement(Op):
     """The largest or smallest element; ties, or several NaNs, share the gradient evenly."""
 
-    kernel: str
+    function: Callable[[NDArray, Axes], NDArray]  # of arrays
 
     def __init__(self, axes: Axes = None) -> None:
         self.axes = axes
 
-    def infer(self, a: Shaped) -> Spec:
-        return array_api.infer_reduce(self.kernel, a, self.axes)
-
     def compute(self, a: NDArray) -> NDArray:
-        out: NDArray = getattr(array_api, self.kernel)(a, self.axes)
-        return out
+        return self.function(a, self.axes)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         a = node.inputs[0]
@@ -62,11 +55,11 @@ class _ExtremeElement(Op):
 
 
 class Max(_ExtremeElement):
-    kernel = "max"
+    function = staticmethod(array_api.max)
 
 
 class Min(_ExtremeElement):
-    kernel = "min"
+    function = staticmethod(array_api.min)
 
 
 def mean(a: Tensor, axes: Axes = None) -> Tensor:

@@ -15,7 +15,6 @@ from needle.backend_ndarray import rnn as array_api
 from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.matmul import linear_backward
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.cast import cast, widened
 from needle.ops.elementwise import relu, sigmoid, tanh
 from needle.ops.fused import FusedOp
@@ -79,9 +78,6 @@ class RNN(_Recurrent):
     def __init__(self, nonlinearity: str = "tanh") -> None:
         self.nonlinearity = nonlinearity
 
-    def infer(self, x: Shaped, W_ih: Shaped, W_hh: Shaped, bias: Shaped, h0: Shaped) -> Spec:
-        return array_api.infer_recurrent("rnn", 1, x, W_ih, W_hh, bias, h0)
-
     def compute(
         self, x: NDArray, W_ih: NDArray, W_hh: NDArray, bias: NDArray, h0: NDArray
     ) -> tuple[NDArray, tuple[NDArray, ...]]:
@@ -108,10 +104,6 @@ class LSTM(_Recurrent):
 
         def __call__(self, *inputs: Tensor) -> TensorTuple: ...  # type: ignore[override]  # it has two results
 
-    def infer(self, x: Shaped, W_ih: Shaped, W_hh: Shaped, bias: Shaped, h0: Shaped, c0: Shaped) -> tuple[Spec, Spec]:
-        hidden = array_api.infer_recurrent("lstm", 4, x, W_ih, W_hh, bias, h0, c0)
-        return hidden, hidden._replace(shape=hidden.shape[1:])
-
     def compute(
         self, x: NDArray, W_ih: NDArray, W_hh: NDArray, bias: NDArray, h0: NDArray, c0: NDArray
     ) -> tuple[tuple[NDArray, NDArray], tuple[NDArray, ...]]:
@@ -134,6 +126,9 @@ class LSTM(_Recurrent):
         return *self._weight_gradients(grad_gates, hidden, node), *grad_states
 
 
+_lstm = LSTM()
+
+
 def rnn(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, nonlinearity: str = "tanh") -> Tensor:
     """`rnn_cell` along x (T, B, I) from the state h0 (B, H): the state after every step, (T, B, H)."""
     return RNN(nonlinearity)(x, W_ih, W_hh, bias, h0)
@@ -141,5 +136,5 @@ def rnn(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, nonline
 
 def lstm(x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
     """`lstm_cell` along x (T, B, I) from the states h0 and c0 (B, H): h after every step, (T, B, H), and the last c."""
-    hidden, cell = LSTM()(x, W_ih, W_hh, bias, h0, c0)
+    hidden, cell = _lstm(x, W_ih, W_hh, bias, h0, c0)
     return hidden, cell

@@ -14,12 +14,10 @@ from needle.backend_ndarray.shape import (
     Axes,
     as_ints,
     as_shape,
-    as_widths,
     normalize_axes,
     normalize_axis,
-    resolve_reshape,
 )
-from needle.backend_ndarray.spec import Shaped, Spec
+from needle.backend_ndarray.spec import Shaped
 from needle.errors import ShapeError, short
 from needle.ops.getitem import SetItem, getitem
 
@@ -29,9 +27,6 @@ class Permute(Op):
 
     def __init__(self, axes: Sequence[int]) -> None:
         self.axes = as_ints("permute", "axes", axes)
-
-    def infer(self, a: Shaped) -> Spec:
-        return Spec(tuple(a.shape[i] for i in normalize_axes("permute", self.axes, len(a.shape))), a.dtype)
 
     def compute(self, a: NDArray) -> NDArray:
         return a.permute(self.axes)
@@ -56,9 +51,6 @@ class Transpose(Op):
         order[first], order[second] = second, first
         return order
 
-    def infer(self, a: Shaped) -> Spec:
-        return Spec(tuple(a.shape[i] for i in self._order(len(a.shape))), a.dtype)
-
     def compute(self, a: NDArray) -> NDArray:
         return a.permute(self._order(a.ndim))
 
@@ -71,9 +63,6 @@ class Reshape(Op):
 
     def __init__(self, shape: Sequence[int] | int) -> None:
         self.shape = shape
-
-    def infer(self, a: Shaped) -> Spec:
-        return Spec(resolve_reshape("reshape", a.shape, self.shape), a.dtype)
 
     def compute(self, a: NDArray) -> NDArray:
         return a.reshape(self.shape)
@@ -88,10 +77,6 @@ class Flip(Op):
     def __init__(self, axes: Axes = None) -> None:
         self.axes = axes
 
-    def infer(self, a: Shaped) -> Spec:
-        normalize_axes("flip", self.axes, len(a.shape))
-        return Spec(a.shape, a.dtype)
-
     def compute(self, a: NDArray) -> NDArray:
         return a.flip(self.axes)
 
@@ -105,10 +90,6 @@ class Pad(Op):
     def __init__(self, axes: Sequence[tuple[int, int]], value: float = 0) -> None:
         self.axes = axes
         self.value = value
-
-    def infer(self, a: Shaped) -> Spec:
-        pairs = as_widths("pad", a.shape, self.axes)
-        return Spec(tuple(extent + sum(pair) for extent, pair in zip(a.shape, pairs)), a.dtype)
 
     def compute(self, a: NDArray) -> NDArray:
         return a.pad(self.axes, self.value)
@@ -129,13 +110,11 @@ class Dilate(Op):
         axes = normalize_axes("dilate", self.axes, ndim)
         return tuple(slice(None, None, self.dilation + 1 if axis in axes else None) for axis in range(ndim))
 
-    def infer(self, a: Shaped) -> Spec:
-        steps = [index.step or 1 for index in self._index(len(a.shape))]
-        return Spec(as_shape("dilate", [extent * step for extent, step in zip(a.shape, steps)]), a.dtype)
-
     def compute(self, a: NDArray) -> NDArray:
-        out = ndarray.zeros(self.infer(a).shape, a.dtype, a.device)
-        out[self._index(a.ndim)] = a
+        index = self._index(a.ndim)
+        shape = as_shape("dilate", [extent * (along.step or 1) for extent, along in zip(a.shape, index)])
+        out = ndarray.zeros(shape, a.dtype, a.device)
+        out[index] = a
         return out
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
@@ -147,10 +126,6 @@ class UnDilate(Op):
 
     def __init__(self, axes: Sequence[int], dilation: int) -> None:
         self.dilate = Dilate(axes, dilation)
-
-    def infer(self, a: Shaped) -> Spec:
-        steps = [index.step or 1 for index in self.dilate._index(len(a.shape))]
-        return Spec(tuple(-(-extent // step) for extent, step in zip(a.shape, steps)), a.dtype)
 
     def compute(self, a: NDArray) -> NDArray:
         return a[self.dilate._index(a.ndim)]
@@ -166,17 +141,12 @@ class Stack(Op):
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
-    def infer(self, *arrays: Shaped) -> Spec:
-        shape = arrays[0].shape
+    def compute(self, *arrays: NDArray) -> NDArray:
+        device, shape = same_device("stack", *arrays), arrays[0].shape
         if any(a.shape != shape for a in arrays):
             raise ShapeError(f"stack: shapes {', '.join(str(a.shape) for a in arrays)}: expected one shape")
         axis = normalize_axis("stack", self.axis, len(shape) + 1)
-        return Spec((*shape[:axis], len(arrays), *shape[axis:]), common_dtype(arrays))
-
-    def compute(self, *arrays: NDArray) -> NDArray:
-        same_device("stack", *arrays)
-        out = ndarray.empty(*self.infer(*arrays), arrays[0].device)
-        axis = normalize_axis("stack", self.axis, out.ndim)
+        out = ndarray.empty((*shape[:axis], len(arrays), *shape[axis:]), common_dtype(arrays), device)
         for i, a in enumerate(arrays):
             out[(slice(None),) * axis + (i,)] = a
         return out
@@ -195,10 +165,6 @@ class Split(Op):
 
         def __call__(self, *inputs: Tensor) -> TensorTuple: ...  # type: ignore[override]  # it has several results
 
-    def infer(self, a: Shaped) -> tuple[Spec, ...]:
-        axis = normalize_axis("split", self.axis, len(a.shape))
-        return (Spec((*a.shape[:axis], *a.shape[axis + 1 :]), a.dtype),) * a.shape[axis]
-
     def compute(self, a: NDArray) -> tuple[NDArray, ...]:
         axis = normalize_axis("split", self.axis, a.ndim)
         return tuple(a[(slice(None),) * axis + (i,)] for i in range(a.shape[axis]))
@@ -213,19 +179,15 @@ class Concatenate(Op):
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
-    def infer(self, *arrays: Shaped) -> Spec:
-        shape = arrays[0].shape
+    def compute(self, *arrays: NDArray) -> NDArray:
+        device, shape = same_device("concatenate", *arrays), arrays[0].shape
         axis = normalize_axis("concatenate", self.axis, len(shape))
         rest = [(*a.shape[:axis], *a.shape[axis + 1 :]) for a in arrays]
-        if any(len(a.shape) != len(shape) for a in arrays) or any(other != rest[0] for other in rest):
+        if any(a.ndim != len(shape) for a in arrays) or any(other != rest[0] for other in rest):
             met = ", ".join(str(a.shape) for a in arrays)
             raise ShapeError(f"concatenate: shapes {met}: expected equal extents but for axis {axis}")
         extent = sum(a.shape[axis] for a in arrays)
-        return Spec((*shape[:axis], extent, *shape[axis + 1 :]), common_dtype(arrays))
-
-    def compute(self, *arrays: NDArray) -> NDArray:
-        same_device("concatenate", *arrays)
-        out = ndarray.empty(*self.infer(*arrays), arrays[0].device)
+        out = ndarray.empty((*shape[:axis], extent, *shape[axis + 1 :]), common_dtype(arrays), device)
         for a, index in zip(arrays, self._slices(arrays)):
             out[index] = a
         return out

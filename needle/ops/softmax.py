@@ -6,7 +6,6 @@ from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import softmax as array_api
 from needle.backend_ndarray.shape import Axes
-from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.broadcast import broadcast_to, expand_reduced, summation
 from needle.ops.cast import widened
 from needle.ops.elementwise import exp
@@ -26,9 +25,6 @@ class LogSumExp(Op):
     def __init__(self, axes: Axes = None) -> None:
         self.axes = axes
 
-    def infer(self, x: Shaped) -> Spec:
-        return array_api.infer_log_sum_exp(x, self.axes)
-
     def compute(self, x: NDArray) -> NDArray:
         return array_api.log_sum_exp(x, self.axes)
 
@@ -45,9 +41,6 @@ class Softmax(Op):
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def infer(self, x: Shaped) -> Spec:
-        return array_api.infer_softmax("softmax", x, self.axis)
-
     def compute(self, x: NDArray) -> NDArray:
         return array_api.softmax(x, self.axis)
 
@@ -63,9 +56,6 @@ class LogSoftmax(Op):
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def infer(self, x: Shaped) -> Spec:
-        return array_api.infer_softmax("log_softmax", x, self.axis)
-
     def compute(self, x: NDArray) -> NDArray:
         return array_api.log_softmax(x, self.axis)
 
@@ -77,11 +67,7 @@ class LogSoftmax(Op):
 class SoftmaxCrossEntropy(FusedOp):
     """-log(softmax(logits)[label]) of each row, from logits (N, classes) and integer labels (N,)"""
 
-    def infer(self, logits: Shaped, labels: Shaped) -> Spec:
-        return array_api.infer_softmax_cross_entropy(logits, labels)
-
-    def compute(self, logits: NDArray, labels: NDArray) -> NDArray:
-        return array_api.softmax_cross_entropy(logits, labels)
+    compute = staticmethod(array_api.softmax_cross_entropy)
 
     def spelled(self, logits: Tensor, labels: Tensor) -> Tensor:
         classes = Tensor(list(range(logits.shape[1])), device=logits.device, requires_grad=False)
@@ -91,6 +77,9 @@ class SoftmaxCrossEntropy(FusedOp):
     def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
         logits, labels = (value.cached_data for value in node.inputs)
         return array_api.softmax_cross_entropy_backward(logits, labels, out_grad.cached_data), None
+
+
+_softmax_cross_entropy = SoftmaxCrossEntropy()
 
 
 def logsumexp(a: Tensor, axes: Axes = None) -> Tensor:
@@ -114,4 +103,4 @@ def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     Labels of a floating dtype (as from the course's loaders) are converted. Raises ShapeError for a label out of range,
     a fraction, NaN or infinity, on a GPU when the host next waits for it; DTypeError for bools.
     """
-    return SoftmaxCrossEntropy()(*with_ids("softmax_cross_entropy", logits, "label", labels))
+    return _softmax_cross_entropy(*with_ids("softmax_cross_entropy", logits, "label", labels))

@@ -222,7 +222,7 @@ def test_the_backward_pass_is_the_same_within_the_context_and_after_it(kind, dev
 def test_the_backward_pass_multiplies_in_the_dtype_of_the_forward_pass(create_graph, device, monkeypatch):
     met = []
     compute = ops.MatMul.compute
-    monkeypatch.setattr(ops.MatMul, "compute", lambda op, a, b: met.append((a.dtype, b.dtype)) or compute(op, a, b))
+    monkeypatch.setattr(ops.MatMul, "compute", lambda op, a, b: met.append((a.dtype, b.dtype)) or compute(a, b))
     a, b = (Parameter(np.random.rand(3, 3), device=device) for _ in range(2))
     with autocast("bfloat16"):
         loss = ((a @ b) * 2.0 + Tensor(np.ones((3, 3)), device=device)).sum()  # float32 from the sum on
