@@ -78,7 +78,7 @@ class Linear(FusedOp):
     def compute(self, x: NDArray, weight: NDArray, bias: NDArray) -> NDArray:
         return array_api.linear(x, weight, bias, self.nonlinearity)
 
-    def spelled(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def decompose(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         out = matmul(x, weight) + bias
         return relu(out) if self.nonlinearity == "relu" else out
 

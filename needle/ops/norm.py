@@ -35,7 +35,7 @@ class _Norm(FusedOp):
         """The axes over which the statistics are taken."""
         raise NotImplementedError
 
-    def spelled(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def decompose(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         axes = self.axes(x.ndim)
         centered = x - expand_reduced(mean(x, axes), x, axes)
         scale = power_scalar(mean(centered * centered, axes) + self.eps, -0.5)
@@ -58,8 +58,8 @@ class BatchNorm(_Norm):
     def axes(self, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim - 1))
 
-    def spelled(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        out = super().spelled(x, weight, bias)
+    def decompose(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        out = super().decompose(x, weight, bias)
         return relu(out) if self.nonlinearity == "relu" else out
 
     def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:

@@ -88,7 +88,7 @@ class RNN(_Recurrent):
         hidden = array_api.rnn(x, W_ih, W_hh, bias, h0, self.nonlinearity)
         return hidden[1:], (hidden,)
 
-    def spelled(self, x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+    def decompose(self, x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h: Tensor) -> Tensor:
         steps = []
         for x_t in split(x):
             h = rnn_cell(x_t, h, W_ih, W_hh, bias, self.nonlinearity)
@@ -118,7 +118,7 @@ class LSTM(_Recurrent):
         gates, hidden, cells = array_api.lstm(x, W_ih, W_hh, bias, h0, c0)
         return (hidden[1:], cells[-1]), (gates, hidden, cells)
 
-    def spelled(
+    def decompose(
         self, x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor]:
         steps = []

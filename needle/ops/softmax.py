@@ -83,7 +83,7 @@ class SoftmaxCrossEntropy(FusedOp):
     def compute(self, logits: NDArray, labels: NDArray) -> NDArray:
         return array_api.softmax_cross_entropy(logits, labels)
 
-    def spelled(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def decompose(self, logits: Tensor, labels: Tensor) -> Tensor:
         classes = Tensor(list(range(logits.shape[1])), device=logits.device, requires_grad=False)
         one_hot = equal(broadcast_to(reshape(labels, (-1, 1)), logits.shape), classes)
         return -summation(where(one_hot, logsoftmax(logits), 0), 1)
