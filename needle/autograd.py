@@ -25,7 +25,7 @@ from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.elementwise import add_to
 from needle.backend_ndarray.ndarray import full
-from needle.backend_ndarray.reading import Reading
+from needle.backend_ndarray.pending_read import PendingRead
 from needle.backend_ndarray.shape import Axes
 from needle.backend_ndarray.spec import Spec
 from needle.errors import GradientError, ShapeError, short
@@ -291,7 +291,7 @@ class Tensor(Value):
         """The one element, as a Python number."""
         return self.cached_data.item()
 
-    def begin_read(self) -> Reading:
+    def begin_read(self) -> PendingRead:
         """Starts reading the one element without waiting for the device, see NDArray.begin_read."""
         return self.cached_data.begin_read()
 
