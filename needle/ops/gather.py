@@ -1,4 +1,4 @@
-"""Selecting rows by index."""
+"""Gathering rows by index."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Gather(Op):
     """a[indices]: rows along the first axis"""
 
     def infer(self, a: Shaped, indices: Shaped) -> Spec:
-        return array_api.infer_take(a, indices)
+        return array_api.infer_gather(a, indices)
 
     def compute(self, a: NDArray, indices: NDArray) -> NDArray:
-        return array_api.take(a, indices)
+        return array_api.gather(a, indices)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, indices = node.inputs
