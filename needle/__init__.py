@@ -19,9 +19,10 @@ from needle.errors import (
 )  # fmt: skip
 from needle.ops import (
     abs, add, add_relu, add_scalar, avg_pool2d, batch_norm, broadcast_to, concatenate, conv, cos, dilate, divide,
-    divide_scalar, dropout, embedding, erf, ewise_pow, exp, flip, gather, gelu, layer_norm, log, logsoftmax, logsumexp, matmul, max,
+    divide_scalar, dropout, embedding, erf, ewise_pow, exp, flip, gather, gelu, layer_norm, log, log_softmax,
+    logsoftmax, logsumexp, matmul, max,
     max_pool2d, maximum, mean, min, minimum, mul_scalar, multiply, negate, pad, permute, power, power_scalar, relu,
-    reshape, sigmoid, sin, softmax, softmax_cross_entropy, split, sqrt, stack, subtract, summation, tanh, transpose,
+    reshape, sigmoid, sin, softmax, softmax_cross_entropy, split, sqrt, stack, subtract, sum, summation, tanh, transpose,
     undilate, where,
 )  # fmt: skip
 from needle.progress import ProgressBar, tqdm, trange
@@ -33,10 +34,10 @@ __all__ = [
     "DeviceError", "dilate", "divide", "divide_scalar", "dropout", "DType", "DTypeError", "embedding", "erf", "errors",
     "ewise_pow", "exp", "flip", "float16", "float32", "float64", "gather", "gelu", "get_float32_matmul_precision",
     "get_num_threads", "gpu", "GradientError", "gradients", "init", "int32", "int64", "int8", "layer_norm", "log",
-    "logsoftmax", "logsumexp", "manual_seed", "matmul", "max", "max_pool2d", "maximum", "mean", "memory_stats", "min",
+    "log_softmax", "logsoftmax", "logsumexp", "manual_seed", "matmul", "max", "max_pool2d", "maximum", "mean", "memory_stats", "min",
     "minimum", "mul_scalar", "multiply", "NDArray", "NeedleError", "negate", "nn", "no_grad", "Op", "ops", "optim",
     "OutOfMemoryError", "pad", "Parameter", "permute", "power", "power_scalar", "ProgressBar", "promote_types", "relu",
     "reset_peak_memory", "reshape", "set_float32_matmul_precision", "set_num_threads", "ShapeError", "show_config",
-    "sigmoid", "sin", "softmax", "softmax_cross_entropy", "split", "sqrt", "stack", "subtract", "summation", "tanh",
+    "sigmoid", "sin", "softmax", "softmax_cross_entropy", "split", "sqrt", "stack", "subtract", "sum", "summation", "tanh",
     "Tensor", "TensorTuple", "tqdm", "trange", "transpose", "uint8", "undilate", "where",
 ]  # fmt: skip

@@ -195,17 +195,17 @@ class PowerScalar(_WithNumber):
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         if self.scalar == 0:
             return out_grad * 0
-        return out_grad * (self.scalar * power_scalar(widened(node.inputs[0]), self.scalar - 1))
+        return out_grad * (self.scalar * power(widened(node.inputs[0]), self.scalar - 1))
 
 
-class _OfNumber(_WithNumber):
-    """A binary function with the Python number `scalar` as its first operand and a Tensor as its second."""
+class _Reflected(_WithNumber):
+    """A binary function with the operands reflected, as in Python's __rsub__: the number first, then the Tensor."""
 
     def operands(self, a: _Operand) -> tuple[_Operand | Number, _Operand | Number]:
         return self.scalar, a
 
 
-class ScalarSub(_OfNumber):
+class RSubScalar(_Reflected):
     """scalar - a"""
 
     kernel = "subtract"
@@ -214,7 +214,7 @@ class ScalarSub(_OfNumber):
         return -out_grad
 
 
-class ScalarDiv(_OfNumber):
+class RDivScalar(_Reflected):
     """scalar / a; d/da = -scalar / a^2"""
 
     kernel = "divide"
@@ -223,7 +223,7 @@ class ScalarDiv(_OfNumber):
         return -(widened(out_grad) * (widened(node) / node.inputs[0]))
 
 
-class ScalarPower(_OfNumber):
+class RPowerScalar(_Reflected):
     """scalar^a; d/da = scalar^a log(scalar), but 0 where scalar = 0 and a >= 0"""
 
     kernel = "power"
@@ -241,13 +241,13 @@ def _binary(
     b: ArrayLike,
     of_tensors: type[Op],
     with_number: type[_WithNumber],
-    of_number: type[_WithNumber],
+    reflected: type[_WithNumber],
 ) -> Tensor:
     """Calls the Op that fits the operands."""
     a, b = operands(op, a, b)
     if not isinstance(b, Tensor):
         return with_number(b)(a)  # type: ignore[arg-type]  # one of the two is a Tensor
-    return of_tensors()(a, b) if isinstance(a, Tensor) else of_number(a)(b)
+    return of_tensors()(a, b) if isinstance(a, Tensor) else reflected(a)(b)
 
 
 def add(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -263,14 +263,9 @@ def add_relu(a: ArrayLike, b: ArrayLike) -> Tensor:
     return AddReLU()(a, b)
 
 
-def add_scalar(a: Tensor, scalar: float) -> Tensor:
-    """a + scalar"""
-    return AddScalar(scalar)(a)
-
-
 def subtract(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a - b"""
-    return _binary("subtract", a, b, EWiseSub, SubScalar, ScalarSub)
+    return _binary("subtract", a, b, EWiseSub, SubScalar, RSubScalar)
 
 
 def multiply(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -278,31 +273,11 @@ def multiply(a: ArrayLike, b: ArrayLike) -> Tensor:
     return _binary("multiply", a, b, EWiseMul, MulScalar, MulScalar)
 
 
-def mul_scalar(a: Tensor, scalar: float) -> Tensor:
-    """a * scalar"""
-    return MulScalar(scalar)(a)
-
-
 def divide(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a / b; the quotient of integers is float32"""
-    return _binary("divide", a, b, EWiseDiv, DivScalar, ScalarDiv)
-
-
-def divide_scalar(a: Tensor, scalar: float) -> Tensor:
-    """a / scalar"""
-    return DivScalar(scalar)(a)
+    return _binary("divide", a, b, EWiseDiv, DivScalar, RDivScalar)
 
 
 def power(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a^b. Raises DTypeError for an integer to a negative power, see needle/backend_ndarray/elementwise.py."""
-    return _binary("power", a, b, EWisePow, PowerScalar, ScalarPower)
-
-
-def power_scalar(a: Tensor, scalar: float) -> Tensor:
-    """a^scalar"""
-    return PowerScalar(scalar)(a)
-
-
-def ewise_pow(a: Tensor, b: Tensor) -> Tensor:
-    """a^b"""
-    return EWisePow()(a, b)
+    return _binary("power", a, b, EWisePow, PowerScalar, RPowerScalar)

@@ -54,7 +54,7 @@ def unbroadcast(grad: Tensor, like: Tensor | Spec) -> Tensor:
     new_axes = grad.ndim - like.ndim
     repeated = [new_axes + i for i, extent in enumerate(like.shape) if extent == 1 and grad.shape[new_axes + i] != 1]
     axes = (*range(new_axes), *repeated)
-    return reshape(summation(grad, axes) if axes else grad, like.shape)
+    return reshape(sum(grad, axes) if axes else grad, like.shape)
 
 
 def expand_reduced(reduced: Tensor, like: Tensor, axes: Axes) -> Tensor:
@@ -68,7 +68,7 @@ def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
     return BroadcastTo(shape)(a)
 
 
-def summation(a: Tensor, axes: Axes = None) -> Tensor:
+def sum(a: Tensor, axes: Axes = None) -> Tensor:
     """The sum over axes; int64 for integers and bools."""
     return Summation(axes)(a)
 

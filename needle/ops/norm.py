@@ -11,7 +11,7 @@ from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import norm as array_api
 from needle.backend_ndarray.spec import Shaped, Spec
-from needle.ops.arithmetic import power_scalar
+from needle.ops.arithmetic import power
 from needle.ops.broadcast import expand_reduced
 from needle.ops.cast import widened
 from needle.ops.elementwise import ReLUBackward, relu
@@ -38,7 +38,7 @@ class _Norm(FusedOp):
     def decompose(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         axes = self.axes(x.ndim)
         centered = x - expand_reduced(mean(x, axes), x, axes)
-        scale = power_scalar(mean(centered * centered, axes) + self.eps, -0.5)
+        scale = power(mean(centered * centered, axes) + self.eps, -0.5)
         return centered * expand_reduced(scale, x, axes) * weight + bias
 
 
@@ -106,7 +106,7 @@ class BatchNormInference(Op):
         x, weight, _, mean, variance = node.inputs
         out_grad, x, weight, mean = map(widened, (out_grad, x, weight, mean))
         rows = tuple(range(x.ndim - 1))
-        scale = power_scalar(widened(variance) + self.eps, -0.5)
+        scale = power(widened(variance) + self.eps, -0.5)
         grad_weight = (out_grad * ((x - mean) * scale)).sum(rows)
         return out_grad * (weight * scale), grad_weight, out_grad.sum(rows), None, None
 

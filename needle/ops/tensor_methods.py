@@ -1,4 +1,4 @@
-"""The operators and methods of Tensor that are operations: `a + b` is add(a, b), `a.sum()` is summation(a).
+"""The operators and methods of Tensor that are operations: `a + b` is add(a, b), `a.sum()` is sum(a).
 
 They are added to the class from here, when the package is imported, so that operations can import Tensor.
 """
@@ -99,7 +99,7 @@ METHODS = {
     "__ge__": select.greater_equal,
     "__getitem__": getitem,
     "astype": cast,
-    "sum": broadcast.summation,
+    "sum": broadcast.sum,
     "mean": reduce.mean,
     "max": reduce.max,
     "argmax": _argmax,

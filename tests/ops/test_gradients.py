@@ -34,7 +34,7 @@ def test_gradient_of_an_operand_that_stands_in_several_places(function, array, d
 def test_gradient_of_one_tensor_as_both_states(device):
     shapes = ((2, 2, 3), (3, 8), (2, 8), (8,), (2, 2))
     arrays = [normal(*shape) for shape in shapes]
-    check_gradients(lambda *inputs: sum(map(ops.summation, ops.lstm(*inputs, inputs[-1]))) ** 2, arrays, device)
+    check_gradients(lambda *inputs: sum(map(ops.sum, ops.lstm(*inputs, inputs[-1]))) ** 2, arrays, device)
 
 
 def test_dropout_gradient_is_its_mask(device):
@@ -70,7 +70,7 @@ def test_infer_tells_what_compute_gives(name, device, monkeypatch):
     monkeypatch.setattr(Op, "__call__", checked)
     function, *arrays = CASES[name]
     leaves = [Tensor(array, device=device) for array in arrays]
-    ops.summation(function(*leaves)).backward(create_graph=True)
+    ops.sum(function(*leaves)).backward(create_graph=True)
     assert calls
 
 
