@@ -31,6 +31,19 @@ from needle.backend_ndarray.spec import Spec
 from needle.errors import GradientError, ShapeError, short
 from needle.typing import ArrayLike, Index, NumPyArray
 
+# The other names are for the package itself.
+__all__ = [
+    "Op",
+    "Parameter",
+    "Tensor",
+    "TensorTuple",
+    "Value",
+    "find_topo_sort",
+    "gradients",
+    "is_recording",
+    "no_grad",
+]
+
 Data: TypeAlias = NDArray | tuple[NDArray, ...]  # of a Tensor or a TensorTuple
 Adjoint: TypeAlias = "Tensor | _PartialTuple"  # of a Tensor or a TensorTuple
 _Casts: TypeAlias = "Callable[[Op, tuple[Tensor, ...]], tuple[Tensor, ...]]"

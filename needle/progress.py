@@ -26,6 +26,8 @@ from tqdm import std
 
 from needle.errors import ShapeError, short
 
+__all__ = ["ProgressBar", "metrics", "tqdm", "trange"]
+
 _LIVE = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}, {rate_fmt}]"
 _FINISHED = "{desc}{n_fmt}/{total_fmt} [{elapsed}{postfix}, {rate_fmt}]"
 _NO_TOTAL = "{desc}{n_fmt}{unit} [{elapsed}{postfix}, {rate_fmt}]"

@@ -1,11 +1,16 @@
-"""Every differentiable operation, by topic. The functions are also in `needle` itself."""
+"""Every operation on Tensors, by topic: a function, and the Op that it calls.
 
+The functions are also in `needle` itself, except for the work of a Tensor's method, `cast` (`x.astype`) and `getitem`
+(`x[index]`), and of a layer, `batch_norm_inference`, `lstm`, `lstm_cell`, `rnn` and `rnn_cell`.
+"""
+
+from needle.init.basic import ones_like, zeros_like
 from needle.ops.arithmetic import (
     AddReLU, AddScalar, DivScalar, EWiseAdd, EWiseDiv, EWiseMul, EWisePow, EWiseSub, MulScalar, PowerScalar,
     add, add_relu, divide, multiply, power, subtract,
 )  # fmt: skip
 from needle.ops.broadcast import (
-    BroadcastTo, Summation, broadcast_to, ones_like, sum, zeros_like,
+    BroadcastTo, Summation, broadcast_to, sum,
 )  # fmt: skip
 from needle.ops.cast import Cast, cast
 from needle.ops.elementwise import (
@@ -44,11 +49,11 @@ __all__ = [
     "Conv", "conv", "cos", "Dilate", "dilate", "divide", "divide_scalar", "DivScalar", "dropout", "embedding", "equal",
     "Erf", "erf", "ewise_pow", "EWiseAdd", "EWiseDiv", "EWiseMul", "EWisePow", "EWiseSub", "Exp", "exp", "Flip", "flip",
     "Gather", "gather", "gelu", "GetItem", "getitem", "greater", "greater_equal", "layer_norm", "LayerNorm", "less",
-    "less_equal", "Linear", "linear", "Log", "log", "log_softmax", "LogSoftmax", "logsoftmax", "LogSumExp", "logsumexp", "LSTM",
-    "lstm", "lstm_cell", "MatMul", "matmul", "Max", "max", "max_pool2d", "Maximum", "maximum", "MaxPool2d", "Mean", "mean",
-    "Min", "min", "Minimum", "minimum", "mul_scalar", "MulScalar", "multiply", "Negate", "negate", "not_equal",
-    "ones_like", "Pad", "pad", "Permute", "permute", "power", "power_scalar", "PowerScalar", "ReLU", "relu", "Reshape",
-    "reshape", "RNN", "rnn", "rnn_cell", "Sigmoid", "sigmoid", "sign", "sin", "Softmax", "softmax",
+    "less_equal", "Linear", "linear", "Log", "log", "log_softmax", "LogSoftmax", "logsoftmax", "LogSumExp", "logsumexp",
+    "LSTM", "lstm", "lstm_cell", "MatMul", "matmul", "Max", "max", "max_pool2d", "Maximum", "maximum", "MaxPool2d",
+    "Mean", "mean", "Min", "min", "Minimum", "minimum", "mul_scalar", "MulScalar", "multiply", "Negate", "negate",
+    "not_equal", "ones_like", "Pad", "pad", "Permute", "permute", "power", "power_scalar", "PowerScalar", "ReLU",
+    "relu", "Reshape", "reshape", "RNN", "rnn", "rnn_cell", "Sigmoid", "sigmoid", "sign", "sin", "Softmax", "softmax",
     "softmax_cross_entropy", "SoftmaxCrossEntropy", "Split", "split", "Sqrt", "sqrt", "Stack", "stack", "subtract",
     "sum", "Summation", "summation", "Tanh", "tanh", "Transpose", "transpose", "UnDilate", "undilate", "Where", "where",
     "zeros_like",

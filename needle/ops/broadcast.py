@@ -1,10 +1,10 @@
-"""Broadcasts and sums, each of which is the gradient of the other, and constants shaped like a Tensor."""
+"""Broadcasts and sums, each of which is the gradient of the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from needle.autograd import Op, Tensor, constant_like, require_tensors
+from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import reduce as array_api
 from needle.backend_ndarray.shape import Axes, as_shape, broadcast_shapes, normalize_axes, reduced_shape
@@ -71,15 +71,3 @@ def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
 def sum(a: Tensor, axes: Axes = None) -> Tensor:
     """The sum over axes; int64 for integers and bools."""
     return Summation(axes)(a)
-
-
-def zeros_like(a: Tensor) -> Tensor:
-    """Zeros with the shape, dtype and device of a; no gradient."""
-    require_tensors("zeros_like", a)
-    return constant_like(a.cached_data, 0)
-
-
-def ones_like(a: Tensor) -> Tensor:
-    """Ones with the shape, dtype and device of a; no gradient."""
-    require_tensors("ones_like", a)
-    return constant_like(a.cached_data, 1)
