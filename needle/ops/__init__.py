@@ -13,11 +13,11 @@ from needle.ops.broadcast import (
     BroadcastTo, Summation, broadcast_to, sum,
 )  # fmt: skip
 from needle.ops.cast import Cast, cast
-from needle.ops.elementwise import (
+from needle.ops.unary import (
     Erf, Exp, Log, Negate, ReLU, Sigmoid, Sqrt, Tanh,
     abs, cos, erf, exp, gelu, log, negate, relu, sigmoid, sign, sin, sqrt, tanh,
 )  # fmt: skip
-from needle.ops.select import (
+from needle.ops.compare import (
     Maximum, Minimum, Where,
     equal, greater, greater_equal, less, less_equal, maximum, minimum, not_equal, where,
 )  # fmt: skip

@@ -12,9 +12,9 @@ from needle.backend_ndarray.number import as_number
 from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.broadcast import unbroadcast
 from needle.ops.cast import cast, widened
-from needle.ops.elementwise import ReLUBackward, log, relu
+from needle.ops.compare import equal, less_equal, where
 from needle.ops.operands import operands
-from needle.ops.select import equal, less_equal, where
+from needle.ops.unary import ReLUBackward, log, relu
 from needle.typing import ArrayLike, Number
 
 _Operand = TypeVar("_Operand")

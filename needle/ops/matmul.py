@@ -12,10 +12,10 @@ from needle.backend_ndarray.elementwise import relu_backward
 from needle.backend_ndarray.spec import Shaped, Spec, check_nonlinearity
 from needle.ops.arithmetic import multiply
 from needle.ops.broadcast import unbroadcast
-from needle.ops.elementwise import relu
 from needle.ops.fused import FusedOp
 from needle.ops.operands import as_tensors
 from needle.ops.shape import reshape, transpose
+from needle.ops.unary import relu
 from needle.typing import ArrayLike
 
 

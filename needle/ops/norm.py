@@ -14,9 +14,9 @@ from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.arithmetic import power
 from needle.ops.broadcast import expand_reduced
 from needle.ops.cast import widened
-from needle.ops.elementwise import ReLUBackward, relu
 from needle.ops.fused import FusedOp
 from needle.ops.reduce import mean
+from needle.ops.unary import ReLUBackward, relu
 
 
 class _Norm(FusedOp):

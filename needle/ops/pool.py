@@ -10,9 +10,9 @@ from needle.backend_ndarray import pool as array_api
 from needle.backend_ndarray.arguments import whole
 from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.arithmetic import add
+from needle.ops.compare import where
 from needle.ops.fused import FusedOp
 from needle.ops.getitem import getitem
-from needle.ops.select import where
 from needle.ops.shape import pad
 
 

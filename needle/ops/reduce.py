@@ -12,7 +12,7 @@ from needle.backend_ndarray.shape import Axes, normalize_axes
 from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.broadcast import expand_reduced, sum
 from needle.ops.cast import widened
-from needle.ops.select import where
+from needle.ops.compare import where
 
 
 class Mean(Op):

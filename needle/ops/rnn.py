@@ -17,10 +17,10 @@ from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.matmul import linear_backward
 from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.cast import cast, widened
-from needle.ops.elementwise import relu, sigmoid, tanh
 from needle.ops.fused import FusedOp
 from needle.ops.matmul import matmul
 from needle.ops.shape import reshape, split, stack
+from needle.ops.unary import relu, sigmoid, tanh
 
 
 def rnn_cell(x: Tensor, h: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, nonlinearity: str = "tanh") -> Tensor:

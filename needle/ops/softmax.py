@@ -9,11 +9,11 @@ from needle.backend_ndarray.shape import Axes
 from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.broadcast import broadcast_to, expand_reduced, sum
 from needle.ops.cast import widened
-from needle.ops.elementwise import exp
+from needle.ops.compare import equal, where
 from needle.ops.fused import FusedOp
 from needle.ops.operands import with_ids
-from needle.ops.select import equal, where
 from needle.ops.shape import reshape
+from needle.ops.unary import exp
 
 
 class LogSumExp(Op):

@@ -9,7 +9,7 @@ from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray.spec import Shaped, Spec
 from needle.ops.cast import widened
-from needle.ops.select import where
+from needle.ops.compare import where
 
 
 class _Unary(Op):
