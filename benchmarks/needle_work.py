@@ -232,7 +232,7 @@ def cross_entropy_training(rows: int, columns: int) -> Work:
 def gather(rows: int, width: int, count: int) -> Work:
     x = nd.array(normal(rows, width), device=_device)
     indices = nd.array(integers(count, below=rows), device=_device)
-    return lambda: array_gather.take(x, indices)
+    return lambda: array_gather.gather(x, indices)
 
 
 def scatter_add(rows: int, width: int, count: int) -> Work:

@@ -19,10 +19,11 @@ from needle.errors import (
 )  # fmt: skip
 from needle.ops import (
     abs, add, add_relu, add_scalar, avg_pool2d, batch_norm, broadcast_to, concatenate, conv, cos, dilate, divide,
-    divide_scalar, dropout, embedding, erf, ewise_pow, exp, flip, gather, gelu, layer_norm, log, logsoftmax, logsumexp, matmul, max,
-    max_pool2d, maximum, mean, min, minimum, mul_scalar, multiply, negate, pad, permute, power, power_scalar, relu,
-    reshape, sigmoid, sin, softmax, softmax_cross_entropy, split, sqrt, stack, subtract, summation, tanh, transpose,
-    undilate, where,
+    divide_scalar, dropout, embedding, equal, erf, ewise_pow, exp, flip, gather, gelu, greater, greater_equal,
+    layer_norm, less, less_equal, linear, log, log_softmax, logsoftmax, logsumexp, matmul, max, max_pool2d, maximum,
+    mean, min, minimum, mul_scalar, multiply, negate, not_equal, ones_like, pad, permute, power, power_scalar, relu,
+    reshape, sigmoid, sign, sin, softmax, softmax_cross_entropy, split, sqrt, stack, subtract, sum, summation, tanh,
+    transpose, undilate, where, zeros_like,
 )  # fmt: skip
 from needle.progress import ProgressBar, tqdm, trange
 
@@ -30,13 +31,15 @@ __all__ = [
     "__version__", "abs", "add", "add_relu", "add_scalar", "all_devices", "amp", "autocast", "autograd", "avg_pool2d",
     "backend_ndarray", "batch_norm", "bfloat16", "bool_", "broadcast_to", "checkpoint", "CheckpointError",
     "concatenate", "conv", "cos", "cpu", "cpu_numpy", "cuda", "data", "DataError", "default_device", "Device",
-    "DeviceError", "dilate", "divide", "divide_scalar", "dropout", "DType", "DTypeError", "embedding", "erf", "errors",
-    "ewise_pow", "exp", "flip", "float16", "float32", "float64", "gather", "gelu", "get_float32_matmul_precision",
-    "get_num_threads", "gpu", "GradientError", "gradients", "init", "int32", "int64", "int8", "layer_norm", "log",
-    "logsoftmax", "logsumexp", "manual_seed", "matmul", "max", "max_pool2d", "maximum", "mean", "memory_stats", "min",
-    "minimum", "mul_scalar", "multiply", "NDArray", "NeedleError", "negate", "nn", "no_grad", "Op", "ops", "optim",
-    "OutOfMemoryError", "pad", "Parameter", "permute", "power", "power_scalar", "ProgressBar", "promote_types", "relu",
-    "reset_peak_memory", "reshape", "set_float32_matmul_precision", "set_num_threads", "ShapeError", "show_config",
-    "sigmoid", "sin", "softmax", "softmax_cross_entropy", "split", "sqrt", "stack", "subtract", "summation", "tanh",
-    "Tensor", "TensorTuple", "tqdm", "trange", "transpose", "uint8", "undilate", "where",
+    "DeviceError", "dilate", "divide", "divide_scalar", "dropout", "DType", "DTypeError", "embedding", "equal", "erf",
+    "errors", "ewise_pow", "exp", "flip", "float16", "float32", "float64", "gather", "gelu",
+    "get_float32_matmul_precision", "get_num_threads", "gpu", "GradientError", "gradients", "greater", "greater_equal",
+    "init", "int32", "int64", "int8", "layer_norm", "less", "less_equal", "linear", "log", "log_softmax", "logsoftmax",
+    "logsumexp", "manual_seed", "matmul", "max", "max_pool2d", "maximum", "mean", "memory_stats", "min", "minimum",
+    "mul_scalar", "multiply", "NDArray", "NeedleError", "negate", "nn", "no_grad", "not_equal", "ones_like", "Op",
+    "ops", "optim", "OutOfMemoryError", "pad", "Parameter", "permute", "power", "power_scalar", "ProgressBar",
+    "promote_types", "relu", "reset_peak_memory", "reshape", "set_float32_matmul_precision", "set_num_threads",
+    "ShapeError", "show_config", "sigmoid", "sign", "sin", "softmax", "softmax_cross_entropy", "split", "sqrt", "stack",
+    "subtract", "sum", "summation", "tanh", "Tensor", "TensorTuple", "tqdm", "trange", "transpose", "uint8", "undilate",
+    "where", "zeros_like",
 ]  # fmt: skip

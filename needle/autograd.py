@@ -25,10 +25,23 @@ from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.elementwise import add_to
 from needle.backend_ndarray.ndarray import full
-from needle.backend_ndarray.reading import Reading
+from needle.backend_ndarray.pending_read import PendingRead
 from needle.backend_ndarray.shape import Axes
 from needle.errors import GradientError, ShapeError, short
 from needle.typing import ArrayLike, Index, NumPyArray
+
+# The other names are for the package itself.
+__all__ = [
+    "Op",
+    "Parameter",
+    "Tensor",
+    "TensorTuple",
+    "Value",
+    "find_topo_sort",
+    "gradients",
+    "is_recording",
+    "no_grad",
+]
 
 Data: TypeAlias = NDArray | tuple[NDArray, ...]  # of a Tensor or a TensorTuple
 Adjoint: TypeAlias = "Tensor | _PartialTuple"  # of a Tensor or a TensorTuple
@@ -298,7 +311,7 @@ class Tensor(Value):
         """The one element, as a Python number."""
         return self.cached_data.item()
 
-    def begin_read(self) -> Reading:
+    def begin_read(self) -> PendingRead:
         """Starts reading the one element without waiting for the device, see NDArray.begin_read."""
         return self.cached_data.begin_read()
 

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from needle.nn import Module
     from needle.optim import Optimizer, Schedule
 
+__all__ = ["load", "load_state", "restore_training_state", "save", "save_state", "training_state", "write_atomically"]
+
 VERSION = 1
 _NO_DIGEST = "0" * 64
 _DTYPES = {

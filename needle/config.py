@@ -15,6 +15,17 @@ from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.device import require_device
 from needle.errors import short
 
+__all__ = [
+    "__version__",
+    "get_float32_matmul_precision",
+    "get_num_threads",
+    "memory_stats",
+    "reset_peak_memory",
+    "set_float32_matmul_precision",
+    "set_num_threads",
+    "show_config",
+]
+
 __version__ = "0.1.0"
 
 

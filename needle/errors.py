@@ -6,6 +6,17 @@ import math
 
 import numpy as np
 
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "DeviceError",
+    "DTypeError",
+    "GradientError",
+    "NeedleError",
+    "OutOfMemoryError",
+    "ShapeError",
+]
+
 
 class NeedleError(Exception):
     """The base class of Needle's own exceptions."""

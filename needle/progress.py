@@ -26,6 +26,8 @@ from tqdm import std
 
 from needle.errors import ShapeError, short
 
+__all__ = ["ProgressBar", "metrics", "tqdm", "trange"]
+
 _LIVE = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}, {rate_fmt}]"
 _FINISHED = "{desc}{n_fmt}/{total_fmt} [{elapsed}{postfix}, {rate_fmt}]"
 _NO_TOTAL = "{desc}{n_fmt}{unit} [{elapsed}{postfix}, {rate_fmt}]"
@@ -58,7 +60,7 @@ class ProgressBar(std.tqdm):  # type: ignore[misc]  # tqdm has no annotations
         file = sys.stderr if file is None else file
         _check(iterable=iterable, desc=desc, unit=unit, total=total, disable=disable, leave=leave, file=file)
         self._metrics: dict[str, Any] = {}
-        self._readings: dict[str, Any] = {}  # of Tensors, started when the bar was drawn
+        self._pending: dict[str, Any] = {}  # PendingReads of Tensors, started when the bar was drawn
         self._shown: dict[str, str] = {}
         self._is_live = file is not None and file.isatty()
         sizeless = self._is_live and not _has_size(file)
@@ -119,15 +121,15 @@ class ProgressBar(std.tqdm):  # type: ignore[misc]  # tqdm has no annotations
             if not _is_tensor(value):
                 self._shown[name] = _format(value)
                 continue
-            earlier = self._readings.get(name)
+            earlier = self._pending.get(name)
             if earlier is not None and not earlier.ready():
                 continue
-            reading = _begin_read(value)
-            if reading.ready():
-                self._shown[name] = _format(reading.item())
+            pending = _begin_read(value)
+            if pending.ready():
+                self._shown[name] = _format(pending.item())
             elif earlier is not None:
                 self._shown[name] = _format(earlier.item())
-            self._readings[name] = reading
+            self._pending[name] = pending
         self._show()
 
     def _read_metrics(self) -> None:

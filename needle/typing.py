@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from typing_extensions import CapsuleType
 
+__all__ = ["ArrayLike", "Index", "Number", "NumPyArray"]
+
 NumPyArray: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # of any shape and dtype
 Number: TypeAlias = bool | int | float
 

@@ -403,7 +403,7 @@ def test_no_copy_of_a_scaler_within_a_step(copied):
 
 
 class Waiting:
-    """Stands for a Reading of a device that has not come to it."""
+    """Stands for a PendingRead of a device that has not come to it."""
 
     def item(self):
         return math.inf

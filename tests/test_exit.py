@@ -53,7 +53,7 @@ def step():
 a, wrong = ones(4, 4), nd.array(np.full(10_000, 5))
 def step():
     try:
-        gather.take(a, wrong)
+        gather.gather(a, wrong)
     except ShapeError:
         pass
 """,

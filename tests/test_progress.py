@@ -198,11 +198,11 @@ class Late:
         self.begun = []
 
     def begin_read(self):
-        reading = types.SimpleNamespace(
-            ready=lambda: reading.has_come, item=lambda value=self.value: value, has_come=False
+        pending = types.SimpleNamespace(
+            ready=lambda: pending.has_come, item=lambda value=self.value: value, has_come=False
         )
-        self.begun.append(reading)
-        return reading
+        self.begun.append(pending)
+        return pending
 
 
 def test_a_bar_does_not_wait_for_a_device(terminal):

@@ -18,7 +18,7 @@ from needle.backend_ndarray import NDArray
 from needle.backend_ndarray.arguments import as_float, flag, whole
 from needle.backend_ndarray.dtype import float16, float32, float64, promote_types
 from needle.backend_ndarray.elementwise import multiply_by
-from needle.backend_ndarray.reading import Reading
+from needle.backend_ndarray.pending_read import PendingRead
 from needle.errors import CheckpointError, DTypeError, GradientError, short
 from needle.optim.optimizer import Optimizer, total_of_squares
 from needle.state_dict import check_names
@@ -123,7 +123,7 @@ class GradScaler:
         if unscaled.squares is None:
             optimizer.step()
         elif optimizer.can_step_only_if_finite():
-            unscaled.reading = optimizer.step(only_if_finite=unscaled.squares)
+            unscaled.pending = optimizer.step(only_if_finite=unscaled.squares)
         elif unscaled.is_finite():
             optimizer.step()
 
@@ -163,7 +163,7 @@ class GradScaler:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """For `copy` and `pickle`: the state after waiting for pending readings, which cannot be copied.
+        """For `copy` and `pickle`: the state after waiting for pending reads, which cannot be copied.
 
         Raises GradientError between `unscale_` or `step` and `update`: a copy would not know which gradients are
         already unscaled, and would divide them again.
@@ -218,7 +218,7 @@ class _Unscaled:
         self.optimizer = optimizer  # kept alive, so that its id stays unique
         self.has_stepped = False
         self.squares: NDArray | None = None
-        self.reading: Reading | None = None
+        self.pending: PendingRead | None = None
         if grads:
             squares = total_of_squares(grads)
             self.squares = squares if squares.dtype is float64 else squares.astype(float32)
@@ -230,7 +230,7 @@ class _Unscaled:
     def is_finite(self) -> bool:
         return self.squares is None or math.isfinite(self._read(self.squares).item())
 
-    def _read(self, squares: NDArray) -> Reading:
-        if self.reading is None:
-            self.reading = squares.begin_read()
-        return self.reading
+    def _read(self, squares: NDArray) -> PendingRead:
+        if self.pending is None:
+            self.pending = squares.begin_read()
+        return self.pending

@@ -15,7 +15,7 @@ from needle.backend_ndarray import DType, NDArray, changes
 from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.dtype import as_dtype, bfloat16, float16, float32, float64
 from needle.errors import DTypeError
-from needle.ops.arithmetic import ScalarDiv, ScalarPower
+from needle.ops.arithmetic import RDivScalar, RPowerScalar
 
 LOW = "low"  # the context's float16 or bfloat16
 
@@ -33,8 +33,8 @@ PRECISION: dict[type[Op], str] = {
     ops.Log: float32,
     ops.EWisePow: float32,
     ops.PowerScalar: float32,
-    ScalarPower: float32,
-    ScalarDiv: float32,
+    RPowerScalar: float32,
+    RDivScalar: float32,
     # Sums of many elements
     ops.Summation: float32,
     ops.Mean: float32,

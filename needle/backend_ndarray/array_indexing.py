@@ -65,8 +65,8 @@ class _Indexed(Protocol):
 _Array = TypeVar("_Array", bound=_Indexed)
 
 
-def pick(a: _Array, index: Index, take: Callable[[_Array, NDArray], _Array]) -> _Array:
-    """a[index] for an NDArray or a Tensor. take(rows, numbers) gives rows[numbers] along the first axis."""
+def pick(a: _Array, index: Index, gather: Callable[[_Array, NDArray], _Array]) -> _Array:
+    """a[index] for an NDArray or a Tensor. gather(rows, numbers) gives rows[numbers] along the first axis."""
     index = plain_index(a, index)
     if not any(map(_is_array, index)):
         return a[index]
@@ -79,7 +79,7 @@ def pick(a: _Array, index: Index, take: Callable[[_Array, NDArray], _Array]) -> 
     kept = rows.shape[len(chosen.indexed) :]
     if len(chosen.indexed) > 1:
         rows = rows.reshape((math.prod(array.extent for array in chosen.arrays), *kept))
-    picked = _take(a, rows, chosen, take)
+    picked = _gather_rows(a, rows, chosen, gather)
     new_axes = picked.ndim - len(kept)
     if None in chosen.others:
         picked = picked.reshape((*picked.shape[:new_axes], *chosen.with_new_axes(kept)))
@@ -248,18 +248,18 @@ def _host_values(array: NumPyArray | NDArray) -> NumPyArray:
     return array if isinstance(array, np.ndarray) else array.host_values()
 
 
-def _take(a: _Array, rows: _Array, chosen: _Choice, take: Callable[[_Array, NDArray], _Array]) -> _Array:
+def _gather_rows(a: _Array, rows: _Array, chosen: _Choice, gather: Callable[[_Array, NDArray], _Array]) -> _Array:
     array, *more = chosen.arrays
     if a.device.is_host or all(isinstance(array.values, np.ndarray) for array in chosen.arrays):
         if a.device.is_host and not more and array.axis is not None:
             try:
-                return take(rows, _on_device(array.values, a.device))
+                return gather(rows, _on_device(array.values, a.device))
             except ShapeError:  # from the kernel: positions out of range, or negative, which it does not support
                 pass
         numbers: NumPyArray | NDArray = _host_numbers(chosen)
     else:
         numbers = _device_numbers(chosen, a.device)
-    return take(rows, _on_device(numbers, a.device))
+    return gather(rows, _on_device(numbers, a.device))
 
 
 def _on_device(values: NumPyArray | NDArray, device: Device) -> NDArray:

@@ -88,7 +88,7 @@ METHODS = {
     "__abs__": elementwise.abs,
     "__invert__": elementwise.logical_not,
     "__contains__": lambda self, value: bool(np.any(self == value)),
-    "_pick": lambda self, index: array_indexing.pick(self, index, gather.take),
+    "_pick": lambda self, index: array_indexing.pick(self, index, gather.gather),
     "_put": array_indexing.put,
     "sum": _reduction(reduce.sum),
     "max": _reduction(reduce.max),

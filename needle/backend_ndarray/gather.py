@@ -1,4 +1,4 @@
-"""Selecting rows by index, and adding to them."""
+"""Gathering rows by index, and adding to them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import DTypeError, ShapeError
 
 
-def infer_take(a: Shaped, indices: Shaped) -> Spec:
+def infer_gather(a: Shaped, indices: Shaped) -> Spec:
     """(*indices.shape, *a.shape[1:])"""
     if not a.shape:
-        raise ShapeError("take: a 0-d array has no rows")
+        raise ShapeError("gather: a 0-d array has no rows")
     if indices.dtype.kind != "integer":
-        raise DTypeError(f"take: indices of dtype {indices.dtype}: expected integers")
+        raise DTypeError(f"gather: indices of dtype {indices.dtype}: expected integers")
     return Spec((*indices.shape, *a.shape[1:]), a.dtype)
 
 
-def take(a: NDArray, indices: NDArray) -> NDArray:
+def gather(a: NDArray, indices: NDArray) -> NDArray:
     """a[indices]: rows of a along its first axis. Raises ShapeError for an index outside 0..len(a)-1."""
-    same_device("take", a, indices)
-    spec = infer_take(a, indices)
+    same_device("gather", a, indices)
+    spec = infer_gather(a, indices)
     width = math.prod(a.shape[1:])
     out = ndarray.empty((*indices.shape, width), a.dtype, a.device)
     call(a.device, "gather", a.reshape(a.shape[0], width), _as_index_array(indices), out)
@@ -33,7 +33,7 @@ def take(a: NDArray, indices: NDArray) -> NDArray:
 
 
 def scatter_add(a: NDArray, indices: NDArray, rows: int) -> NDArray:
-    """The gradient of `take`: adds a[i] to row indices[i] of a zero array of shape (rows, *rest)."""
+    """The gradient of `gather`: adds a[i] to row indices[i] of a zero array of shape (rows, *rest)."""
     width = math.prod(a.shape[indices.ndim :])
     out = ndarray.zeros((rows, width), a.dtype, a.device)
     call(a.device, "scatter_add", a.reshape(*indices.shape, width), _as_index_array(indices), out)

@@ -20,7 +20,7 @@ from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, DTypeLike, as_dtype, float32
 from needle.backend_ndarray.indexing import fit_value, is_basic, resolve_index
 from needle.backend_ndarray.number import as_number, value_in
-from needle.backend_ndarray.reading import Reading
+from needle.backend_ndarray.pending_read import PendingRead
 from needle.backend_ndarray.shape import (
     Axes,
     Shape,
@@ -173,9 +173,9 @@ class NDArray:
         number: bool | int | float = self.host_values().item()
         return number
 
-    def begin_read(self) -> Reading:
+    def begin_read(self) -> PendingRead:
         """Starts reading the one element, so that the program need not wait until the device has computed it."""
-        return Reading(self)
+        return PendingRead(self)
 
     def __bool__(self) -> bool:
         return bool(self.item())

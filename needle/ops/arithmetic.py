@@ -11,9 +11,9 @@ from needle.backend_ndarray import elementwise as array_api
 from needle.backend_ndarray.number import as_number
 from needle.ops.broadcast import unbroadcast
 from needle.ops.cast import cast, widened
-from needle.ops.elementwise import log, relu, relu_backward
+from needle.ops.compare import equal, less_equal, where
 from needle.ops.operands import operands
-from needle.ops.select import equal, less_equal, where
+from needle.ops.unary import log, relu, relu_backward
 from needle.typing import ArrayLike
 
 
@@ -160,17 +160,17 @@ class PowerScalar(_WithNumber):
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         if self.scalar == 0:
             return out_grad * 0
-        return out_grad * (self.scalar * power_scalar(widened(node.inputs[0]), self.scalar - 1))
+        return out_grad * (self.scalar * power(widened(node.inputs[0]), self.scalar - 1))
 
 
-class _OfNumber(_WithNumber):
-    """A binary function with the Python number `scalar` as its first operand and a Tensor as its second."""
+class _Reflected(_WithNumber):
+    """A binary function with the operands reflected, as in Python's __rsub__: the number first, then the Tensor."""
 
     def compute(self, a: NDArray) -> NDArray:
         return self.function(self.scalar, a)
 
 
-class ScalarSub(_OfNumber):
+class RSubScalar(_Reflected):
     """scalar - a"""
 
     function = staticmethod(array_api.subtract)
@@ -179,7 +179,7 @@ class ScalarSub(_OfNumber):
         return -out_grad
 
 
-class ScalarDiv(_OfNumber):
+class RDivScalar(_Reflected):
     """scalar / a; d/da = -scalar / a^2"""
 
     function = staticmethod(array_api.divide)
@@ -188,7 +188,7 @@ class ScalarDiv(_OfNumber):
         return -(widened(out_grad) * (widened(node) / node.inputs[0]))
 
 
-class ScalarPower(_OfNumber):
+class RPowerScalar(_Reflected):
     """scalar^a; d/da = scalar^a log(scalar), but 0 where scalar = 0 and a >= 0"""
 
     function = staticmethod(array_api.power)
@@ -214,13 +214,13 @@ def _binary(
     b: ArrayLike,
     of_tensors: Op,
     with_number: type[_WithNumber],
-    of_number: type[_WithNumber],
+    reflected: type[_WithNumber],
 ) -> Tensor:
     """Calls the Op that fits the operands."""
     a, b = operands(op, a, b)
     if not isinstance(b, Tensor):
         return with_number(b)(a)  # type: ignore[arg-type]  # one of the two is a Tensor
-    return of_tensors(a, b) if isinstance(a, Tensor) else of_number(a)(b)
+    return of_tensors(a, b) if isinstance(a, Tensor) else reflected(a)(b)
 
 
 def add(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -236,14 +236,9 @@ def add_relu(a: ArrayLike, b: ArrayLike) -> Tensor:
     return _add_relu(a, b)
 
 
-def add_scalar(a: Tensor, scalar: float) -> Tensor:
-    """a + scalar"""
-    return AddScalar(scalar)(a)
-
-
 def subtract(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a - b"""
-    return _binary("subtract", a, b, _subtract, SubScalar, ScalarSub)
+    return _binary("subtract", a, b, _subtract, SubScalar, RSubScalar)
 
 
 def multiply(a: ArrayLike, b: ArrayLike) -> Tensor:
@@ -251,31 +246,11 @@ def multiply(a: ArrayLike, b: ArrayLike) -> Tensor:
     return _binary("multiply", a, b, _multiply, MulScalar, MulScalar)
 
 
-def mul_scalar(a: Tensor, scalar: float) -> Tensor:
-    """a * scalar"""
-    return MulScalar(scalar)(a)
-
-
 def divide(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a / b; the quotient of integers is float32"""
-    return _binary("divide", a, b, _divide, DivScalar, ScalarDiv)
-
-
-def divide_scalar(a: Tensor, scalar: float) -> Tensor:
-    """a / scalar"""
-    return DivScalar(scalar)(a)
+    return _binary("divide", a, b, _divide, DivScalar, RDivScalar)
 
 
 def power(a: ArrayLike, b: ArrayLike) -> Tensor:
     """a^b. Raises DTypeError for an integer to a negative power, see needle/backend_ndarray/elementwise.py."""
-    return _binary("power", a, b, _power, PowerScalar, ScalarPower)
-
-
-def power_scalar(a: Tensor, scalar: float) -> Tensor:
-    """a^scalar"""
-    return PowerScalar(scalar)(a)
-
-
-def ewise_pow(a: Tensor, b: Tensor) -> Tensor:
-    """a^b"""
-    return _power(a, b)
+    return _binary("power", a, b, _power, PowerScalar, RPowerScalar)

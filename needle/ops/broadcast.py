@@ -1,10 +1,10 @@
-"""Broadcasts and sums, each of which is the gradient of the other, and constants shaped like a Tensor."""
+"""Broadcasts and sums, each of which is the gradient of the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from needle.autograd import Op, Tensor, constant_like, require_tensors
+from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import reduce as array_api
 from needle.backend_ndarray.shape import Axes, as_shape, normalize_axes, reduced_shape
@@ -45,7 +45,7 @@ def unbroadcast(grad: Tensor, like: Tensor | Spec) -> Tensor:
     new_axes = grad.ndim - like.ndim
     repeated = [new_axes + i for i, extent in enumerate(like.shape) if extent == 1 and grad.shape[new_axes + i] != 1]
     axes = (*range(new_axes), *repeated)
-    grad = summation(grad, axes) if axes else grad
+    grad = sum(grad, axes) if axes else grad
     return grad if grad.shape == like.shape else reshape(grad, like.shape)
 
 
@@ -62,18 +62,6 @@ def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
     return BroadcastTo(shape)(a)
 
 
-def summation(a: Tensor, axes: Axes = None) -> Tensor:
+def sum(a: Tensor, axes: Axes = None) -> Tensor:
     """The sum over axes; int64 for integers and bools."""
     return Summation(axes)(a)
-
-
-def zeros_like(a: Tensor) -> Tensor:
-    """Zeros with the shape, dtype and device of a; no gradient."""
-    require_tensors("zeros_like", a)
-    return constant_like(a.cached_data, 0)
-
-
-def ones_like(a: Tensor) -> Tensor:
-    """Ones with the shape, dtype and device of a; no gradient."""
-    require_tensors("ones_like", a)
-    return constant_like(a.cached_data, 1)

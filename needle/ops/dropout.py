@@ -5,7 +5,7 @@ from __future__ import annotations
 from needle.autograd import Tensor, require_tensors
 from needle.backend_ndarray import random
 from needle.backend_ndarray.arguments import probability
-from needle.ops.select import where
+from needle.ops.compare import where
 
 
 def dropout(a: Tensor, p: float = 0.5) -> Tensor:

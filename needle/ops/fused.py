@@ -13,10 +13,10 @@ from needle.ops.shape import reshape
 class FusedOp(Op):
     """Several operations fused into one forward kernel and one backward kernel.
 
-    `spelled` is the same computation in small ops: the version to read, to test against, and to differentiate twice.
+    `decompose` is the same computation in small Ops: the version to read, to test against, and to differentiate twice.
     """
 
-    def spelled(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
+    def decompose(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         """Computes the result, or results, from `inputs` with other Ops."""
         raise NotImplementedError
 
@@ -39,7 +39,7 @@ class _FusedGradient(Op):
 
     Its inputs are the adjoints of the FusedOp's results, then the FusedOp's inputs. Its result is a TensorTuple of the
     adjoints that are not None. The backward kernel computes it, just as when no graph is kept. Its own gradient comes
-    from differentiating the gradient of `spelled`.
+    from differentiating the gradient of `decompose`.
     """
 
     def __init__(self, fused: FusedOp, out_grad: Tensor | list[Tensor], node: Value) -> None:
@@ -64,7 +64,7 @@ class _FusedGradient(Op):
             operands = [reshape(widened(value), value.shape) for value in node.inputs]
             inputs = operands[-len(self.has_gradient) :]
             out_grads = operands[: -len(self.has_gradient)]
-            results = self.fused.spelled(*inputs)
+            results = self.fused.decompose(*inputs)
             grads = gradients(results, inputs, out_grads if isinstance(results, tuple) else out_grads[0])
         grads = [grad for grad, there_is_one in zip(grads, self.has_gradient) if there_is_one]
         pairs = [(grad, adjoint) for grad, adjoint in zip(grads, out_grad) if grad is not None and grad.requires_grad]

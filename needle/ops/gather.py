@@ -1,4 +1,4 @@
-"""Selecting rows by index."""
+"""Gathering rows by index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from needle.ops.operands import with_ids
 class Gather(Op):
     """a[indices]: rows along the first axis"""
 
-    compute = staticmethod(array_api.take)
+    compute = staticmethod(array_api.gather)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
         a, indices = node.inputs

@@ -12,10 +12,10 @@ from needle.backend_ndarray.elementwise import relu_backward
 from needle.backend_ndarray.spec import Spec, check_nonlinearity
 from needle.ops.arithmetic import multiply
 from needle.ops.broadcast import unbroadcast
-from needle.ops.elementwise import relu
 from needle.ops.fused import FusedOp
 from needle.ops.operands import as_tensors
 from needle.ops.shape import reshape, transpose
+from needle.ops.unary import relu
 from needle.typing import ArrayLike
 
 
@@ -71,7 +71,7 @@ class Linear(FusedOp):
     def compute(self, x: NDArray, weight: NDArray, bias: NDArray) -> NDArray:
         return array_api.linear(x, weight, bias, self.nonlinearity)
 
-    def spelled(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def decompose(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         out = matmul(x, weight) + bias
         return relu(out) if self.nonlinearity == "relu" else out
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import norm as array_api
-from needle.ops.arithmetic import power_scalar
+from needle.ops.arithmetic import power
 from needle.ops.broadcast import expand_reduced
 from needle.ops.cast import widened
-from needle.ops.elementwise import relu, relu_backward
 from needle.ops.fused import FusedOp
 from needle.ops.reduce import mean
+from needle.ops.unary import relu, relu_backward
 
 
 class _Norm(FusedOp):
@@ -30,10 +30,10 @@ class _Norm(FusedOp):
         """The axes over which the statistics are taken."""
         raise NotImplementedError
 
-    def spelled(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def decompose(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         axes = self.axes(x.ndim)
         centered = x - expand_reduced(mean(x, axes), x, axes)
-        scale = power_scalar(mean(centered * centered, axes) + self.eps, -0.5)
+        scale = power(mean(centered * centered, axes) + self.eps, -0.5)
         return centered * expand_reduced(scale, x, axes) * weight + bias
 
 
@@ -51,8 +51,8 @@ class BatchNorm(_Norm):
     def axes(self, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim - 1))
 
-    def spelled(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        out = super().spelled(x, weight, bias)
+    def decompose(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        out = super().decompose(x, weight, bias)
         return relu(out) if self.nonlinearity == "relu" else out
 
     def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
@@ -94,7 +94,7 @@ class BatchNormInference(Op):
         x, weight, _, mean, variance = node.inputs
         out_grad, x, weight, mean = map(widened, (out_grad, x, weight, mean))
         rows = tuple(range(x.ndim - 1))
-        scale = power_scalar(widened(variance) + self.eps, -0.5)
+        scale = power(widened(variance) + self.eps, -0.5)
         grad_weight = (out_grad * ((x - mean) * scale)).sum(rows)
         return out_grad * (weight * scale), grad_weight, out_grad.sum(rows), None, None
 

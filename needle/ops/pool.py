@@ -9,9 +9,9 @@ from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import pool as array_api
 from needle.backend_ndarray.arguments import whole
 from needle.ops.arithmetic import add
+from needle.ops.compare import where
 from needle.ops.fused import FusedOp
 from needle.ops.getitem import getitem
-from needle.ops.select import where
 from needle.ops.shape import pad
 
 
@@ -45,7 +45,7 @@ class MaxPool2d(_Pool2d):
     def compute(self, x: NDArray) -> NDArray:
         return array_api.max_pool2d(x, *self.settings)
 
-    def spelled(self, x: Tensor) -> Tensor:
+    def decompose(self, x: Tensor) -> Tensor:
         largest, *rest = self.shifted(x, -math.inf)
         for candidate in rest:  # of equal elements, or of NaNs, the first is taken and gets the gradient
             is_larger = where(candidate == candidate, candidate > largest, largest == largest)
@@ -63,7 +63,7 @@ class AvgPool2d(_Pool2d):
     def compute(self, x: NDArray) -> NDArray:
         return array_api.avg_pool2d(x, *self.settings)
 
-    def spelled(self, x: Tensor) -> Tensor:
+    def decompose(self, x: Tensor) -> Tensor:
         total, *rest = self.shifted(x, 0.0)
         for window in rest:
             total = add(total, window)

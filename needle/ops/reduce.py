@@ -9,9 +9,9 @@ from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import reduce as array_api
 from needle.backend_ndarray.dtype import float32, float64, int64
 from needle.backend_ndarray.shape import Axes, normalize_axes
-from needle.ops.broadcast import expand_reduced, summation
+from needle.ops.broadcast import expand_reduced, sum
 from needle.ops.cast import widened
-from needle.ops.select import where
+from needle.ops.compare import where
 
 
 class Mean(Op):
@@ -50,7 +50,7 @@ class _ExtremeElement(Op):
         a = node.inputs[0]
         out_grad, largest = widened(out_grad), expand_reduced(node, a, self.axes)
         chosen = where(largest == largest, a == largest, a != a)
-        share = out_grad / summation(chosen, self.axes)
+        share = out_grad / sum(chosen, self.axes)
         return where(chosen, expand_reduced(share, a, self.axes), 0)
 
 

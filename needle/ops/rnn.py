@@ -16,10 +16,10 @@ from needle.backend_ndarray.arguments import choice
 from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.matmul import linear_backward
 from needle.ops.cast import cast, widened
-from needle.ops.elementwise import relu, sigmoid, tanh
 from needle.ops.fused import FusedOp
 from needle.ops.matmul import matmul
 from needle.ops.shape import reshape, split, stack
+from needle.ops.unary import relu, sigmoid, tanh
 
 
 def rnn_cell(x: Tensor, h: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, nonlinearity: str = "tanh") -> Tensor:
@@ -84,7 +84,7 @@ class RNN(_Recurrent):
         hidden = array_api.rnn(x, W_ih, W_hh, bias, h0, self.nonlinearity)
         return hidden[1:], (hidden,)
 
-    def spelled(self, x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+    def decompose(self, x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h: Tensor) -> Tensor:
         steps = []
         for x_t in split(x):
             h = rnn_cell(x_t, h, W_ih, W_hh, bias, self.nonlinearity)
@@ -110,7 +110,7 @@ class LSTM(_Recurrent):
         gates, hidden, cells = array_api.lstm(x, W_ih, W_hh, bias, h0, c0)
         return (hidden[1:], cells[-1]), (gates, hidden, cells)
 
-    def spelled(
+    def decompose(
         self, x: Tensor, W_ih: Tensor, W_hh: Tensor, bias: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor]:
         steps = []

@@ -6,13 +6,13 @@ from needle.autograd import Op, Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import softmax as array_api
 from needle.backend_ndarray.shape import Axes
-from needle.ops.broadcast import broadcast_to, expand_reduced, summation
+from needle.ops.broadcast import broadcast_to, expand_reduced, sum
 from needle.ops.cast import widened
-from needle.ops.elementwise import exp
+from needle.ops.compare import equal, where
 from needle.ops.fused import FusedOp
 from needle.ops.operands import with_ids
-from needle.ops.select import equal, where
 from needle.ops.shape import reshape
+from needle.ops.unary import exp
 
 
 class LogSumExp(Op):
@@ -31,7 +31,7 @@ class LogSumExp(Op):
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         x = widened(node.inputs[0])
         e = exp(x - expand_reduced(widened(node), x, self.axes))
-        total = summation(e, self.axes)
+        total = sum(e, self.axes)
         return e * expand_reduced(out_grad / where(total == total, total, 1), x, self.axes)
 
 
@@ -46,7 +46,7 @@ class Softmax(Op):
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         y = widened(node)
-        inner = summation(out_grad * y, self.axis)
+        inner = sum(out_grad * y, self.axis)
         return y * (out_grad - expand_reduced(inner, y, self.axis))
 
 
@@ -61,7 +61,7 @@ class LogSoftmax(Op):
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         out_grad = widened(out_grad)
-        return out_grad - exp(widened(node)) * expand_reduced(summation(out_grad, self.axis), node, self.axis)
+        return out_grad - exp(widened(node)) * expand_reduced(sum(out_grad, self.axis), node, self.axis)
 
 
 class SoftmaxCrossEntropy(FusedOp):
@@ -69,10 +69,10 @@ class SoftmaxCrossEntropy(FusedOp):
 
     compute = staticmethod(array_api.softmax_cross_entropy)
 
-    def spelled(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def decompose(self, logits: Tensor, labels: Tensor) -> Tensor:
         classes = Tensor(list(range(logits.shape[1])), device=logits.device, requires_grad=False)
         one_hot = equal(broadcast_to(reshape(labels, (-1, 1)), logits.shape), classes)
-        return -summation(where(one_hot, logsoftmax(logits), 0), 1)
+        return -sum(where(one_hot, log_softmax(logits), 0), 1)
 
     def fused_gradient(self, out_grad: Tensor, node: Tensor) -> tuple[NDArray | None, ...]:
         logits, labels = (value.cached_data for value in node.inputs)
@@ -92,7 +92,7 @@ def softmax(a: Tensor, axis: int = -1) -> Tensor:
     return Softmax(axis)(a)
 
 
-def logsoftmax(a: Tensor, axis: int = -1) -> Tensor:
+def log_softmax(a: Tensor, axis: int = -1) -> Tensor:
     """log(softmax(a)) along an axis, without taking the logarithm of a rounded softmax."""
     return LogSoftmax(axis)(a)
 

@@ -1,4 +1,4 @@
-"""The operators and methods of Tensor that are operations: `a + b` is add(a, b), `a.sum()` is summation(a).
+"""The operators and methods of Tensor that are operations: `a + b` is add(a, b), `a.sum()` is sum(a).
 
 They are added to the class from here, when the package is imported, so that operations can import Tensor.
 """
@@ -14,7 +14,7 @@ from needle.autograd import Parameter, Tensor, is_recording
 from needle.backend_ndarray.elementwise import is_operand
 from needle.backend_ndarray.ufunc import apply_ufunc, array_function, functions_of
 from needle.errors import DTypeError, GradientError, ShapeError
-from needle.ops import arithmetic, broadcast, elementwise, reduce, select, shape
+from needle.ops import arithmetic, broadcast, compare, reduce, shape, unary
 from needle.ops.cast import cast
 from needle.ops.getitem import getitem
 from needle.ops.matmul import matmul
@@ -77,7 +77,7 @@ def _argmax(self: Tensor, axis: int | None = None) -> Tensor:
     return Tensor.make_const(self.cached_data.argmax(axis))
 
 
-_UFUNCS = functions_of(arithmetic, elementwise, select) | {"matmul": matmul}
+_UFUNCS = functions_of(arithmetic, unary, compare) | {"matmul": matmul}
 
 
 def _array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
@@ -89,17 +89,17 @@ METHODS = {
     **{f"__{name}__": function for name, (_, function) in _ARITHMETIC.items()},
     **{f"__r{name}__": _reflected(function) for name, (_, function) in _ARITHMETIC.items()},
     **{f"__i{name}__": _in_place(operator, function) for name, (operator, function) in _ARITHMETIC.items()},
-    "__neg__": elementwise.negate,
-    "__abs__": elementwise.abs,
-    "__eq__": _equality(select.equal),
-    "__ne__": _equality(select.not_equal),
-    "__lt__": select.less,
-    "__le__": select.less_equal,
-    "__gt__": select.greater,
-    "__ge__": select.greater_equal,
+    "__neg__": unary.negate,
+    "__abs__": unary.abs,
+    "__eq__": _equality(compare.equal),
+    "__ne__": _equality(compare.not_equal),
+    "__lt__": compare.less,
+    "__le__": compare.less_equal,
+    "__gt__": compare.greater,
+    "__ge__": compare.greater_equal,
     "__getitem__": getitem,
     "astype": cast,
-    "sum": broadcast.summation,
+    "sum": broadcast.sum,
     "mean": reduce.mean,
     "max": reduce.max,
     "argmax": _argmax,

@@ -13,7 +13,7 @@ from needle.autograd import Parameter, Tensor, in_own_memory
 from needle.backend_ndarray import Device, DType, NDArray, zeros
 from needle.backend_ndarray.arguments import real, whole
 from needle.backend_ndarray.elementwise import minimum, multiply_by, sqrt
-from needle.backend_ndarray.reading import Reading
+from needle.backend_ndarray.pending_read import PendingRead
 from needle.backend_ndarray.reduce import sum_of_squares
 from needle.errors import CheckpointError, DeviceError, DTypeError, ShapeError, short
 from needle.state_dict import array_like, check_names
@@ -36,7 +36,9 @@ class Optimizer:
         self.params = _checked_params(type(self).__name__, params)
         self.lr = self._checked("lr", lr)
         self._steps = [0] * len(self.params)
-        self._undecided: list[tuple[Reading, list[int]]] = []  # steps' `only_if_finite` and their parameters' indices
+        self._undecided: list[
+            tuple[PendingRead, list[int]]
+        ] = []  # steps' `only_if_finite` and their parameters' indices
         self._kept: list[dict[str, NDArray]] = [{} for _ in self.params]
 
     def update(self, parameters: list[NDArray], grads: list[NDArray], moments: list[list[NDArray]], step: int) -> None:
@@ -54,8 +56,8 @@ class Optimizer:
     @property
     def steps(self) -> list[int]:
         """How often each parameter has been updated. Waits for steps whose outcome is not known yet."""
-        for reading, indices in self._undecided:
-            if not math.isfinite(reading.item()):
+        for pending, indices in self._undecided:
+            if not math.isfinite(pending.item()):
                 for index in indices:
                     self._steps[index] -= 1
         self._undecided.clear()
@@ -66,22 +68,22 @@ class Optimizer:
         self._steps = counts
         self._undecided.clear()
 
-    def step(self, only_if_finite: NDArray | None = None) -> Reading | None:
+    def step(self, only_if_finite: NDArray | None = None) -> PendingRead | None:
         """Updates every parameter that has a gradient, as many as possible in one call of `update`.
 
         only_if_finite: a float32 or float64 number on the parameters' device; nothing changes unless it is finite.
-        `update` must take it, see `can_step_only_if_finite`. The host does not wait for the number; its Reading is
+        `update` must take it, see `can_step_only_if_finite`. The host does not wait for the number; its PendingRead is
         returned.
         """
         if type(self.lr) is not float:  # users may assign anything
             self.lr = real(f"{type(self).__name__}.step", "lr", self.lr)
         steps = self.steps
         updated: list[int] = []
-        reading: Reading | None = None
+        pending: PendingRead | None = None
         condition: dict[str, list[NDArray]] = {}
         if only_if_finite is not None:
-            reading, condition = only_if_finite.begin_read(), {"only_if_finite": [only_if_finite]}
-            self._undecided.append((reading, updated))
+            pending, condition = only_if_finite.begin_read(), {"only_if_finite": [only_if_finite]}
+            self._undecided.append((pending, updated))
         groups: dict[tuple[Device, DType, int, int], list[tuple[Any, ...]]] = defaultdict(list)
         seen: Counter[int] = Counter()  # arrays of one buffer may overlap, so no call may change two of them
         for index, parameter in enumerate(self.params):
@@ -102,7 +104,7 @@ class Optimizer:
             updated += indices
             for index in indices:
                 steps[index] += 1
-        return reading
+        return pending
 
     def can_step_only_if_finite(self) -> bool:
         """Whether `step` and `update` take `only_if_finite`: both definers say so by `supports_only_if_finite`."""
@@ -150,7 +152,7 @@ class Optimizer:
         return arrays
 
     def __getstate__(self) -> dict[str, Any]:
-        """For `copy` and `pickle`: the state after waiting for pending readings, which cannot be copied."""
+        """For `copy` and `pickle`: the state after waiting for pending reads, which cannot be copied."""
         _ = self.steps  # waits for them
         return vars(self)
 

@@ -13,7 +13,7 @@ from needle import nn, ops
 from needle.amp import GradScaler, autocast
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import NDArray
-from needle.backend_ndarray.reading import Reading
+from needle.backend_ndarray.pending_read import PendingRead
 from needle.checkpoint import load_state, restore_training_state, save_state, training_state
 from needle.errors import CheckpointError, DTypeError, GradientError
 
@@ -117,7 +117,7 @@ def test_nothing_waits_until_the_next_scale(device, monkeypatch):
 
         monkeypatch.setattr(owner, name, watched)
 
-    watch(Reading, "item", lambda reading: not reading.ready())
+    watch(PendingRead, "item", lambda pending: not pending.ready())
     for name in ("item", "numpy", "host_view", "__bool__", "__float__"):
         watch(NDArray, name, lambda array: not array.device.is_host)
     model = nn.Sequential(nn.Linear(4, 8, device=device), nn.ReLU(), nn.Linear(8, 2, device=device))

@@ -68,7 +68,7 @@ CALLS = {
     "concatenate": lambda x: ops.concatenate([x, x]),
 } | {
     name: getattr(ops, name)
-    for name in "exp log summation mean logsumexp softmax logsoftmax negate abs sign relu gelu sigmoid tanh erf sin cos "
+    for name in "exp log sum mean logsumexp softmax log_softmax negate abs sign relu gelu sigmoid tanh erf sin cos "
     "sqrt max min dropout transpose flip zeros_like ones_like".split()
 } | {
     name: lambda x, name=name: getattr(ops, name)(x, x)
@@ -86,7 +86,7 @@ def documented() -> dict[str, list[str]]:
 
 def test_the_document_has_every_operation_once():
     names = [name for row in documented().values() for name in row] + ["rnn_cell", "lstm_cell"]
-    functions = [name for name, value in vars(ops).items() if inspect.isfunction(value)]
+    functions = [name for name, value in vars(ops).items() if inspect.isfunction(value) and value.__name__ == name]
     assert sorted(names) == sorted(functions)
     assert set(CALLS) == {name for precision, row in documented().items() if precision != "none" for name in row}
 
@@ -98,10 +98,10 @@ def test_the_document_has_the_rows_of_the_table():
     assert operations(LOW) == {"MatMul", "Linear", "Conv", "RNN", "LSTM"}
     assert documented()["the context's"] == "matmul linear conv rnn lstm".split()
     assert {name.lower() for name in operations(ndl.float32)} == {
-        "exp", "log", "powerscalar", "scalarpower", "scalardiv", "ewisepow", "summation", "mean",
+        "exp", "log", "powerscalar", "rpowerscalar", "rdivscalar", "ewisepow", "summation", "mean",
         "logsumexp", "softmax", "logsoftmax", "softmaxcrossentropy",
     }  # fmt: skip
-    assert len(documented()["float32"]) == len(operations(ndl.float32)) - 1  # ScalarDiv is none of its own there
+    assert len(documented()["float32"]) == len(operations(ndl.float32)) - 1  # RDivScalar is none of its own there
 
 
 @pytest.mark.parametrize("given", ["float32", "same"])

@@ -138,14 +138,14 @@ def test_results_keep_channels_last(device):
         assert result.permute(0, 2, 3, 1).is_compact()
 
 
-def test_take(device):
+def test_gather(device):
     values = count((4, 2, 3))
     a = nd.array(values, device=device)
     np.testing.assert_array_equal(a[np.array([[3, 0], [1, 1]])].numpy(), values[[[3, 0], [1, 1]]])
     with pytest.raises(ShapeError, match="4"):
-        gather.take(a, nd.array([0, 4], device=device))
+        gather.gather(a, nd.array([0, 4], device=device))
     with pytest.raises(DTypeError, match="indices of dtype float32"):
-        gather.take(a, nd.array([0.0], device=device))
+        gather.gather(a, nd.array([0.0], device=device))
 
 
 def test_errors_name_what_was_met(device):

@@ -24,14 +24,14 @@ _long = (t(3, 2, 3), t(3, 8), t(2, 8), t(8), t(2, 2), t(2, 2))
 OPS = [
     *(call(name, getattr(ops, name), t(2, 3)) for name in _UNARY),
     *(call(name, getattr(ops, name), t(2, 3), t(2, 3), also=_BINARY_NAMES) for name in _BINARY),
-    *(call(name, getattr(ops, name), t(2, 3), also="sum reduction") for name in ("summation", "mean", "max", "min")),
+    *(call(name, getattr(ops, name), t(2, 3), also="sum reduction") for name in ("sum", "mean", "max", "min")),
     *(
         call(name, getattr(ops, name), t(2, 3), axes=(0,), also="sum reduction")
-        for name in ("summation", "mean", "max", "min")
+        for name in ("sum", "mean", "max", "min")
     ),
     call("logsumexp", ops.logsumexp, t(2, 3), axes=1, also="log_sum_exp"),
     call("softmax", ops.softmax, t(2, 3), axis=-1),
-    call("logsoftmax", ops.logsoftmax, t(2, 3), axis=-1),
+    call("log_softmax", ops.log_softmax, t(2, 3), axis=-1),
     call("add_scalar", ops.add_scalar, t(2, 3), 2, also="add"),
     call("mul_scalar", ops.mul_scalar, t(2, 3), 2, also="multiply"),
     call("divide_scalar", ops.divide_scalar, t(2, 3), 2, also="divide DivScalar"),

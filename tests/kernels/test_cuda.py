@@ -70,9 +70,9 @@ def test_what_comes_from_the_host_does_not_overtake_kernels():
 
 def test_a_number_can_be_read_later():
     x = nd.array(np.arange(3, dtype=np.float32), device=ndl.cuda())
-    reading = (x + x)[2].begin_read()
+    pending = (x + x)[2].begin_read()
     x[2] = nd.array(7, device=ndl.cuda(), dtype="float32")  # after what was asked for
-    assert reading.item() == 4 and reading.ready()
+    assert pending.item() == 4 and pending.ready()
     with pytest.raises(ShapeError, match="expected one element"):
         x.begin_read()
 

@@ -92,10 +92,10 @@ def test_of_two_calls_the_first_is_named():
 
 
 def test_a_number_that_is_read_later_reports_a_wrong_index():
-    reading = gather(on_device(np.ones((5, 6), np.float32)), on_device([7]))[0, 0].begin_read()
+    pending = gather(on_device(np.ones((5, 6), np.float32)), on_device([7]))[0, 0].begin_read()
     with pytest.raises(ShapeError, match="gather: index 7 at position 0"):
-        reading.item()
-    assert reading.item() == 0
+        pending.item()
+    assert pending.item() == 0
 
 
 def test_a_wrong_index_is_of_its_device():

@@ -33,7 +33,7 @@ def weighted_sum(tensors: list[Tensor]) -> Tensor:
     """A scalar to which every element contributes with a weight of its own."""
     random = np.random.default_rng(5)
     terms = [
-        ops.summation(t * Tensor(random.normal(size=t.shape), device=t.device, dtype=t.dtype, requires_grad=False))
+        ops.sum(t * Tensor(random.normal(size=t.shape), device=t.device, dtype=t.dtype, requires_grad=False))
         for t in tensors
     ]
     return terms[0] if len(terms) == 1 else sum(terms[1:], terms[0])

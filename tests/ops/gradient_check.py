@@ -43,7 +43,7 @@ def check_gradients(
         return [Tensor(value, device=device, dtype="float64") for value in values]
 
     def weighted_sum(tensor: Tensor, weights: np.ndarray) -> Tensor:
-        return ops.summation(tensor * Tensor(weights, device=device, dtype="float64", requires_grad=False))
+        return ops.sum(tensor * Tensor(weights, device=device, dtype="float64", requires_grad=False))
 
     def compare(scalar: Callable[..., Tensor], tolerance: float) -> list[np.ndarray]:
         inputs = leaves(arrays)

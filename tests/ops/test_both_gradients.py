@@ -113,18 +113,18 @@ def test_the_kernel_has_the_gradient_of_the_small_operations(name, dtype):
         for values in VALUES:
             for strided in (False, True):
                 for node in fused_nodes(function, leaves_of(arrays, values, dtype, device, strided)):
-                    compare_with_spelled(node, eps, dtype, values, f"{target}, {values}, strided: {strided}")
+                    compare_with_decomposed(node, eps, dtype, values, f"{target}, {values}, strided: {strided}")
 
 
-def compare_with_spelled(node, eps: float, dtype, values: str, where: str) -> None:
+def compare_with_decomposed(node, eps: float, dtype, values: str, where: str) -> None:
     out = list(node) if isinstance(node.cached_data, tuple) else [node]
     out_grads = [Tensor.make_const(array(random.normal(size=o.shape), dtype, o.device).astype(o.dtype)) for o in out]
     with computing(recording=False):
         fused = node.op.gradient_as_tuple(out_grads if len(out) > 1 else out_grads[0], node)
     wide = [ops.reshape(widened(value), value.shape) for value in node.inputs]
-    results = node.op.spelled(*wide)
-    spelled = gradients(results, wide, out_grads if len(out) > 1 else out_grads[0])
-    for index, (a, e) in enumerate(zip(fused, spelled)):
+    results = node.op.decompose(*wide)
+    decomposed = gradients(results, wide, out_grads if len(out) > 1 else out_grads[0])
+    for index, (a, e) in enumerate(zip(fused, decomposed)):
         if a is None or not node.inputs[index].requires_grad:
             continue
         a, e = a.numpy().astype(np.float64), e.numpy().astype(np.float64)

@@ -33,7 +33,7 @@ def test_gradient_of_an_operand_that_stands_in_several_places(function, array, d
 def test_gradient_of_one_tensor_as_both_states(device):
     shapes = ((2, 2, 3), (3, 8), (2, 8), (8,), (2, 2))
     arrays = [normal(*shape) for shape in shapes]
-    check_gradients(lambda *inputs: sum(map(ops.summation, ops.lstm(*inputs, inputs[-1]))) ** 2, arrays, device)
+    check_gradients(lambda *inputs: sum(map(ops.sum, ops.lstm(*inputs, inputs[-1]))) ** 2, arrays, device)
 
 
 def test_dropout_gradient_is_its_mask(device):

@@ -64,7 +64,7 @@ def run_needle(call: Callable, operands: Sequence[np.ndarray], dtype: str, kept:
     if differentiable:
         total = Tensor(0.0, dtype=dtype, requires_grad=False)
         for result, weight in zip(differentiable, weights_of([r.shape for r in differentiable], dtype)):
-            total = total + ops.summation(result * Tensor(weight, dtype=result.dtype, requires_grad=False))
+            total = total + ops.sum(result * Tensor(weight, dtype=result.dtype, requires_grad=False))
         total.backward(create_graph=kept)
     grads = [leaf.grad for leaf in leaves]
     return _outcome(results, leaves, grads, transposed, _from_needle)

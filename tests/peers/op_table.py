@@ -32,7 +32,7 @@ REDUCTIONS = [
              f"axes={axes}", draws, precision=_SOME)
         for axes, cases in ((None, _SHAPES), (0, _MATRICES), (-1, _MATRICES), ((0, 1), _MATRICES), ((-1, 0), _MATRICES))
         for op, ours, f, draws in (
-            ("summation", ops.summation, torch.sum, tuple(DRAWS)),
+            ("sum", ops.sum, torch.sum, tuple(DRAWS)),
             ("mean", ops.mean, torch.mean, tuple(DRAWS)),
             ("logsumexp", ops.logsumexp, torch.logsumexp, _NEAR),
         )
@@ -46,7 +46,7 @@ REDUCTIONS = [
     ),
     Peer("max", ops.max, torch.max, _SHAPES),
     Peer("min", ops.min, torch.min, _SHAPES),
-    Peer("summation", lambda a: ops.summation(a, 0), lambda a: a.sum(0), (((0, 3),), ((3, 0),)), "of nothing"),
+    Peer("sum", lambda a: ops.sum(a, 0), lambda a: a.sum(0), (((0, 3),), ((3, 0),)), "of nothing"),
 ]  # fmt: skip
 
 SOFTMAX = [
@@ -54,7 +54,7 @@ SOFTMAX = [
         Peer(op, lambda a, ours=ours, axis=axis: ours(a, axis), lambda a, f=f, axis=axis: f(a, axis), _MATRICES,
              f"axis={axis}", precision=_FEW)
         for axis in (-1, 0)
-        for op, ours, f in (("softmax", ops.softmax, torch.softmax), ("logsoftmax", ops.logsoftmax, torch.log_softmax))
+        for op, ours, f in (("softmax", ops.softmax, torch.softmax), ("log_softmax", ops.log_softmax, torch.log_softmax))
     ),
     Peer("softmax_cross_entropy", ops.softmax_cross_entropy, lambda x, y: F.cross_entropy(x, y, reduction="none"),
          tuple(((n, classes), labels((n,), classes)) for n, classes in ((5, 3), (1, 10), (7, 1), (4, 40))),

@@ -122,7 +122,7 @@ def test_two_dtypes(dtype, other_dtype):
 _FUNCTIONS = {
     "abs": torch.abs, "cos": torch.cos, "erf": torch.erf, "exp": torch.exp, "log": torch.log, "max": torch.max,
     "min": torch.min, "negate": torch.neg, "relu": torch.relu, "sigmoid": torch.sigmoid, "sign": torch.sign,
-    "sin": torch.sin, "sqrt": torch.sqrt, "summation": torch.sum, "tanh": torch.tanh,
+    "sin": torch.sin, "sqrt": torch.sqrt, "sum": torch.sum, "tanh": torch.tanh,
 }  # fmt: skip
 
 

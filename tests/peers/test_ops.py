@@ -61,5 +61,5 @@ def test_dropout(p, dtype):
 
 
 def test_every_operation_is_compared():
-    functions = {name for name in ops.__all__ if name.islower()}
+    functions = {name for name in ops.__all__ if name.islower() and getattr(ops, name).__name__ == name}
     assert {peer.op for peer in ELEMENTWISE + SHAPED} | {"dropout"} == functions

@@ -74,7 +74,7 @@ def _compare(program: Program, results: list[Variable], counts: Counter) -> None
         total = None
         for v, weight in zip(results, weights):
             weight = Tensor(weight, dtype="float64", device=program.device, requires_grad=False)
-            part = ops.summation(needle[id(v)] * weight)
+            part = ops.sum(needle[id(v)] * weight)
             total = part if total is None else total + part
         if change:
             change(needle[id(choices.pick(leaves))])

@@ -75,7 +75,7 @@ def _kept(result, keepdims: bool, a: np.ndarray, axes: tuple[int, ...]):
     return Within(result.low.reshape(shape), result.high.reshape(shape), anything, result.signed_zeros)
 
 
-def summation(a, axes, keepdims=False):
+def sum_(a, axes, keepdims=False):
     """int64 of integers and bools, 0 of nothing"""
     axes = normalized(axes, a.ndim)
     if kind(a.dtype) < 2:
@@ -137,9 +137,9 @@ def _over(formula: Callable) -> Callable:
 
 
 REDUCTIONS = [
-    Operation("{0}.sum({1})", summation, with_axes, "sum|axis|axes", formula=_over(np.sum), weight=4),
-    Operation("ops.summation({0}, {1})", summation, with_axes, "sum|axis|axes", (TENSOR,), formula=_over(np.sum)),
-    Operation("{0}.sum({1}, keepdims={2})", summation, with_axes_and_keepdims, "sum|axis|axes", (NDARRAY,)),
+    Operation("{0}.sum({1})", sum_, with_axes, "sum|axis|axes", formula=_over(np.sum), weight=4),
+    Operation("ops.sum({0}, {1})", sum_, with_axes, "sum|axis|axes", (TENSOR,), formula=_over(np.sum)),
+    Operation("{0}.sum({1}, keepdims={2})", sum_, with_axes_and_keepdims, "sum|axis|axes", (NDARRAY,)),
     Operation("{0}.mean({1})", mean, with_axes, "mean|axis|axes", (TENSOR,), formula=_over(np.mean), weight=4),
     Operation("{0}.max({1})", _extreme("max", np.max), with_axes, "max", formula=_over(np.max), pattern=_largest),
     Operation("ops.min({0}, {1})", _extreme("min", np.min), with_axes, "min", (TENSOR,), formula=_over(np.min),
@@ -192,7 +192,7 @@ def logsumexp_formula(x, axes):
     return (np.log(total) + largest).squeeze(axes)
 
 
-def logsoftmax_formula(x, axis):
+def log_softmax_formula(x, axis):
     axes = normalized(axis, x.ndim)
     _, shifted, total, _ = _shifted(x, axes)
     return np.where(np.isfinite(x.max(axes, keepdims=True)), shifted - np.log(total), np.nan)
@@ -220,20 +220,20 @@ def logsumexp(a, axes):
     return within(exact, roundoff(a.dtype) * error, a.dtype, signed_zeros=False)
 
 
-def logsoftmax(a, axis):
+def log_softmax(a, axis):
     axes = normalized(axis, a.ndim)
-    _require("logsoftmax", a, axes)
+    _require("log_softmax", a, axes)
     x = a.astype(wider(a.dtype))
     largest, shifted, total, roundings = _shifted(x, axes)
-    exact = logsoftmax_formula(x, axis)
+    exact = log_softmax_formula(x, axis)
     error = roundings + 4 * np.abs(np.log(total)) + 2 * np.abs(largest) + np.abs(shifted) + 2 * np.abs(exact)
     return within(exact, roundoff(a.dtype) * np.where(np.isfinite(error), error, 0), a.dtype, signed_zeros=False)
 
 
 SOFTMAXES = [
     Operation("ops.softmax({0}, {1})", softmax, floating_with_axis, "softmax", (TENSOR,), formula=softmax_formula),
-    Operation("ops.logsoftmax({0}, {1})", logsoftmax, floating_with_axis, "softmax", (TENSOR,),
-              formula=logsoftmax_formula),
+    Operation("ops.log_softmax({0}, {1})", log_softmax, floating_with_axis, "softmax", (TENSOR,),
+              formula=log_softmax_formula),
     Operation("ops.logsumexp({0}, {1})", logsumexp, floating_with_axes, "log_?sum_?exp|axes", (TENSOR,),
               formula=logsumexp_formula),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Asynchronous reading of a number from a device."""
+"""The asynchronous read of one number from a device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from needle.backend_ndarray.ndarray import NDArray
 
 
-class Reading:
+class PendingRead:
     """The one element of an array, read after the work that its device has been given so far.
 
     Without this, reading the element waits for all of that work. Raises ShapeError unless there is exactly one element.

@@ -1,4 +1,4 @@
-"""Comparisons, and operations that take each element from one operand or another."""
+"""Comparisons, and operations that choose each element from one operand or another."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import math
 from needle.autograd import Op, Tensor
 from needle.backend_ndarray import elementwise as array_api
 from needle.ops.cast import widened
-from needle.ops.select import where
+from needle.ops.compare import where
 
 
 class Negate(Op):
