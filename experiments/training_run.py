@@ -132,7 +132,7 @@ class TrainingRun:
     parts: the model, the optimizer, the schedule and the gradient scaler; the last two may be None.
     config: the configuration of the run, a JSON object, which is kept in the checkpoint.
     allow_nan: go on with a loss that is not finite.
-    epoch: the last epoch that was saved, 0 before training.
+    epoch: the last epoch that was saved, 0 before training; during `save`, the one being saved.
     history: one row per epoch and split: epoch, split, the split's figures, samples_per_second, seconds.
 
     `with run:` encloses the training. There, Ctrl-C and NonFiniteLoss say which state the checkpoint has.
@@ -147,7 +147,6 @@ class TrainingRun:
         self.epoch = 0
         self.history: list[dict[str, Any]] = []
         self._rows: list[dict[str, Any]] = []  # of the epoch that is not saved yet
-        self._saved_epoch: int | None = None
         self._begin = 0.0  # of what is being measured
 
     def begin(self, checkpoint: dict[str, Any] | None) -> None:
@@ -178,7 +177,6 @@ class TrainingRun:
             self.epoch, self.history = int(checkpoint["epoch"]), list(checkpoint["history"])
         except (CheckpointError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: of another kind of run: {error}") from None
-        self._saved_epoch = self.epoch
         self.folder.write_history(self.history, self.title)
 
     def __enter__(self) -> TrainingRun:
@@ -220,17 +218,23 @@ class TrainingRun:
         progress = {"epoch": self.epoch, "history": self.history, "config": self.config}
         try:
             save_state(self.folder.checkpoint, training_state(*self.parts) | progress)
-            self._saved_epoch = self.epoch
             self.folder.write_history(self.history, self.title)
         except OSError as error:
             raise OSError(error.errno, f"{error.strerror}; {self._standing()}", error.filename) from None
         self._begin = time.perf_counter()
 
     def _standing(self) -> str:
-        """A description of the state in the checkpoint, for the user."""
-        if self._saved_epoch is None:
+        """A description of the state in the checkpoint, for the user.
+
+        The file itself says it: Ctrl-C may come at any moment of a `save`, also right after the file's replacement.
+        """
+        if not self.folder.checkpoint.exists():
             return "there is no checkpoint yet"
-        state = f"the state after epoch {self._saved_epoch}" if self._saved_epoch else "the state before training"
+        try:
+            epoch = load_state(self.folder.checkpoint)["epoch"]
+        except CheckpointError as error:
+            return str(error)
+        state = f"the state after epoch {epoch}" if epoch else "the state before training"
         return f"{state} is in {self.folder.checkpoint}"
 
     def final_figures(self, measure: str, best_of: str, speed: str) -> dict[str, Any]:

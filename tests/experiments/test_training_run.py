@@ -11,7 +11,7 @@ from experiments import training_run
 from experiments.metrics import NonFiniteLoss
 from experiments.training_run import Interrupted, RunFolder, TrainingRun
 from needle import nn, optim
-from needle.checkpoint import load_state
+from needle.checkpoint import load_state, write_atomically
 from needle.errors import CheckpointError
 from tests.experiments.program import no_picture
 
@@ -148,6 +148,45 @@ def test_an_interrupt_says_where_the_run_stands(folder):
     with pytest.raises(Interrupted, match="the state after epoch 1 is in .*; --resume goes on from there"):
         run.fit()
     assert saved(folder) == (1, 1.0, [1])
+
+
+@pytest.mark.parametrize(("interrupted", "moment", "epoch"), [
+    ("needle.checkpoint.write_atomically", "before", 1), ("needle.checkpoint.write_atomically", "after", 2),
+    ("experiments.training_run.write_atomically", "before", 2), ("experiments.training_run.write_atomically", "after", 2),
+])  # fmt: skip
+def test_an_interrupt_of_a_save_names_the_epoch_in_the_file(interrupted, moment, epoch, folder, monkeypatch):
+    run = Run(folder, [3.0, 2.0])
+    run.run.start()
+    run.fit(epochs=1)
+
+    def interrupt(path, content):
+        if moment == "after":
+            write_atomically(path, content)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(interrupted, interrupt)
+    with pytest.raises(Interrupted, match=f"the state after epoch {epoch} is in .*; --resume goes on from there"):
+        run.fit()
+    assert load_state(run.run.folder.checkpoint)["epoch"] == epoch
+
+
+def test_a_checkpoint_that_somebody_has_damaged_or_removed(folder):
+    def damaged(epoch):
+        run.run.folder.checkpoint.write_bytes(b"{")
+        raise KeyboardInterrupt
+
+    def removed(epoch):
+        run.run.folder.checkpoint.unlink()
+        raise KeyboardInterrupt
+
+    run = Run(folder, [3.0])
+    run.run.start()
+    run.train = damaged
+    with pytest.raises(Interrupted, match="checkpoint.safetensors: truncated"):
+        run.fit()
+    run.train = removed
+    with pytest.raises(Interrupted, match="there is no checkpoint yet"):
+        run.fit()
 
 
 def test_a_full_disk_says_where_the_run_stands(folder, monkeypatch):
