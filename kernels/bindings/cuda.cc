@@ -76,12 +76,12 @@ PyObject* read(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   });
 }
 
-// start_read(buffer, offset, nbytes): a PendingRead
-PyObject* start_read(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+// begin_read(buffer, offset, nbytes): a PendingRead
+PyObject* begin_read(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return guarded([&] {
-    check_count("start_read", count, 3);
+    check_count("begin_read", count, 3);
     const int64_t nbytes = integer_from(arguments[2]);
-    const std::byte* from = part_of("start_read", arguments[0], integer_from(arguments[1]), nbytes);
+    const std::byte* from = part_of("begin_read", arguments[0], integer_from(arguments[1]), nbytes);
     use_device(self);
     return py::cast(std::make_unique<cuda::PendingRead>(from, nbytes)).release().ptr();
   });
@@ -120,8 +120,8 @@ PyMethodDef* methods() {
       {"scalar", as_method(make_scalar), METH_FASTCALL, "scalar(value, dtype_code): a 0-d operand."},
       {"read", as_method(read), METH_FASTCALL, "read(buffer, offset, target): bytes into a writable buffer."},
       {"upload", as_method(upload), METH_FASTCALL, "upload(source): a Buffer with the bytes of a Python object."},
-      {"start_read", as_method(start_read), METH_FASTCALL,
-       "start_read(buffer, offset, nbytes): the bytes as they are after the work so far, without waiting for it."},
+      {"begin_read", as_method(begin_read), METH_FASTCALL,
+       "begin_read(buffer, offset, nbytes): the bytes as they are after the work so far, without waiting for it."},
       {"synchronize",
        [](PyObject* self, PyObject*) {
          return without_arguments(self, [](const cuda::Device&) -> PyObject* {

@@ -136,10 +136,10 @@ void log_softmax(const Array& x, const Array& out) {
   check_like("log_softmax", {"out", out}, {"x", x});
 }
 
-void log_sum_exp(const Array& x, const Array& out) {
-  check_classes("log_sum_exp", {"x", x});
-  check_same_dtype("log_sum_exp", {"out", out}, {"x", x});
-  check_leading_shape("log_sum_exp", {"out", out}, {"x", x});
+void logsumexp(const Array& x, const Array& out) {
+  check_classes("logsumexp", {"x", x});
+  check_same_dtype("logsumexp", {"out", out}, {"x", x});
+  check_leading_shape("logsumexp", {"out", out}, {"x", x});
 }
 
 void softmax_cross_entropy(const Array& logits, const Array& labels, const Array& loss) {

@@ -1,7 +1,7 @@
 // Softmax, log-softmax and log-sum-exp along the last axis, and softmax cross-entropy.
 //
-// With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  log_sum_exp(x) = m + log(sum(exp(x - m))). If m is not
-// finite, log_sum_exp is m and all other results are NaN, as in PyTorch.
+// With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  logsumexp(x) = m + log(sum(exp(x - m))). If m is not
+// finite, logsumexp is m and all other results are NaN, as in PyTorch.
 #include <cmath>
 
 #include "kernels/cpu/fold.h"
@@ -25,7 +25,7 @@ T shifted_exp(int64_t n, const T* x, T shift, T* to) {
 
 template <class T>
 struct LogSum {
-  T maximum, log_sum;  // log_sum_exp(x) = maximum + log_sum; log_sum is NaN if the maximum is not finite
+  T maximum, log_sum;  // logsumexp(x) = maximum + log_sum; log_sum is NaN if the maximum is not finite
 };
 
 template <class T>
@@ -82,7 +82,7 @@ void log_softmax_typed(const Array& x, const Array& out) {
 }
 
 template <class T>
-void log_sum_exp_typed(const Array& x, const Array& out) {
+void logsumexp_typed(const Array& x, const Array& out) {
   const Array* arrays[] = {&x, &out};
   const Store store = store_for(out.dtype);
   for_each_row<T>(arrays, 2, [&](const Cursor& cursor, const T* values, int64_t classes, T*) {
@@ -146,8 +146,8 @@ void log_softmax(const Array& x, const Array& out) {
   x.dtype == DType::float64 ? log_softmax_typed<double>(x, out) : log_softmax_typed<float>(x, out);
 }
 
-void log_sum_exp(const Array& x, const Array& out) {
-  x.dtype == DType::float64 ? log_sum_exp_typed<double>(x, out) : log_sum_exp_typed<float>(x, out);
+void logsumexp(const Array& x, const Array& out) {
+  x.dtype == DType::float64 ? logsumexp_typed<double>(x, out) : logsumexp_typed<float>(x, out);
 }
 
 void softmax_cross_entropy(const Array& logits, const Array& labels, const Array& loss) {

@@ -1,7 +1,7 @@
 // Softmax, log-softmax and log-sum-exp along the last axis, and softmax cross-entropy.
 //
-// With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  log_sum_exp(x) = m + log(sum(exp(x - m))). If m is not
-// finite, log_sum_exp is m and all other results are NaN, as in PyTorch.
+// With m = max(x):  softmax(x) = exp(x - m) / sum(exp(x - m)),  logsumexp(x) = m + log(sum(exp(x - m))). If m is not
+// finite, logsumexp is m and all other results are NaN, as in PyTorch.
 //
 // 1 to 1,024 threads compute a row and hold it in registers (rows.h). In rows of more than 16,384 values (float64:
 // 4,096), each thread rescales its sum whenever it finds a new maximum (Milakov and Gimelshein 2018), and the row is
@@ -27,7 +27,7 @@ struct Total {
   __device__ bool is_finite() const { return std::fabs(maximum) < Value{INFINITY}; }
   __device__ Value shift() const { return is_finite() ? maximum : Value{0}; }
   __device__ Value log_sum() const { return is_finite() ? std::log(sum) : Value{NAN}; }
-  __device__ Value log_sum_exp() const { return is_finite() ? maximum + std::log(sum) : maximum; }
+  __device__ Value logsumexp() const { return is_finite() ? maximum + std::log(sum) : maximum; }
 };
 
 template <class Value>
@@ -179,14 +179,14 @@ __global__ void __launch_bounds__(kMostLanes<T>) softmax_kernel(Form form, Rows<
 
 // rows: (x, out), where out has no last axis.
 template <class T, int width>
-__global__ void __launch_bounds__(kMostLanes<T>) log_sum_exp_kernel(Rows<2> rows) {
+__global__ void __launch_bounds__(kMostLanes<T>) logsumexp_kernel(Rows<2> rows) {
   const auto place = rows.place();
   Tile<T, width> tile;
   const Total<Compute<T>> total = total_of<false>(rows, place, tile);
-  if (place.exists && place.lane == 0) *reinterpret_cast<T*>(place.at[1]) = static_cast<T>(total.log_sum_exp());
+  if (place.exists && place.lane == 0) *reinterpret_cast<T*>(place.at[1]) = static_cast<T>(total.logsumexp());
 }
 
-// rows: (x, loss, labels); loss = log_sum_exp(x) - x[label]
+// rows: (x, loss, labels); loss = logsumexp(x) - x[label]
 template <class T, int width>
 __global__ void __launch_bounds__(kMostLanes<T>) cross_entropy_kernel(Rows<3> rows, Labels labels) {
   using Value = Compute<T>;
@@ -217,11 +217,11 @@ void softmax(const Array& x, const Array& out) { softmax_rows(SoftmaxForm{}, {&x
 
 void log_softmax(const Array& x, const Array& out) { softmax_rows(LogSoftmaxForm{}, {&x, &out}); }
 
-void log_sum_exp(const Array& x, const Array& out) {
+void logsumexp(const Array& x, const Array& out) {
   dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_rows<T>({&x, &out}, [&](const Rows<2>& rows, unsigned grid, unsigned block, bool packed) {
-      launch(packed ? log_sum_exp_kernel<T, kPackWidth<T>> : log_sum_exp_kernel<T, 1>, grid, block, rows);
+      launch(packed ? logsumexp_kernel<T, kPackWidth<T>> : logsumexp_kernel<T, 1>, grid, block, rows);
     });
   });
 }

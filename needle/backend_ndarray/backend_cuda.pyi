@@ -60,7 +60,7 @@ class GPU(Protocol):
         Raises ShapeError for bytes outside the buffer, and for a wrong index that a kernel has met.
         """
 
-    def start_read(self, buffer: Buffer, offset: int, nbytes: int, /) -> PendingRead:
+    def begin_read(self, buffer: Buffer, offset: int, nbytes: int, /) -> PendingRead:
         """The bytes as they are after the work so far, without waiting for it. Raises ShapeError."""
 
     def synchronize(self) -> None:

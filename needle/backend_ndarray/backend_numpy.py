@@ -442,7 +442,7 @@ def log_softmax(x: NumPyArray) -> NumPyArray:
 
 
 @_elementwise
-def log_sum_exp(x: NumPyArray) -> NumPyArray:
+def logsumexp(x: NumPyArray) -> NumPyArray:
     largest = x.max(-1)
     return np.where(np.isfinite(largest), largest + np.log(np.exp(x - largest[..., None]).sum(-1)), largest)
 

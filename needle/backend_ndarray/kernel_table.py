@@ -211,7 +211,7 @@ _LIST = [
     _kernel("softmax", SOFTMAX, FLOATING, "x -> out",
             "e^x / sum(e^x); NaN, as all here, where the largest x is not finite"),
     _kernel("log_softmax", SOFTMAX, FLOATING, "x -> out", "x - log(sum(e^x))"),
-    _kernel("log_sum_exp", SOFTMAX, FLOATING, "x -> out",
+    _kernel("logsumexp", SOFTMAX, FLOATING, "x -> out",
             "log(sum(e^x)), without the last axis; the largest x where that is not finite"),
     _kernel("softmax_cross_entropy", SOFTMAX, FLOATING, "logits, labels -> loss",
             "-log(softmax(logits)[label]) of each row; labels are int32 or int64 and checked"),

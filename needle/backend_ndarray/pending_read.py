@@ -23,7 +23,7 @@ class PendingRead:
             self._value = array.item()
         else:
             itemsize = array.dtype.itemsize
-            self._pending = array.device.kernels.start_read(array.buffer, array.offset * itemsize, itemsize)
+            self._pending = array.device.kernels.begin_read(array.buffer, array.offset * itemsize, itemsize)
 
     def ready(self) -> bool:
         """Whether `item` would not wait."""

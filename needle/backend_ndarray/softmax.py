@@ -34,18 +34,18 @@ def log_softmax(x: NDArray, axis: int = -1) -> NDArray:
     return _along_axis("log_softmax", x, axis)
 
 
-def log_sum_exp(x: NDArray, axes: Axes = None, keepdims: bool = False) -> NDArray:
+def logsumexp(x: NDArray, axes: Axes = None, keepdims: bool = False) -> NDArray:
     """log(sum(e^x)) over the axes (None: all)."""
-    same_device("log_sum_exp", x)
-    axes = normalize_axes("log_sum_exp", axes, x.ndim)
+    same_device("logsumexp", x)
+    axes = normalize_axes("logsumexp", axes, x.ndim)
     if any(x.shape[i] == 0 for i in axes):
-        raise ShapeError(f"log_sum_exp: no elements along axes {axes} of shape {x.shape}: expected one or more")
-    shape = reduced_shape(x.shape, axes, flag("log_sum_exp", "keepdims", keepdims))
-    require_floating("log_sum_exp", x)
+        raise ShapeError(f"logsumexp: no elements along axes {axes} of shape {x.shape}: expected one or more")
+    shape = reduced_shape(x.shape, axes, flag("logsumexp", "keepdims", keepdims))
+    require_floating("logsumexp", x)
     kept = [i for i in range(x.ndim) if i not in axes]
     rows = x.permute([*kept, *axes]).reshape(*(x.shape[i] for i in kept), -1) if x.size else x.reshape(*shape, 1)
     out = ndarray.empty(rows.shape[:-1], x.dtype, x.device)
-    call(x.device, "log_sum_exp", rows, out)
+    call(x.device, "logsumexp", rows, out)
     return out.reshape(shape)
 
 

@@ -26,7 +26,7 @@ class LogSumExp(Op):
         self.axes = axes
 
     def compute(self, x: NDArray) -> NDArray:
-        return array_api.log_sum_exp(x, self.axes)
+        return array_api.logsumexp(x, self.axes)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         x = widened(node.inputs[0])

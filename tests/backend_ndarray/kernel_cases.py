@@ -447,7 +447,7 @@ def softmax(draw: Draw, dtype: DType) -> Case:
     return Case([draw.input(shape, dtype, specials=True), draw.layout(shape, dtype)], scale=500)
 
 
-def log_sum_exp(draw: Draw, dtype: DType) -> Case:
+def logsumexp(draw: Draw, dtype: DType) -> Case:
     leading, classes = _rows(draw)
     return Case([draw.input((*leading, classes), dtype, specials=True), draw.layout(leading, dtype)], scale=500)
 
@@ -606,7 +606,7 @@ _MAKERS = {
     "layer_norm_backward": lambda draw, dtype: norm_backward(draw, dtype, statistics_per_row=True),
     "softmax": softmax,
     "log_softmax": softmax,
-    "log_sum_exp": log_sum_exp,
+    "logsumexp": logsumexp,
     "softmax_cross_entropy": softmax_cross_entropy,
     "softmax_cross_entropy_backward": softmax_cross_entropy_backward,
     "rnn": rnn,

@@ -109,7 +109,7 @@ TEST(no_kernel_reads_or_writes_where_there_is_nothing) {
       kernels.layer_norm_backward(rows, rows, width, vector, vector, rows, width, width, 0.1);
       kernels.softmax(rows, rows);
       kernels.log_softmax(rows, rows);
-      kernels.log_sum_exp(rows, vector);
+      kernels.logsumexp(rows, vector);
       kernels.softmax_cross_entropy(rows, labels, vector);
       kernels.softmax_cross_entropy_backward(rows, labels, vector, rows);
       kernels.gather(x, labels, rows);

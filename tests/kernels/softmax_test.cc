@@ -16,7 +16,7 @@ using testing::strided;
 using testing::values;
 using Values = std::vector<double>;
 
-double log_sum_exp(const double* row, int64_t classes) {
+double logsumexp(const double* row, int64_t classes) {
   double largest = -INFINITY, sum = 0;
   for (int64_t c = 0; c < classes; ++c) largest = std::fmax(largest, row[c]);
   for (int64_t c = 0; c < classes; ++c) sum += std::exp(row[c] - largest);
@@ -41,7 +41,7 @@ TEST(rows_of_all_lengths_and_layouts) {
               strided(dtype, Shape(shape.begin(), shape.end() - 1), testing::kWritableLayouts[random.integer(0, 3)]);
           const Values a = values(x);
           Values log_sums, probabilities(a.size()), logs(a.size());
-          for (size_t r = 0; r < a.size() / classes; ++r) log_sums.push_back(log_sum_exp(&a[r * classes], classes));
+          for (size_t r = 0; r < a.size() / classes; ++r) log_sums.push_back(logsumexp(&a[r * classes], classes));
           for (size_t i = 0; i < a.size(); ++i) {
             logs[i] = a[i] - log_sums[i / classes];
             probabilities[i] = std::exp(logs[i]);
@@ -51,8 +51,8 @@ TEST(rows_of_all_lengths_and_layouts) {
           EXPECT_NEAR("softmax", values(out), probabilities, near, 1e-7);
           kernels.log_softmax(x, out);
           EXPECT_NEAR("log_softmax", values(out), logs, near, near);
-          kernels.log_sum_exp(x, sums);
-          EXPECT_NEAR("log_sum_exp", values(sums), log_sums, near, near);
+          kernels.logsumexp(x, sums);
+          EXPECT_NEAR("logsumexp", values(sums), log_sums, near, near);
         }
   });
 }
@@ -74,7 +74,7 @@ TEST(cross_entropy_and_its_gradient) {
             const Values a = values(x), y = values(labels), g = values(grad);
             Values losses, grads;
             for (int64_t r = 0; r < rows; ++r) {
-              const double log_sum = log_sum_exp(&a[r * classes], classes);
+              const double log_sum = logsumexp(&a[r * classes], classes);
               losses.push_back(log_sum - a[r * classes + static_cast<int64_t>(y[r])]);
               for (int64_t c = 0; c < classes; ++c)
                 grads.push_back((std::exp(a[r * classes + c] - log_sum) - (c == y[r])) * g[r]);
@@ -95,8 +95,8 @@ TEST(infinities) {
     const Values numbers = {-INFINITY, -INFINITY, -INFINITY, 1, INFINITY, 1};
     size_t i = 0;
     testing::fill(x, [&] { return numbers[i++]; });
-    kernels.log_sum_exp(x, sums);
-    EXPECT_NEAR("log_sum_exp", values(sums), {-INFINITY, 1, INFINITY}, 0);
+    kernels.logsumexp(x, sums);
+    EXPECT_NEAR("logsumexp", values(sums), {-INFINITY, 1, INFINITY}, 0);
     kernels.softmax(x, out);
     EXPECT_NEAR("softmax", values(out), {NAN, NAN, 0, 1, NAN, NAN}, 0);
   });
@@ -116,7 +116,7 @@ TEST(mistakes_are_named_before_anything_is_written) {
   EXPECT_NEAR("loss", values(loss), {9, 9, 9}, 0);
   EXPECT_THROW(DTypeError, "labels is float32, expected int32 or int64", check::softmax_cross_entropy(x, floats, loss));
   EXPECT_THROW(ShapeError, "softmax: x has shape (3, 0)", check::softmax(none, none));
-  EXPECT_THROW(ShapeError, "log_sum_exp: out has shape (3, 4)", check::log_sum_exp(x, x));
+  EXPECT_THROW(ShapeError, "logsumexp: out has shape (3, 4)", check::logsumexp(x, x));
 }
 
 }  // namespace

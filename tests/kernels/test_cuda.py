@@ -154,8 +154,8 @@ def test_memory_of_a_device_is_not_the_hosts():
         x.host_view()
     with pytest.raises(ShapeError, match="read: 8 bytes at 8 of a buffer of 12 bytes"):
         ndl.cuda().kernels.read(x.buffer, 8, np.zeros(8, np.uint8))
-    with pytest.raises(ShapeError, match="start_read: -1 bytes"):
-        ndl.cuda().kernels.start_read(x.buffer, 0, -1)
+    with pytest.raises(ShapeError, match="begin_read: -1 bytes"):
+        ndl.cuda().kernels.begin_read(x.buffer, 0, -1)
 
 
 def test_a_kernel_on_nothing_does_nothing():

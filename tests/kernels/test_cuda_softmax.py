@@ -19,7 +19,7 @@ def softmax_of(x):
     return powers / powers.sum(-1, keepdims=True)
 
 
-def log_sum_exp_of(x):
+def logsumexp_of(x):
     return np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1)) + x.max(-1)
 
 
@@ -38,10 +38,10 @@ def test_rows_of_any_length(length, dtype):
     labels = generator.integers(0, length, rows)
     grad = generator.normal(size=rows).astype(dtype)
     wide, tolerance = x.astype(np.float64), TOLERANCE[dtype]
-    probabilities, totals = softmax_of(wide), log_sum_exp_of(wide)
+    probabilities, totals = softmax_of(wide), logsumexp_of(wide)
     np.testing.assert_allclose(run("softmax", x.shape, dtype, x), probabilities, tolerance, 1e-7)
     np.testing.assert_allclose(run("log_softmax", x.shape, dtype, x), np.log(probabilities), tolerance, 50 * tolerance)
-    np.testing.assert_allclose(run("log_sum_exp", (rows,), dtype, x), totals, tolerance)
+    np.testing.assert_allclose(run("logsumexp", (rows,), dtype, x), totals, tolerance)
     loss = run("softmax_cross_entropy", (rows,), dtype, x, labels)
     np.testing.assert_allclose(loss, totals - wide[np.arange(rows), labels], tolerance, 50 * tolerance)
     expected = (probabilities - (np.arange(length) == labels[:, None])) * grad[:, None]
@@ -53,7 +53,7 @@ def test_rows_of_any_length(length, dtype):
 def test_rows_with_infinities(length):
     x = np.full((4, length), -1000, np.float32)
     x[0], x[1, 3], x[2, :3], x[3, 4] = -np.inf, np.inf, -np.inf, np.nan
-    totals = run("log_sum_exp", (4,), "float32", x)
+    totals = run("logsumexp", (4,), "float32", x)
     np.testing.assert_allclose(totals, [-np.inf, np.inf, np.log(length - 3) - 1000, np.nan], 1e-6)
     probabilities = run("softmax", x.shape, "float32", x)
     assert np.isnan(probabilities[[0, 1, 3]]).all()

@@ -234,7 +234,7 @@ SOFTMAXES = [
     Operation("ops.softmax({0}, {1})", softmax, floating_with_axis, "softmax", (TENSOR,), formula=softmax_formula),
     Operation("ops.log_softmax({0}, {1})", log_softmax, floating_with_axis, "softmax", (TENSOR,),
               formula=log_softmax_formula),
-    Operation("ops.logsumexp({0}, {1})", logsumexp, floating_with_axes, "log_?sum_?exp|axes", (TENSOR,),
+    Operation("ops.logsumexp({0}, {1})", logsumexp, floating_with_axes, "logsumexp|axes", (TENSOR,),
               formula=logsumexp_formula),
 ]  # fmt: skip
 
