@@ -1,6 +1,8 @@
 // Runs the threads of a block, which take turns.
+#undef _FORTIFY_SOURCE  // with it, longjmp refuses to go to another stack
 #include "kernels/testing/cuda_emulation/blocks.h"
 
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -17,12 +19,17 @@ NEEDLE_CUDA_REGISTERS dim3 blockDim, gridDim;
 namespace cuda_emulation {
 namespace {
 
+// Continues at `to`, and returns when something continues at `from`. (swapcontext makes a system call each time.)
+void switch_places(jmp_buf& from, jmp_buf& to) {
+  if (!_setjmp(from)) _longjmp(to, 1);
+}
+
 // A block. Each thread has its own stack from its first wait on.
 
 enum class State { ready, at_block_barrier, at_warp_barrier, done };
 
 struct Fiber {
-  ucontext_t context;
+  jmp_buf place;
   char* stack;
   unsigned thread;  // the thread's index in the block
 };
@@ -38,7 +45,7 @@ struct Thread {
 
 constexpr size_t kStackBytes = 64 << 10;
 
-ucontext_t scheduler;
+jmp_buf scheduler;
 std::vector<std::unique_ptr<Fiber>> fibers;
 std::vector<Fiber*> idle;
 Thread threads[kMaxThreads];
@@ -53,10 +60,20 @@ bool has_failed() { return !failure.empty(); }
 void run_fiber(unsigned index) {
   Fiber& fiber = *fibers[index];
   for (;;) {
+    switch_places(fiber.place, scheduler);  // until it is given a thread
     body->run(body->arguments.get());
     threads[fiber.thread].state = State::done;
-    swapcontext(&fiber.context, &scheduler);
   }
+}
+
+// Lets run_fiber begin on its stack.
+void start(const Fiber& fiber, unsigned index) {
+  ucontext_t context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = fiber.stack;
+  context.uc_stack.ss_size = kStackBytes;
+  makecontext(&context, reinterpret_cast<void (*)()>(run_fiber), 1, index);
+  if (!_setjmp(scheduler)) setcontext(&context);
 }
 
 Fiber* idle_fiber() {
@@ -64,12 +81,9 @@ Fiber* idle_fiber() {
     auto fiber = std::make_unique<Fiber>();
     fiber->stack = static_cast<char*>(
         mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
-    getcontext(&fiber->context);
-    fiber->context.uc_stack.ss_sp = fiber->stack;
-    fiber->context.uc_stack.ss_size = kStackBytes;
-    makecontext(&fiber->context, reinterpret_cast<void (*)()>(run_fiber), 1, static_cast<unsigned>(fibers.size()));
     idle.push_back(fiber.get());
     fibers.push_back(std::move(fiber));
+    start(*fibers.back(), static_cast<unsigned>(fibers.size() - 1));
   }
   Fiber* fiber = idle.back();
   idle.pop_back();
@@ -87,7 +101,7 @@ void resume(unsigned number) {
   running = number;
   threadIdx = {number % blockDim.x, number / blockDim.x % blockDim.y, number / blockDim.x / blockDim.y};
   checks::turn_begins(number, thread.fiber->stack, kStackBytes);
-  swapcontext(&scheduler, &thread.fiber->context);
+  switch_places(scheduler, thread.fiber->place);
   checks::turn_ends();
   if (thread.state == State::done && !has_failed()) {
     idle.push_back(thread.fiber);
@@ -98,7 +112,7 @@ void resume(unsigned number) {
 void wait(State state) {
   Thread& thread = threads[running];
   thread.state = state;
-  swapcontext(&thread.fiber->context, &scheduler);
+  switch_places(thread.fiber->place, scheduler);
 }
 
 void meet_lanes(unsigned mask, bool orders_memory) {

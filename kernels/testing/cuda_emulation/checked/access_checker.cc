@@ -88,7 +88,8 @@ std::map<uintptr_t, Region>& regions() {
   static auto* all = new std::map<uintptr_t, Region>;
   return *all;
 }
-Region* last_found = nullptr;
+Region* recent[4] = {};        // the last ones found, in no order
+unsigned oldest = 0;           // among them
 std::vector<Range> constants;  // of the program or module that contains this file
 
 // Finds the module's variables, which emulate shared memory, and its constants.
@@ -125,12 +126,13 @@ unsigned seen[kMaxThreads][32];     // the warp epoch up to which a thread sees 
 const void* lock;                   // held by the running thread
 
 Region* find_region(uintptr_t address) {
-  if (last_found && address >= last_found->begin && address < last_found->end) return last_found;
+  for (Region* region : recent)
+    if (region && address >= region->begin && address < region->end) return region;
   auto after = regions().upper_bound(address);
   if (after == regions().begin()) return nullptr;
   Region& region = std::prev(after)->second;
   if (address >= region.end) return nullptr;
-  return last_found = &region;
+  return recent[oldest++ % 4] = &region;
 }
 
 const char* text(Kind kind) { return kind == Kind::read ? "read" : kind == Kind::write ? "write" : "atomic access"; }
@@ -141,7 +143,7 @@ std::string access_text(Kind kind) {
 
 // Whether `before` cannot conflict with the running thread's access: it was to another block's shared memory, by the
 // same thread, before a barrier, or both are atomic.
-bool is_ordered(const Access& before, const Region& region, bool is_atomic) {
+inline bool is_ordered(const Access& before, const Region& region, bool is_atomic) {
   if (!before.exists || (before.is_atomic && is_atomic)) return true;
   if (before.block != block) return region.is_shared;
   if (before.thread == thread || before.block_epoch < block_epoch) return true;
@@ -152,13 +154,17 @@ bool are_of_one_warp(const Access& one, const Access& other) {
   return one.block == other.block && one.thread / 32 == other.thread / 32;
 }
 
-void check_order(const Access& before, const Region& region, bool is_atomic, Kind kind, Kind other, const void* where) {
-  if (is_ordered(before, region, is_atomic)) return;
+[[noreturn]] void report_order(const Access& before, bool is_shared, Kind kind, Kind other, const void* where) {
   std::ostringstream message;
-  message << access_text(kind) << " in " << (region.is_shared ? "shared" : "global")
+  message << access_text(kind) << " in " << (is_shared ? "shared" : "global")
           << " memory: no barrier orders it after the " << text(before.is_atomic ? Kind::atomic : other)
           << " by thread " << before.thread << " of block " << before.block;
   report(message.str(), where);
+}
+
+inline void check_order(const Access& before, const Region& region, bool is_atomic, Kind kind, Kind other,
+                        const void* where) {
+  if (!is_ordered(before, region, is_atomic)) report_order(before, region.is_shared, kind, other, where);
 }
 
 // "FILE:LINE: " of the instruction before this one, in the innermost inlined function that is not from this folder.
@@ -198,10 +204,11 @@ static void check_access(uintptr_t address, size_t nbytes, Kind kind, const void
   if (kind == Kind::read) {
     if (Range{number(__start_cuda_registers), number(__stop_cuda_registers)}.contains(address, nbytes)) return;
     if (arguments.contains(address, nbytes)) return;
-    for (const Range& range : constants)
-      if (range.contains(address, nbytes)) return;
   }
   Region* region = find_region(address);
+  if (!region && kind == Kind::read)
+    for (const Range& range : constants)
+      if (range.contains(address, nbytes)) return;
   if (!region || address + nbytes > region->end) {
     std::ostringstream message;
     message << access_text(kind) << ", of " << nbytes << " bytes: ";
@@ -214,8 +221,14 @@ static void check_access(uintptr_t address, size_t nbytes, Kind kind, const void
   const bool is_atomic = kind == Kind::atomic || lock;
   const Access now{1, is_atomic, thread, warp_epochs[thread], block_epoch, block};
   Byte* history = region->history(address, nbytes);
+  Byte before, after;
   for (size_t i = 0; i < nbytes; ++i) {
     Byte& byte = history[i];
+    if (i > 0 && std::memcmp(&byte, &before, sizeof byte) == 0) {  // nearly always: bytes of one number
+      byte = after;
+      continue;
+    }
+    before = byte;
     if (region->is_shared && kind != Kind::write && (!byte.write.exists || byte.write.block != block))
       report(access_text(kind) + " in shared memory: the block has written nothing there", where);
     check_order(byte.write, *region, is_atomic, kind, Kind::write, where);
@@ -229,6 +242,7 @@ static void check_access(uintptr_t address, size_t nbytes, Kind kind, const void
       for (const Access& read : byte.reads) check_order(read, *region, is_atomic, kind, Kind::read, where);
       byte.write = now;
     }
+    after = byte;
   }
 }
 
@@ -307,7 +321,7 @@ void memory_begins(const void* memory, size_t nbytes) {
 
 void memory_ends(const void* memory) {
   regions().erase(number(memory));
-  last_found = nullptr;
+  std::fill(std::begin(recent), std::end(recent), nullptr);
 }
 
 }  // namespace cuda_emulation::checks
