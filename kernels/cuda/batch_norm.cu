@@ -125,10 +125,20 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(Channels<arrays> job,
     if (channel + j < job.channels) moments[(channel + j) * gridDim.y + blockIdx.y] = total[j];
 }
 
+// running += momentum * (statistic - running) at channel c, with the statistic rounded to running's dtype.
+template <class T>
+__device__ void update_running(const Parameter<T>& running, int64_t c, Compute<T> statistic, Compute<T> momentum) {
+  const Compute<T> before = running[c];
+  running.set(c, statistic);
+  running.set(c, before + momentum * (running[c] - before));
+}
+
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     statistics_kernel(const Moments* moments, int64_t channels, int parts, Parameter<T> weight, Parameter<T> bias,
-                      Parameter<T> mean, Parameter<T> variance, double eps, Coefficients<Compute<T>>* coefficients) {
+                      Parameter<T> mean, Parameter<T> variance, Parameter<T> running_mean,
+                      Parameter<T> running_variance, double eps, Compute<T> momentum,
+                      Coefficients<Compute<T>>* coefficients) {
   using Value = Compute<T>;
   const int64_t c = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
   const Moments all = join_parts(moments, c, channels, parts, JoinMoments{});
@@ -141,6 +151,9 @@ __global__ void __launch_bounds__(kThreads)
   coefficients[c] = {rounded_mean, scale, shift, 0, 0};
   mean.set(c, rounded_mean);
   variance.set(c, rounded_variance);
+  if (running_mean.first == nullptr) return;
+  update_running(running_mean, c, rounded_mean, momentum);
+  update_running(running_variance, c, rounded_variance, momentum);
 }
 
 template <class T>
@@ -265,10 +278,11 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void batch_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
-                const Array& variance, double eps, bool relu) {
+void batch_norm(const Array& x, const Array& weight, const Array& bias, const ArrayList& running, const Array& out,
+                const Array& mean, const Array& variance, double eps, double momentum, bool relu) {
   dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
+    const auto running_at = [&](int64_t i) { return running.count > 0 ? Parameter<T>(running[i]) : Parameter<T>(); };
     for_channels<T>({&x, &out}, [&](const Channels<2>& job, dim3 grid, bool packed) {
       constexpr int width = kChannelWidth<T>;
       const int parts = static_cast<int>(grid.y);
@@ -276,8 +290,8 @@ void batch_norm(const Array& x, const Array& weight, const Array& bias, const Ar
       const Scratch<Coefficients<Compute<T>>> coefficients(job.channels);
       launch(packed ? moments_kernel<T, width, 2> : moments_kernel<T, 1, 2>, grid, kThreads, job, moments.data());
       launch(statistics_kernel<T>, blocks_of_warps(job.channels), kThreads, moments.data(), job.channels, parts,
-             Parameter<T>(weight), Parameter<T>(bias), Parameter<T>(mean), Parameter<T>(variance), eps,
-             coefficients.data());
+             Parameter<T>(weight), Parameter<T>(bias), Parameter<T>(mean), Parameter<T>(variance), running_at(0),
+             running_at(1), eps, static_cast<Compute<T>>(momentum), coefficients.data());
       launch(packed ? normalize_kernel<T, width> : normalize_kernel<T, 1>, grid, kThreads, job, coefficients.data(),
              relu);
     });

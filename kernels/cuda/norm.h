@@ -14,10 +14,11 @@ namespace needle::cuda {
 // A vector (C,) of T; if T is a half type, it may also be float32.
 template <class T>
 struct Parameter {
-  std::byte* first;
-  int64_t stride;  // in bytes
-  bool is_float32;
+  std::byte* first = nullptr;  // null for an optional vector that is not given
+  int64_t stride = 0;          // in bytes
+  bool is_float32 = false;
 
+  Parameter() = default;
   explicit Parameter(const Array& a)
       : first(first_byte(a)),
         stride(a.ndim ? a.strides[0] * itemsize(a.dtype) : 0),
