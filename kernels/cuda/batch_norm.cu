@@ -19,8 +19,6 @@
 namespace needle::cuda {
 namespace {
 
-constexpr int kShortBlock = 32;
-
 struct Moments {
   double count, mean, m2;
 };
@@ -40,21 +38,6 @@ struct JoinMoments {
 __device__ inline Moments shuffle_xor(const Moments& moments, int bits) {
   return {cuda::shuffle_xor(moments.count, bits), cuda::shuffle_xor(moments.mean, bits),
           cuda::shuffle_xor(moments.m2, bits)};
-}
-
-// Sums over rows of g, the gradient of the normalized values, and of g * (x - mean).
-struct GradientSums {
-  double grad, product;
-};
-
-struct JoinGradientSums {
-  __device__ void operator()(GradientSums& left, const GradientSums& right) const {
-    left = {left.grad + right.grad, left.product + right.product};
-  }
-};
-
-__device__ inline GradientSums shuffle_xor(const GradientSums& sums, int bits) {
-  return {cuda::shuffle_xor(sums.grad, bits), cuda::shuffle_xor(sums.product, bits)};
 }
 
 // A channel's coefficients: it is normalized by (x - mean) * scale + shift, where scale = weight / sqrt(variance +
@@ -193,7 +176,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Writes each channel's sums over part blockIdx.y of the rows of (x, grad_out, ...) to sums (channels, parts).
+// Writes each channel's sums of g = masked grad_out and of g * (x - mean) over part blockIdx.y of the rows of
+// (x, grad_out, ...) to sums (channels, parts).
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
     gradient_sums_kernel(Channels<3> job, const Coefficients<Compute<T>>* coefficients, bool relu, GradientSums* sums) {
