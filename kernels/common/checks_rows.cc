@@ -51,11 +51,16 @@ void check_batch_norm(const char* op, NamedArray like, const Array& x, std::init
 
 }  // namespace
 
-void batch_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
-                const Array& variance, double /*eps*/, bool /*relu*/) {
+void batch_norm(const Array& x, const Array& weight, const Array& bias, const ArrayList& running, const Array& out,
+                const Array& mean, const Array& variance, double /*eps*/, double /*momentum*/, bool /*relu*/) {
   check_batch_norm("batch_norm", {"out", out}, x,
                    {{"weight", weight}, {"bias", bias}, {"mean", mean}, {"variance", variance}});
   check_any_rows("batch_norm", x);
+  if (running.count == 0) return;
+  if (running.count != 2)
+    throw_shape_error("batch_norm: %ld arrays for running, expected none or a mean and a variance", running.count);
+  check_parameter("batch_norm", {"running mean", running[0]}, x);
+  check_parameter("batch_norm", {"running variance", running[1]}, x);
 }
 
 void batch_norm_inference(const Array& x, const Array& weight, const Array& bias, const Array& mean,

@@ -141,9 +141,23 @@ void normalize_channels(const Plan& plan, const Array& x, const Array& out, cons
   });
 }
 
+// running += momentum * (statistic - running), with the statistic rounded to running's dtype.
 template <class T>
-void batch_norm_typed(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
-                      const Array& variance, double eps, bool relu) {
+void update_running(const T* statistic, double momentum, const Array& running) {
+  const int64_t channels = running.shape[0];
+  const Scratch<T> before(channels), rounded(channels);
+  read_vector(running, before.data());
+  write_vector(statistic, running);
+  read_vector(running, rounded.data());
+  const T weight = static_cast<T>(momentum);
+  for (int64_t c = 0; c < channels; ++c) before[c] += weight * (rounded[c] - before[c]);
+  write_vector(before.data(), running);
+}
+
+template <class T>
+void batch_norm_typed(const Array& x, const Array& weight, const Array& bias, const ArrayList& running,
+                      const Array& out, const Array& mean, const Array& variance, double eps, double momentum,
+                      bool relu) {
   const int64_t channels = last_extent(x);
   const Array* arrays[] = {&x, &out};
   const Plan plan(arrays, 2, leading_axes(x));
@@ -163,6 +177,9 @@ void batch_norm_typed(const Array& x, const Array& weight, const Array& bias, co
                                                                       shift.data());
   write_vector(means.data(), mean);
   write_vector(variances.data(), variance);
+  if (running.count == 0) return;
+  update_running(means.data(), momentum, running[0]);
+  update_running(variances.data(), momentum, running[1]);
 }
 
 template <class T>
@@ -292,10 +309,10 @@ void batch_norm_backward_typed(const Array& grad_out, const Array& x, const Arra
 
 }  // namespace
 
-void batch_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
-                const Array& variance, double eps, bool relu) {
-  (x.dtype == DType::float64 ? batch_norm_typed<double> : batch_norm_typed<float>)(x, weight, bias, out, mean, variance,
-                                                                                   eps, relu);
+void batch_norm(const Array& x, const Array& weight, const Array& bias, const ArrayList& running, const Array& out,
+                const Array& mean, const Array& variance, double eps, double momentum, bool relu) {
+  (x.dtype == DType::float64 ? batch_norm_typed<double> : batch_norm_typed<float>)(x, weight, bias, running, out, mean,
+                                                                                   variance, eps, momentum, relu);
 }
 
 void batch_norm_inference(const Array& x, const Array& weight, const Array& bias, const Array& mean,

@@ -6,25 +6,10 @@
 #include <limits>
 #include <type_traits>
 
+#include "kernels/cpu/vector.h"
+
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
-
-// One vector register of this instruction level.
-#if defined(__AVX512F__)
-inline constexpr int kVectorBytes = 64;
-#elif defined(__AVX__)
-inline constexpr int kVectorBytes = 32;
-#else
-inline constexpr int kVectorBytes = 16;
-#endif
-template <class T, int bytes>
-struct VectorOf {
-  typedef T type __attribute__((vector_size(bytes)));
-};
-template <class T>
-using Vector = typename VectorOf<T, kVectorBytes>::type;
-template <class T>
-inline constexpr int64_t kLanes = kVectorBytes / sizeof(T);
 
 // The number of consecutive float32 additions whose accumulated error stays small. Longer sums add such short sums in
 // float64, which is as accurate as pairwise summation and as fast as a plain loop.

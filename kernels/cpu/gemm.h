@@ -28,12 +28,14 @@
 // M_R * N_R multiply-adds with them, all in registers:
 //
 //             b, 2 vectors
-//           +------+------+                M_R x N_R   registers for     K_C x N_R   M_C x K_C   GFLOP/s, 2048 x 2048,
-//      a[0] | sum  | sum  |                (float32)   sum + b + a       (L1)        (L2)        one core of a Zen 5
-//      a[1] | sum  | sum  |    baseline     6 x  8     12 + 2 + 1 of 16    8 KB      204 KB       41
-//       ...                    avx2         6 x 16     12 + 2 + 1 of 16   16 KB      204 KB      113
-//  a[M_R-1] | sum  | sum  |    avx512      12 x 32     24 + 2 + 1 of 32   32 KB      204 KB      207
-//           +------+------+                                               MKL 2024.2, there:      96
+//           +------+------+                M_R x N_R   registers for     K_C x N_R   M_C x K_C
+//      a[0] | sum  | sum  |                (float32)   sum + b + a       (L1)        (L2)
+//      a[1] | sum  | sum  |    baseline     6 x  8     12 + 2 + 1 of 16    8 KB      204 KB
+//       ...                    avx2         6 x 16     12 + 2 + 1 of 16   16 KB      204 KB
+//  a[M_R-1] | sum  | sum  |    avx512      12 x 32     24 + 2 + 1 of 32   32 KB      204 KB
+//           +------+------+
+//
+// docs/performance.md has the measurements ("The matrix product, in six steps").
 //
 // Packing copies a block so that the micro-kernel reads memory in order, without TLB misses and without rows that
 // compete for the same cache lines. It is also the only code that depends on the kind of operand: a transposed,
@@ -57,21 +59,13 @@
 #include "kernels/common/parallel.h"
 #include "kernels/common/sizes.h"
 #include "kernels/cpu/half.h"
+#include "kernels/cpu/vector.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64, kTileRows = 12;  // 32 registers of 64 bytes
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32, kTileRows = 6;  // 16 registers of 32 bytes
-#else
-constexpr int kVectorBytes = 16, kTileRows = 6;  // 16 registers of 16 bytes
-#endif
-
+constexpr int kTileRows = kVectorBytes == 64 ? 12 : 6;  // with AVX-512 there are 32 registers, else 16
 constexpr int kTileVectors = 2;
-template <class T>
-constexpr int kLanes = kVectorBytes / sizeof(T);
 template <class T>
 constexpr int kTileColumns = kTileVectors * kLanes<T>;  // N_R; kTileRows is M_R
 
@@ -84,14 +78,6 @@ static_assert(kBlockRows % kTileRows == 0);
 // lines.
 template <class T>
 constexpr int64_t kPanelStride = kBlockDepth + 64 / sizeof(T);
-
-// One register of Ts, which may be unaligned in memory.
-template <class T>
-struct VectorOf {
-  typedef T type __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
-};
-template <class T>
-using Vector = typename VectorOf<T>::type;
 
 constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -138,7 +124,8 @@ template <class E, class T>
 void copy_row(const E* source, T* destination, int64_t count) {
   if constexpr (std::is_same_v<E, T>) {
     const auto copy_vector = [&](int64_t i) {
-      *reinterpret_cast<Vector<T>*>(destination + i) = *reinterpret_cast<const Vector<T>*>(source + i);
+      *reinterpret_cast<UnalignedVector<T>*>(destination + i) =
+          *reinterpret_cast<const UnalignedVector<T>*>(source + i);
     };
     if (count >= kLanes<T>) {
       for (int64_t i = 0; i < count - kLanes<T>; i += kLanes<T>) copy_vector(i);
@@ -263,12 +250,12 @@ void multiply_panels(int64_t depth, const T* __restrict a, const T* __restrict b
                      T* c, const int64_t* row_offsets, const T* start, const int64_t* start_offsets) {
   for (int i = 0; i < kTileRows; ++i)
     for (int j = 0; j < vectors; ++j) __builtin_prefetch(c + row_offsets[i] + j * kLanes<T>, 1);
-  Vector<T> sum[kTileRows][vectors] = {};
+  UnalignedVector<T> sum[kTileRows][vectors] = {};
   for (int64_t p = 0; p < depth; ++p, ++a, b += kTileColumns<T>, ahead += ahead_step) {
     __builtin_prefetch(ahead, 0, 2);
-    Vector<T> b_row[vectors];
+    UnalignedVector<T> b_row[vectors];
 #pragma GCC unroll 2
-    for (int j = 0; j < vectors; ++j) b_row[j] = *reinterpret_cast<const Vector<T>*>(b + j * kLanes<T>);
+    for (int j = 0; j < vectors; ++j) b_row[j] = *reinterpret_cast<const UnalignedVector<T>*>(b + j * kLanes<T>);
 #pragma GCC unroll 16
     for (int i = 0; i < kTileRows; ++i)
 #pragma GCC unroll 2
@@ -278,12 +265,13 @@ void multiply_panels(int64_t depth, const T* __restrict a, const T* __restrict b
 #pragma GCC unroll 16
     for (int i = 0; i < kTileRows; ++i)
 #pragma GCC unroll 2
-      for (int j = 0; j < vectors; ++j) sum[i][j] += reinterpret_cast<const Vector<T>*>(start + start_offsets[i])[j];
+      for (int j = 0; j < vectors; ++j)
+        sum[i][j] += reinterpret_cast<const UnalignedVector<T>*>(start + start_offsets[i])[j];
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kTileRows; ++i)
 #pragma GCC unroll 2
-    for (int j = 0; j < vectors; ++j) reinterpret_cast<Vector<T>*>(c + row_offsets[i])[j] = sum[i][j];
+    for (int j = 0; j < vectors; ++j) reinterpret_cast<UnalignedVector<T>*>(c + row_offsets[i])[j] = sum[i][j];
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

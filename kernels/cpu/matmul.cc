@@ -64,11 +64,11 @@ void multiply_vector(const StridedMatrix<E>& matrix, int64_t row, int64_t rows, 
       for (int64_t r = 0; r < rows; ++r) {
         const E* source = corner + r * matrix.row_stride + p * matrix.column_stride;
         const T* const numbers = read_row(source, matrix.column_stride, count, row_buffer);
-        Vector<T> lanes[4] = {};
+        UnalignedVector<T> lanes[4] = {};
         int64_t q = 0;
         for (; q + 4 * kLanes<T> <= count; q += 4 * kLanes<T>) {
-          const auto* x = reinterpret_cast<const Vector<T>*>(numbers + q);
-          const auto* y = reinterpret_cast<const Vector<T>*>(factors + q);
+          const auto* x = reinterpret_cast<const UnalignedVector<T>*>(numbers + q);
+          const auto* y = reinterpret_cast<const UnalignedVector<T>*>(factors + q);
           for (int i = 0; i < 4; ++i) lanes[i] += x[i] * y[i];
         }
         lanes[0] += lanes[1] + lanes[2] + lanes[3];

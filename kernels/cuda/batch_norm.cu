@@ -19,8 +19,6 @@
 namespace needle::cuda {
 namespace {
 
-constexpr int kShortBlock = 32;
-
 struct Moments {
   double count, mean, m2;
 };
@@ -40,21 +38,6 @@ struct JoinMoments {
 __device__ inline Moments shuffle_xor(const Moments& moments, int bits) {
   return {cuda::shuffle_xor(moments.count, bits), cuda::shuffle_xor(moments.mean, bits),
           cuda::shuffle_xor(moments.m2, bits)};
-}
-
-// Sums over rows of g, the gradient of the normalized values, and of g * (x - mean).
-struct GradientSums {
-  double grad, product;
-};
-
-struct JoinGradientSums {
-  __device__ void operator()(GradientSums& left, const GradientSums& right) const {
-    left = {left.grad + right.grad, left.product + right.product};
-  }
-};
-
-__device__ inline GradientSums shuffle_xor(const GradientSums& sums, int bits) {
-  return {cuda::shuffle_xor(sums.grad, bits), cuda::shuffle_xor(sums.product, bits)};
 }
 
 // A channel's coefficients: it is normalized by (x - mean) * scale + shift, where scale = weight / sqrt(variance +
@@ -125,10 +108,20 @@ __global__ void __launch_bounds__(kThreads) moments_kernel(Channels<arrays> job,
     if (channel + j < job.channels) moments[(channel + j) * gridDim.y + blockIdx.y] = total[j];
 }
 
+// running += momentum * (statistic - running) at channel c, with the statistic rounded to running's dtype.
+template <class T>
+__device__ void update_running(const Parameter<T>& running, int64_t c, Compute<T> statistic, Compute<T> momentum) {
+  const Compute<T> before = running[c];
+  running.set(c, statistic);
+  running.set(c, before + momentum * (running[c] - before));
+}
+
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     statistics_kernel(const Moments* moments, int64_t channels, int parts, Parameter<T> weight, Parameter<T> bias,
-                      Parameter<T> mean, Parameter<T> variance, double eps, Coefficients<Compute<T>>* coefficients) {
+                      Parameter<T> mean, Parameter<T> variance, Parameter<T> running_mean,
+                      Parameter<T> running_variance, double eps, Compute<T> momentum,
+                      Coefficients<Compute<T>>* coefficients) {
   using Value = Compute<T>;
   const int64_t c = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
   const Moments all = join_parts(moments, c, channels, parts, JoinMoments{});
@@ -141,6 +134,9 @@ __global__ void __launch_bounds__(kThreads)
   coefficients[c] = {rounded_mean, scale, shift, 0, 0};
   mean.set(c, rounded_mean);
   variance.set(c, rounded_variance);
+  if (running_mean.first == nullptr) return;
+  update_running(running_mean, c, rounded_mean, momentum);
+  update_running(running_variance, c, rounded_variance, momentum);
 }
 
 template <class T>
@@ -180,7 +176,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Writes each channel's sums over part blockIdx.y of the rows of (x, grad_out, ...) to sums (channels, parts).
+// Writes each channel's sums of g = masked grad_out and of g * (x - mean) over part blockIdx.y of the rows of
+// (x, grad_out, ...) to sums (channels, parts).
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
     gradient_sums_kernel(Channels<3> job, const Coefficients<Compute<T>>* coefficients, bool relu, GradientSums* sums) {
@@ -265,10 +262,11 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void batch_norm(const Array& x, const Array& weight, const Array& bias, const Array& out, const Array& mean,
-                const Array& variance, double eps, bool relu) {
+void batch_norm(const Array& x, const Array& weight, const Array& bias, const ArrayList& running, const Array& out,
+                const Array& mean, const Array& variance, double eps, double momentum, bool relu) {
   dispatch_floating(x.dtype, [&](auto zero) {
     using T = decltype(zero);
+    const auto running_at = [&](int64_t i) { return running.count > 0 ? Parameter<T>(running[i]) : Parameter<T>(); };
     for_channels<T>({&x, &out}, [&](const Channels<2>& job, dim3 grid, bool packed) {
       constexpr int width = kChannelWidth<T>;
       const int parts = static_cast<int>(grid.y);
@@ -276,8 +274,8 @@ void batch_norm(const Array& x, const Array& weight, const Array& bias, const Ar
       const Scratch<Coefficients<Compute<T>>> coefficients(job.channels);
       launch(packed ? moments_kernel<T, width, 2> : moments_kernel<T, 1, 2>, grid, kThreads, job, moments.data());
       launch(statistics_kernel<T>, blocks_of_warps(job.channels), kThreads, moments.data(), job.channels, parts,
-             Parameter<T>(weight), Parameter<T>(bias), Parameter<T>(mean), Parameter<T>(variance), eps,
-             coefficients.data());
+             Parameter<T>(weight), Parameter<T>(bias), Parameter<T>(mean), Parameter<T>(variance), running_at(0),
+             running_at(1), eps, static_cast<Compute<T>>(momentum), coefficients.data());
       launch(packed ? normalize_kernel<T, width> : normalize_kernel<T, 1>, grid, kThreads, job, coefficients.data(),
              relu);
     });

@@ -108,38 +108,21 @@ __global__ void __launch_bounds__(kGradientLanes, width > 1 && sizeof(T) < 8 ? 2
   }
 }
 
-// Sums over rows of grad_out x_hat and of grad_out.
-struct ParameterSums {
-  double weight, bias;
-};
-
-struct JoinParameterSums {
-  __device__ void operator()(ParameterSums& left, const ParameterSums& right) const {
-    left = {left.weight + right.weight, left.bias + right.bias};
-  }
-};
-
-__device__ inline ParameterSums shuffle_xor(const ParameterSums& sums, int bits) {
-  return {cuda::shuffle_xor(sums.weight, bits), cuda::shuffle_xor(sums.bias, bits)};
-}
-
-constexpr int kShortBlock = 32;  // rows whose values are added in x's compute type
-
-// Writes each channel's sums over part blockIdx.y of the rows of (x, grad_out, mean, variance) to sums (channels,
-// parts).
+// Writes each channel's sums of grad_out and of grad_out x_hat over part blockIdx.y of the rows of
+// (x, grad_out, mean, variance) to sums (channels, parts).
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads)
     parameter_sums_kernel(Channels<4> job, Parameter<T> stored_mean, Parameter<T> stored_variance, double eps,
-                          ParameterSums* sums) {
+                          GradientSums* sums) {
   using Value = Compute<T>;
   const int64_t channel = job.template channel<width>(), end = job.end(), step = job.row_step();
-  ParameterSums total[width];
+  GradientSums total[width];
   for (int j = 0; j < width; ++j) total[j] = {0, 0};
   if (channel < job.channels) {
     for (int64_t row = job.begin(); row < end;) {
       const int count = static_cast<int>(std::min((end - row + step - 1) / step, int64_t{kShortBlock}));
-      Value weight_sum[width], bias_sum[width];
-      for (int j = 0; j < width; ++j) weight_sum[j] = bias_sum[j] = 0;
+      Value grad_sum[width], product_sum[width];
+      for (int j = 0; j < width; ++j) grad_sum[j] = product_sum[j] = 0;
 #pragma unroll 4
       for (int i = 0; i < count; ++i, row += step) {
         std::byte* at[4];
@@ -149,14 +132,14 @@ __global__ void __launch_bounds__(kThreads)
         const Value inverse_std = 1 / std::sqrt(stored_variance.read(at[3]) + static_cast<Value>(eps));
         for (int j = 0; j < width; ++j) {
           const Value grad = static_cast<Value>(grads.values[j]);
-          weight_sum[j] += grad * ((static_cast<Value>(values.values[j]) - mean) * inverse_std);
-          bias_sum[j] += grad;
+          product_sum[j] += grad * ((static_cast<Value>(values.values[j]) - mean) * inverse_std);
+          grad_sum[j] += grad;
         }
       }
-      for (int j = 0; j < width; ++j) JoinParameterSums{}(total[j], {weight_sum[j], bias_sum[j]});
+      for (int j = 0; j < width; ++j) JoinGradientSums{}(total[j], {grad_sum[j], product_sum[j]});
     }
   }
-  join_rows(total, job.columns, JoinParameterSums{});
+  join_rows(total, job.columns, JoinGradientSums{});
   if (job.row() > 0) return;
   for (int j = 0; j < width; ++j)
     if (channel + j < job.channels) sums[(channel + j) * gridDim.y + blockIdx.y] = total[j];
@@ -165,13 +148,13 @@ __global__ void __launch_bounds__(kThreads)
 // With zero rows there are no parts, and the sums are 0.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    parameter_gradients_kernel(const ParameterSums* sums, int64_t channels, int parts, Parameter<T> grad_weight,
+    parameter_gradients_kernel(const GradientSums* sums, int64_t channels, int parts, Parameter<T> grad_weight,
                                Parameter<T> grad_bias) {
   const int64_t c = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / kWarp;
-  const ParameterSums all = join_parts(sums, c, channels, parts, JoinParameterSums{});
+  const GradientSums all = join_parts(sums, c, channels, parts, JoinGradientSums{});
   if (c >= channels || threadIdx.x % kWarp > 0) return;
-  grad_weight.set(c, static_cast<Compute<T>>(all.weight));
-  grad_bias.set(c, static_cast<Compute<T>>(all.bias));
+  grad_weight.set(c, static_cast<Compute<T>>(all.product));
+  grad_bias.set(c, static_cast<Compute<T>>(all.grad));
 }
 
 }  // namespace
@@ -199,13 +182,13 @@ void layer_norm_backward(const Array& grad_out, const Array& x, const Array& wei
       launch(packed ? layer_norm_gradient_kernel<T, kPackWidth<T>> : layer_norm_gradient_kernel<T, 1>, grid, block,
              rows, Parameter<T>(weight), means, variances, eps);
     });
-    const auto write_gradients = [&](const ParameterSums* sums, int parts) {
+    const auto write_gradients = [&](const GradientSums* sums, int parts) {
       launch(parameter_gradients_kernel<T>, blocks_of_warps(channels), kThreads, sums, channels, parts,
              Parameter<T>(grad_weight), Parameter<T>(grad_bias));
     };
     if (row_count(x) == 0) return write_gradients(nullptr, 0);
     for_channels<T>({&x, &grad_out, &mean, &variance}, [&](const Channels<4>& job, dim3 grid, bool packed) {
-      const Scratch<ParameterSums> sums(channels * grid.y);
+      const Scratch<GradientSums> sums(channels * grid.y);
       launch(packed ? parameter_sums_kernel<T, kChannelWidth<T>> : parameter_sums_kernel<T, 1>, grid, kThreads, job,
              means, variances, eps, sums.data());
       write_gradients(sums.data(), static_cast<int>(grid.y));

@@ -14,10 +14,11 @@ namespace needle::cuda {
 // A vector (C,) of T; if T is a half type, it may also be float32.
 template <class T>
 struct Parameter {
-  std::byte* first;
-  int64_t stride;  // in bytes
-  bool is_float32;
+  std::byte* first = nullptr;  // null for an optional vector that is not given
+  int64_t stride = 0;          // in bytes
+  bool is_float32 = false;
 
+  Parameter() = default;
   explicit Parameter(const Array& a)
       : first(first_byte(a)),
         stride(a.ndim ? a.strides[0] * itemsize(a.dtype) : 0),
@@ -82,7 +83,8 @@ __device__ void write_pack(std::byte* at, const Pack<T, width>& pack) {
   *reinterpret_cast<Pack<T, width>*>(at) = pack;
 }
 
-inline constexpr int kRowsAtOnce = 4;  // rows whose loads a thread has in flight
+inline constexpr int kShortBlock = 32;  // rows whose values are added in x's compute type
+inline constexpr int kRowsAtOnce = 4;   // rows whose loads a thread has in flight
 
 // Joins the partial results of the threads of a block that have the same channels; threads with row() 0 get the total.
 template <class Partial, int width, class Join>
@@ -107,6 +109,21 @@ __device__ Partial join_parts(const Partial* partials, int64_t channel, int64_t 
   if (channel < channels)
     for (int part = threadIdx.x % kWarp; part < parts; part += kWarp) join(partial, partials[channel * parts + part]);
   return join_within_warp(partial, kWarp, join);
+}
+
+// Sums over rows of a gradient, and of its product with the normalized x or, before it is scaled, x - mean.
+struct GradientSums {
+  double grad, product;
+};
+
+struct JoinGradientSums {
+  __device__ void operator()(GradientSums& left, const GradientSums& right) const {
+    left = {left.grad + right.grad, left.product + right.product};
+  }
+};
+
+__device__ inline GradientSums shuffle_xor(const GradientSums& sums, int bits) {
+  return {cuda::shuffle_xor(sums.grad, bits), cuda::shuffle_xor(sums.product, bits)};
 }
 
 // Device memory for `count` values, returned to the pool once the kernels that use it have been launched.

@@ -15,6 +15,7 @@
 #include "kernels/cuda/compact.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/math.h"
 
 namespace needle::cuda {
 namespace {
@@ -131,11 +132,6 @@ void launch_step(const RecurrentSizes& n, const T* a, int64_t depth, const T* W,
 // The functions applied to the sums. Pointers point to the (B, U) or (B, 4U) numbers of a step.
 
 template <class T>
-__device__ T sigmoid(T x) {
-  return 1 / (1 + std::exp(-x));
-}
-
-template <class T>
 struct Rnn {
   const T *gates, *bias;
   T* new_h;
@@ -175,7 +171,7 @@ struct Lstm {
     const int64_t at = row * units + unit;
     T* const gate = gates + 4 * row * units + unit;
     const auto x = [&](int k) { return gate[k * units] + sum[k] + bias[k * units + unit]; };
-    const T i = sigmoid(x(0)), f = sigmoid(x(1)), g = std::tanh(x(2)), o = sigmoid(x(3));
+    const T i = math::sigmoid(x(0)), f = math::sigmoid(x(1)), g = std::tanh(x(2)), o = math::sigmoid(x(3));
     const T cell = f * c[at] + i * g;
     gate[0] = i;
     gate[units] = f;

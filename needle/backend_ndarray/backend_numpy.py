@@ -323,15 +323,21 @@ def batch_norm(
     x: NumPyArray,
     weight: NumPyArray,
     bias: NumPyArray,
+    running: list[NumPyArray],
     out: NumPyArray,
     mean: NumPyArray,
     variance: NumPyArray,
     eps: float,
+    momentum: float,
     relu: bool,
 ) -> None:
     x, rows = _wide(x), tuple(range(x.ndim - 1))
-    mean[...], variance[...] = x.mean(rows), x.var(rows)
-    out[...] = _normalize(x, _wide(weight), _wide(bias), x.mean(rows), x.var(rows), eps, relu)
+    statistics = x.mean(rows), x.var(rows)
+    mean[...], variance[...] = statistics
+    out[...] = _normalize(x, _wide(weight), _wide(bias), *statistics, eps, relu)
+    for old, statistic in zip(running, statistics):
+        before = _wide(old)
+        old[...] = before + before.dtype.type(momentum) * (_wide(statistic.astype(old.dtype)) - before)
 
 
 def batch_norm_inference(

@@ -194,8 +194,10 @@ _LIST = [
 
     # (x - mean) / sqrt(variance + eps) * weight + bias, or relu of it. If x, out and their gradients are of a half
     # type, the rest may be float32
-    _kernel("batch_norm", NORMALIZATION, FLOATING, "x, weight, bias -> out, mean, variance; float eps, bool relu",
-            "x (..., C), the rest (C,); mean and biased variance over the rows", "onednn"),
+    _kernel("batch_norm", NORMALIZATION, FLOATING,
+            "x, weight, bias, running[] -> out, mean, variance, running[]; float eps, float momentum, bool relu",
+            "x (..., C), the rest (C,); mean and biased variance over the rows. running is empty or holds the running mean "
+            "and the running variance: r += momentum * (s - r), with the statistic s rounded to r's dtype", "onednn"),
     _kernel("batch_norm_inference", NORMALIZATION, FLOATING,
             "x, weight, bias, mean, variance -> out; float eps, bool relu", "with given mean and variance", "onednn"),
     _kernel("batch_norm_backward", NORMALIZATION, FLOATING,

@@ -10,7 +10,9 @@ could take the ReLU to be open where it was closed. Weight, bias and given stati
 
 from __future__ import annotations
 
-from needle.backend_ndarray import ndarray
+from collections.abc import Sequence
+
+from needle.backend_ndarray import changes, ndarray
 from needle.backend_ndarray.arguments import real
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
@@ -44,15 +46,30 @@ def _statistics_dtype(x: NDArray) -> DType:
 
 
 def batch_norm(
-    x: NDArray, weight: NDArray, bias: NDArray, eps: float, nonlinearity: str | None = None
+    x: NDArray,
+    weight: NDArray,
+    bias: NDArray,
+    eps: float,
+    nonlinearity: str | None = None,
+    running: Sequence[NDArray] = (),
+    momentum: float = 0.1,
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """(out, mean, variance) with the statistics of x itself, each of shape (C,); with "relu" out is max(out, 0)."""
+    """(out, mean, variance) with the statistics of x itself, each of shape (C,); with "relu" out is max(out, 0).
+
+    `running` is empty or holds the running mean and the running variance (C,), which are updated in place:
+
+        running = running + momentum * (statistic - running)
+    """
     check_nonlinearity("batch_norm", nonlinearity)
-    _check("batch_norm", x, weight, bias)
+    _check("batch_norm", x, weight, bias, *running)
     eps = real("batch_norm", "eps", eps, 0)
+    momentum = real("batch_norm", "momentum", momentum, 0, most=1)
     out = ndarray.empty_like(x)
     mean, variance = (ndarray.empty(weight.shape, _statistics_dtype(x), x.device) for _ in range(2))
-    call(x.device, "batch_norm", x, weight, bias, out, mean, variance, eps, nonlinearity == "relu")
+    operands = (x, weight, bias, list(running), out, mean, variance)
+    call(x.device, "batch_norm", *operands, eps, momentum, nonlinearity == "relu")
+    for statistic in running:
+        changes.mark(statistic)
     return out, mean, variance
 
 

@@ -6,7 +6,6 @@ from needle import init, ops
 from needle.autograd import Parameter, Tensor
 from needle.backend_ndarray import Device, DType
 from needle.backend_ndarray.arguments import real
-from needle.backend_ndarray.elementwise import lerp_to
 from needle.backend_ndarray.spec import check_nonlinearity
 from needle.errors import ShapeError
 from needle.nn.checks import check_counts, check_tensor, parameter_options
@@ -56,17 +55,11 @@ class BatchNorm1d(Module):
 
     def _normalize(self, x: Tensor) -> Tensor:
         """x (..., dim), normalized along the last axis."""
+        running = self.running_mean, self.running_var
         if not self.training:
-            statistics = self.running_mean, self.running_var
-            return ops.batch_norm_inference(x, self.weight, self.bias, *statistics, self.eps, self.nonlinearity)
-        out, mean, variance = ops.batch_norm(x, self.weight, self.bias, self.eps, self.nonlinearity)
-        self._follow(self.running_mean, mean)
-        self._follow(self.running_var, variance)
+            return ops.batch_norm_inference(x, self.weight, self.bias, *running, self.eps, self.nonlinearity)
+        out, _, _ = ops.batch_norm(x, self.weight, self.bias, self.eps, self.nonlinearity, running, self.momentum)
         return out
-
-    def _follow(self, running: Tensor, statistic: Tensor) -> None:
-        """running += momentum * (statistic - running), in place."""
-        lerp_to(running.cached_data, statistic.cached_data.astype(running.dtype), self.momentum)
 
 
 class BatchNorm2d(BatchNorm1d):

@@ -7,9 +7,10 @@ its own over the activations, neither forward nor backward. The backward pass re
 
 from __future__ import annotations
 
-from needle.autograd import Op, Tensor
+from needle.autograd import Op, Tensor, require_tensors
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray import norm as array_api
+from needle.errors import short
 from needle.ops.arithmetic import power
 from needle.ops.broadcast import expand_reduced
 from needle.ops.cast import widened
@@ -38,14 +39,24 @@ class _Norm(FusedOp):
 
 
 class BatchNorm(_Norm):
-    """Statistics per channel, over all other axes; with "relu", max(out, 0)"""
+    """Statistics per channel, over all other axes; with "relu", max(out, 0)
 
-    def __init__(self, eps: float, nonlinearity: str | None = None) -> None:
+    `compute` also updates the running statistics, a mean and a variance, if there are any. They are a setting, not
+    inputs: no gradient depends on them, and as inputs, once the next forward pass has changed them, they would count as
+    operands changed since this one.
+    """
+
+    def __init__(
+        self, eps: float, nonlinearity: str | None = None, running: tuple[NDArray, ...] = (), momentum: float = 0.1
+    ) -> None:
         super().__init__(eps)
         self.nonlinearity = nonlinearity
+        self.running = running
+        self.momentum = momentum
 
     def compute(self, x: NDArray, weight: NDArray, bias: NDArray) -> tuple[NDArray, tuple[NDArray, ...]]:
-        out, *statistics = array_api.batch_norm(x, weight, bias, self.eps, self.nonlinearity)
+        settings = (self.eps, self.nonlinearity, self.running, self.momentum)
+        out, *statistics = array_api.batch_norm(x, weight, bias, *settings)
         return out, tuple(statistics)
 
     def axes(self, ndim: int) -> tuple[int, ...]:
@@ -121,12 +132,30 @@ def batch_norm_inference(
 
 
 def batch_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5, nonlinearity: str | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float = 1e-5,
+    nonlinearity: str | None = None,
+    running: tuple[Tensor, Tensor] | None = None,
+    momentum: float = 0.1,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(out, mean, variance): x (..., C) normalized per channel, and the statistics (C,), which carry no gradient.
 
     The statistics of float16 and bfloat16 are float32. With the nonlinearity "relu", out is max(out, 0).
+
+    `running` is a running mean and a running variance (C,), which are updated in place, without a gradient:
+
+        running = running + momentum * (statistic - running)
+
+    Raises ShapeError, DTypeError or DeviceError for running statistics that do not fit x.
     """
-    out = BatchNorm(eps, nonlinearity)(x, weight, bias)
+    followed: tuple[NDArray, ...] = ()
+    if running is not None:
+        if not isinstance(running, (tuple, list)) or len(running) != 2:
+            raise TypeError(f"batch_norm: running {short(running)}: expected None or a pair of Tensors")
+        require_tensors("batch_norm", *running)
+        followed = tuple([statistic.cached_data for statistic in running])
+    out = BatchNorm(eps, nonlinearity, followed, momentum)(x, weight, bias)
     mean, variance = out.saved
     return out, Tensor.make_const(mean), Tensor.make_const(variance)

@@ -400,9 +400,13 @@ def norm(draw: Draw, dtype: DType, statistics_per_row: bool) -> Case:
 
 
 def batch_norm(draw: Draw, dtype: DType) -> Case:
+    """With running statistics or without."""
     case = norm(draw, dtype, statistics_per_row=False)
-    case.operands.append(draw.boolean("relu"))
-    return case
+    x, weight, bias, *outputs, eps = case.operands
+    stored = _vector_dtype(draw, dtype)
+    running = [draw.state(weight.shape, stored) for _ in range(2)] if draw.boolean("running") else []
+    momentum = draw.data.draw(draw.st.sampled_from([0.0, 0.1, 1.0]), label="momentum")
+    return Case([x, weight, bias, running, *outputs, eps, momentum, draw.boolean("relu")], scale=case.scale)
 
 
 def batch_norm_inference(draw: Draw, dtype: DType) -> Case:

@@ -46,7 +46,7 @@ def test_kernels_read_nothing(make, dtype):
     grad_weight = conv.conv2d_backward_weight(image, make((1, 2, 2, 0), dtype), (3, 3, 2, 0), 1, 0)
     assert grad_weight.shape == (3, 3, 2, 0)
     a, v = columns.operand, vector.operand  # NDArray's own functions refuse rows without channels
-    cpu().kernels.batch_norm(a, v, v, a, v, v, 0.1, False)
+    cpu().kernels.batch_norm(a, v, v, [v, v], a, v, v, 0.1, 0.1, False)
     cpu().kernels.batch_norm_inference(a, v, v, v, v, a, 0.1, True)
     cpu().kernels.batch_norm_backward(a, a, v, v, v, v, a, v, v, 0.1, False)
     labels = make((0,), "int64")

@@ -32,9 +32,9 @@ def test_operands_are_read_from_the_arrows():
         "gates": (True, True), "W_hh": (True, False), "bias": (True, False), "hidden": (True, True), "cells": (True, True)
     }  # fmt: skip
     norm = KERNELS["batch_norm"].operands
-    assert [operand.name for operand in norm] == "x weight bias out mean variance eps relu".split()
-    assert [operand.name for operand in norm if operand.is_written] == ["out", "mean", "variance"]
-    assert [operand.type for operand in norm] == [*["array"] * 6, "float", "bool"]
+    assert [operand.name for operand in norm] == "x weight bias running out mean variance eps momentum relu".split()
+    assert [operand.name for operand in norm if operand.is_written] == ["running", "out", "mean", "variance"]
+    assert [operand.type for operand in norm] == [*["array"] * 3, "arrays", *["array"] * 3, "float", "float", "bool"]
     assert KERNELS["sgd_step"].operands[0] == ("parameters", "arrays", True, True)
 
 

@@ -77,5 +77,5 @@ def test_more_elements_than_an_array_may_have(shape):
 
 def test_batch_norm_without_channels():
     x, none = nd.zeros((200_000, 0)).operand, nd.zeros((0,)).operand
-    cpu().kernels.batch_norm(x, none, none, x, none, none, 0.1, False)
+    cpu().kernels.batch_norm(x, none, none, [none, none], x, none, none, 0.1, 0.1, False)
     cpu().kernels.batch_norm_backward(x, x, none, none, none, none, x, none, none, 0.1, False)

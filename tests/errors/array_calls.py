@@ -45,6 +45,7 @@ OPS = [
     call("max_pool2d", ops.max_pool2d, _images, 2, stride=2, padding=0),
     call("avg_pool2d", ops.avg_pool2d, _images, 2, stride=None, padding=1),
     call("batch_norm", ops.batch_norm, t(4, 3), t(3), t(3), eps=1e-5, nonlinearity=None),
+    call("batch_norm", ops.batch_norm, t(4, 3), t(3), t(3), running=(t(3), t(3)), momentum=0.5),
     call("batch_norm_inference", ops.batch_norm_inference, t(4, 3), *[t(3)] * 4, eps=1e-5, nonlinearity="relu"),
     call("layer_norm", ops.layer_norm, t(4, 3), t(3), t(3), eps=1e-5),
     call("rnn", ops.rnn, *_recurrent, nonlinearity="tanh"),

@@ -96,7 +96,7 @@ TEST(lerp) {
           std::vector<double> expected = values(a);
           const std::vector<double> target = values(b);
           for (size_t i = 0; i < expected.size(); ++i) expected[i] += 0.1 * (target[i] - expected[i]);
-          kernels.lerp(a, b, 0.1, a);  // in place, as running statistics are followed
+          kernels.lerp(a, b, 0.1, a);  // in place
           EXPECT_NEAR("lerp", values(a), expected, 2 * testing::epsilon(dtype), 2 * testing::epsilon(dtype));
         }
   });

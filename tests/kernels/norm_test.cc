@@ -16,7 +16,8 @@ using testing::strided;
 using testing::values;
 using Values = std::vector<double>;
 
-constexpr double kEps = 1e-3;
+constexpr double kEps = 1e-3, kMomentum = 0.3;
+const std::vector<Array> kNoRunning;
 
 // One matrix (rows, channels) and what normalizes each of its columns (batch norm) or rows (layer norm).
 struct Reference {
@@ -84,7 +85,8 @@ double tolerance(DType dtype) {
   return dtype == DType::float64 ? 1e-12 : dtype == DType::float32 ? 2e-5 : 4 * testing::epsilon(dtype);
 }
 
-// Every floating dtype and layout, both norms, forward and backward. Parameters of a half type may be float32.
+// Every floating dtype and layout, both norms, forward and backward. Parameters of a half type may be float32. Batch
+// norm also updates running statistics; the other tests call it without them.
 void check_norm(bool by_row) {
   testing::for_each_level([&](const Kernels& kernels) {
     Random random(1);
@@ -109,15 +111,24 @@ void check_norm(bool by_row) {
           const Reference reference = reference_of(x, weight, bias, by_row);
           const Values exact_mean = reference.mean_of(reference.x), exact_variance = reference.variance(exact_mean);
           const double near = tolerance(dtype);
+          const std::vector<Array> running = {parameter(), parameter()};
+          const Values before[] = {values(running[0]), values(running[1])};
 
           if (by_row)
             kernels.layer_norm(x, weight, bias, out, mean, variance, kEps);
           else
-            kernels.batch_norm(x, weight, bias, out, mean, variance, kEps, false);
+            kernels.batch_norm(x, weight, bias, running, out, mean, variance, kEps, kMomentum, false);
           EXPECT_NEAR("mean", values(mean), exact_mean, near, near);
           EXPECT_NEAR("variance", values(variance), exact_variance, near, near);
           EXPECT_NEAR("out", values(out), reference.out(exact_mean, exact_variance), 8 * near, 8 * near);
           if (!by_row) {
+            const Values* statistics[] = {&exact_mean, &exact_variance};
+            for (int k : {0, 1}) {
+              Values expected = before[k];
+              for (size_t c = 0; c < expected.size(); ++c)
+                expected[c] += kMomentum * ((*statistics[k])[c] - expected[c]);
+              EXPECT_NEAR("running", values(running[k]), expected, near, near);
+            }
             kernels.batch_norm_inference(x, weight, bias, mean, variance, out, kEps, false);
             EXPECT_NEAR("inference", values(out), reference.out(values(mean), values(variance)), 8 * near, 8 * near);
           }
@@ -157,8 +168,8 @@ TEST(batch_norm_and_relu) {
           const Array weight = parameter(), bias = parameter(), mean = parameter(), variance = parameter();
           random.fill(x);
           random.fill(grad);
-          kernels.batch_norm(x, weight, bias, expected, mean, variance, kEps, false);
-          kernels.batch_norm(x, weight, bias, out, mean, variance, kEps, true);
+          kernels.batch_norm(x, weight, bias, kNoRunning, expected, mean, variance, kEps, kMomentum, false);
+          kernels.batch_norm(x, weight, bias, kNoRunning, out, mean, variance, kEps, kMomentum, true);
           Values positive = values(expected);
           for (double& number : positive) number = std::max(number, 0.0);
           EXPECT_NEAR("out", values(out), positive, 0, 0);
@@ -203,7 +214,7 @@ TEST(statistics_survive_a_large_mean) {
     x.data<float>()[0] = -1e4f;  // an outlier in front, where a single shift would be taken from
     const Reference reference = reference_of(x, parameter, parameter, false);
     const Values exact_mean = reference.mean_of(reference.x);
-    kernels.batch_norm(x, parameter, parameter, out, mean, variance, kEps, false);
+    kernels.batch_norm(x, parameter, parameter, kNoRunning, out, mean, variance, kEps, kMomentum, false);
     EXPECT_NEAR("mean", values(mean), exact_mean, 1e-7);
     EXPECT_NEAR("variance", values(variance), reference.variance(exact_mean), 1e-5);
   });
@@ -220,7 +231,7 @@ TEST(statistics_of_infinity_are_nan) {
         testing::fill(one, [] { return 1.0; });
         testing::fill(x, [] { return 1.0; });
         x.data<float>()[at] = INFINITY;
-        kernels.batch_norm(x, one, one, out, mean, variance, kEps, false);
+        kernels.batch_norm(x, one, one, kNoRunning, out, mean, variance, kEps, kMomentum, false);
         EXPECT(std::isnan(*variance.data<float>()));
         for (double value : values(out)) EXPECT(std::isnan(value));
       }
@@ -238,7 +249,7 @@ TEST(threads_do_not_change_results) {
   const Kernels& kernels = cpu::kernels(highest_level());
   for (bool relu : {false, true}) {
     const auto result = [&] {
-      kernels.batch_norm(x, parameter, parameter, out, mean, variance, kEps, relu);
+      kernels.batch_norm(x, parameter, parameter, kNoRunning, out, mean, variance, kEps, kMomentum, relu);
       kernels.batch_norm_backward(out, x, parameter, parameter, mean, variance, grad_x, grad_weight, grad_bias, kEps,
                                   relu);
       Values all = values(out);
@@ -257,24 +268,32 @@ TEST(mistakes_are_named) {
               thin = compact(DType::float32, {4, 0}), zero = compact(DType::float32, {0}),
               scalar = compact(DType::float32, {});
   EXPECT_THROW(ShapeError, "batch_norm: bias has shape (4,), expected (3,)",
-               check::batch_norm(x, c, r, x, c, c, kEps, false));
+               check::batch_norm(x, c, r, kNoRunning, x, c, c, kEps, kMomentum, false));
   EXPECT_THROW(DTypeError, "batch_norm: weight is float64 and x is float32",
-               check::batch_norm(x, wrong, c, x, c, c, kEps, false));
+               check::batch_norm(x, wrong, c, kNoRunning, x, c, c, kEps, kMomentum, false));
   EXPECT_THROW(ShapeError, "batch_norm: x has shape (0, 3), expected at least one row",
-               check::batch_norm(none, c, c, none, c, c, kEps, false));
+               check::batch_norm(none, c, c, kNoRunning, none, c, c, kEps, kMomentum, false));
+  const auto running = [](const Array& a, const Array& b) { return std::vector<Array>{a, b}; };
+  EXPECT_THROW(ShapeError, "batch_norm: 1 arrays for running, expected none or a mean and a variance",
+               check::batch_norm(x, c, c, std::vector<Array>{c}, x, c, c, kEps, kMomentum, false));
+  EXPECT_THROW(ShapeError, "batch_norm: running mean has shape (4,), expected (3,)",
+               check::batch_norm(x, c, c, running(r, c), x, c, c, kEps, kMomentum, false));
+  EXPECT_THROW(DTypeError, "batch_norm: running variance is float64 and x is float32",
+               check::batch_norm(x, c, c, running(c, wrong), x, c, c, kEps, kMomentum, false));
   EXPECT_THROW(ShapeError, "batch_norm_backward: bias has shape (4,), expected (3,)",
                check::batch_norm_backward(x, x, c, r, c, c, x, c, c, kEps, true));
   EXPECT_THROW(ShapeError, "layer_norm: x has shape (4, 0)", check::layer_norm(thin, zero, zero, thin, r, r, kEps));
   EXPECT_THROW(ShapeError, "layer_norm: mean has shape (3,)", check::layer_norm(x, c, c, x, c, r, kEps));
   EXPECT_THROW(ShapeError, "layer_norm: x has shape ()", check::layer_norm(scalar, c, c, scalar, c, c, kEps));
-  kernels.batch_norm(thin, zero, zero, thin, zero, zero, kEps, false);  // no channels: nothing to do
-  kernels.batch_norm_inference(none, c, c, c, c, none, kEps, false);    // no rows, and none needed
+  kernels.batch_norm(thin, zero, zero, kNoRunning, thin, zero, zero, kEps, kMomentum,
+                     false);                                          // no channels: nothing to do
+  kernels.batch_norm_inference(none, c, c, c, c, none, kEps, false);  // no rows, and none needed
 }
 
 TEST(rows_without_channels) {
   const Array x = compact(DType::float32, {200000, 0}), c = compact(DType::float32, {0});
   testing::for_each_level([&](const Kernels& kernels) {
-    kernels.batch_norm(x, c, c, x, c, c, 0.1, false);
+    kernels.batch_norm(x, c, c, kNoRunning, x, c, c, 0.1, kMomentum, false);
     kernels.batch_norm_inference(x, c, c, c, c, x, 0.1, false);
     kernels.batch_norm_backward(x, x, c, c, c, c, x, c, c, 0.1, false);
   });

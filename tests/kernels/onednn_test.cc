@@ -86,9 +86,12 @@ std::vector<Call> all_calls() {
        1,
        [](const Kernels& k, const Operands& o) { k.avg_pool2d_backward(o[0], o[1], 3, 2, 0); }},
       {Kernel::batch_norm,
-       {images, {20}, {20}, images, {20}, {20}},
+       {images, {20}, {20}, {20}, {20}, images, {20}, {20}},
        3,
-       [](const Kernels& k, const Operands& o) { k.batch_norm(o[0], o[1], o[2], o[3], o[4], o[5], 0.1, false); }},
+       [](const Kernels& k, const Operands& o) {
+         const std::vector<Array> running = {o[3], o[4]};
+         k.batch_norm(o[0], o[1], o[2], running, o[5], o[6], o[7], 0.1, 0.3, false);
+       }},
       {Kernel::batch_norm_inference,
        {images, {20}, {20}, {20}, {20}, images},
        5,

@@ -101,7 +101,8 @@ TEST(no_kernel_reads_or_writes_where_there_is_nothing) {
       kernels.conv2d_backward_data(images, none({1, 1, 0, 0}), images, 1, 0);
       kernels.max_pool2d(images, none({1, 2, 2, 0}), 2, 2, 0);
       kernels.max_pool2d_backward(images, none({1, 2, 2, 0}), images, 2, 2, 0);
-      kernels.batch_norm(columns, vector, vector, columns, vector, vector, 0.1, false);
+      const std::vector<Array> running = {vector, vector};
+      kernels.batch_norm(columns, vector, vector, running, columns, vector, vector, 0.1, 0.1, false);
       kernels.batch_norm_inference(columns, vector, vector, vector, vector, columns, 0.1, true);
       kernels.batch_norm_backward(columns, columns, vector, vector, vector, vector, columns, vector, vector, 0.1, true);
       const Array width = testing::compact(dtype, {3});

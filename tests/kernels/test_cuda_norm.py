@@ -15,10 +15,15 @@ LAYER_SHAPES = [(300, 1), (70, 5), (40, 64), (9, 1000), (5, 1028), (2, 8196), (2
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "float16": 4e-3}
 
 
+def on_cuda(a):
+    return nd.array(a, str(a.dtype), ndl.cuda())
+
+
 def run(kernel, inputs, outputs, *numbers):
-    """The outputs, given as (shape, dtype)."""
+    """The outputs, given as (shape, dtype); an input may be a list."""
     written = [nd.empty(shape, dtype, ndl.cuda()) for shape, dtype in outputs]
-    call(ndl.cuda(), kernel, *[nd.array(a, str(a.dtype), ndl.cuda()) for a in inputs], *written, *numbers)
+    operands = [list(map(on_cuda, a)) if isinstance(a, list) else on_cuda(a) for a in inputs]
+    call(ndl.cuda(), kernel, *operands, *written, *numbers)
     return [out.numpy().astype(np.float64) for out in written]
 
 
@@ -44,7 +49,7 @@ def test_batch_norm(shape, dtype, relu):
     vector, stored = shape[1:], "float32" if dtype == "float16" else dtype
     close = dict(rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * (1000 if shape[0] == 1 else 1))
     out, met_mean, met_variance = run(
-        "batch_norm", [x, weight, bias], [(shape, dtype), (vector, stored), (vector, stored)], EPS, relu
+        "batch_norm", [x, weight, bias, []], [(shape, dtype), (vector, stored), (vector, stored)], EPS, 0.1, relu
     )
     np.testing.assert_allclose(out, np.maximum(normalized, 0) if relu else normalized, **close)
     np.testing.assert_allclose(met_mean, mean[0], 1e-6, 1e-6)
@@ -69,10 +74,27 @@ def test_batch_norm_with_a_mean_far_from_zero():
     x = (np.random.default_rng(0).normal(size=(4000, 4)) + [0, 1e3, 1e4, 3e4]).astype(np.float32)
     ones = np.ones(4, np.float32)
     outputs = [(x.shape, "float32"), ((4,), "float32"), ((4,), "float32")]
-    out, mean, variance = run("batch_norm", [x, ones, 0 * ones], outputs, EPS, False)
+    out, mean, variance = run("batch_norm", [x, ones, 0 * ones, []], outputs, EPS, 0.1, False)
     exact = x.astype(np.float64)
     np.testing.assert_allclose(variance, exact.var(0), 1e-5)
     np.testing.assert_allclose(out, (exact - exact.mean(0)) / np.sqrt(exact.var(0) + EPS), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", BATCH_SHAPES, ids=str)
+@pytest.mark.parametrize("dtype, stored", [("float32", "float32"), ("float16", "float32"), ("float16", "float16")])
+def test_running_statistics(shape, dtype, stored):
+    """To the bit: the statistic in running's dtype, then one multiply-add in float32, rounded once."""
+    x, _, weight, bias = draw(shape, dtype)
+    before = np.abs(np.random.default_rng(1).normal(size=(2, shape[1]))).astype(stored)
+    running = [on_cuda(a) for a in before]
+    mean, variance, out = (nd.empty(s, d, ndl.cuda()) for s, d in [(shape[1:], "float32")] * 2 + [(shape, dtype)])
+    operands = [*map(on_cuda, (x, weight, bias)), running, out, mean, variance]
+    call(ndl.cuda(), "batch_norm", *operands, EPS, 0.25, False)
+    for old, new, statistic in zip(before, running, (mean, variance)):
+        a, b = old.astype(np.float32), statistic.numpy().astype(stored).astype(np.float32)
+        # float64 holds a quarter of the difference exactly, as the GPU's fused multiply-add does
+        expected = (a + 0.25 * (b - a).astype(np.float64)).astype(np.float32).astype(stored)
+        np.testing.assert_array_equal(new.numpy(), expected)
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE))

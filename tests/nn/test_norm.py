@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
-from needle import memory_stats, nn
+from needle import init, memory_stats, nn, ops
 from needle.autograd import Parameter, Tensor, no_grad
-from needle.backend_ndarray import cpu
-from needle.errors import ShapeError
+from needle.backend_ndarray import cpu, dispatch
+from needle.errors import DTypeError, ShapeError
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
 LAYERS = {  # name -> (layer, shape of x, axes of the statistics, shape in which weight and bias broadcast)
@@ -152,6 +154,75 @@ def test_running_statistics_take_no_part_in_differentiation(device):
         before = layer.running_mean.numpy()
         layer(x)
     assert (layer.running_mean.numpy() != before).all()
+
+
+def test_a_layer_is_one_kernel_call(device, monkeypatch):
+    """It also updates the running statistics."""
+    layer, x = make("BatchNorm1d", device)
+    kernels, call = [], dispatch.call
+    for module in list(sys.modules.values()):
+        if getattr(module, "call", None) is call:
+            monkeypatch.setattr(module, "call", lambda *operands: (kernels.append(operands[1]), call(*operands)))
+    layer(x)
+    assert kernels == ["batch_norm"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_running_statistics_of_half_types(dtype, device):
+    """Each step rounds the statistic, then the sum, to the buffers' dtype."""
+    layer, x = make("BatchNorm1d", device, dtype, momentum=0.25)
+    for _ in range(3):
+        before = layer.running_mean.numpy().astype("float32"), layer.running_var.numpy().astype("float32")
+        _, *statistics = ops.batch_norm(x, layer.weight, layer.bias)
+        layer(x)
+        for old, statistic, new in zip(before, statistics, (layer.running_mean, layer.running_var)):
+            target = statistic.astype(dtype).numpy().astype("float32")
+            np.testing.assert_array_equal(
+                new.numpy(), (old + np.float32(0.25) * (target - old)).astype(new.numpy().dtype)
+            )
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_later_forward_pass_leaves_the_gradient_alone(create_graph, device):
+    """It updates the running statistics, of which no gradient is made; a backward pass does not update them."""
+    layer, x = make("BatchNorm1d", device)
+    grad = Tensor(np.random.randn(*x.shape), device=device, dtype="float64")
+    layer(x).backward(grad, create_graph=create_graph)
+    expected = x.grad.numpy()
+    out = layer(x)
+    layer(x * 3 + 1)
+    before = layer.running_mean.numpy(), layer.running_var.numpy()
+    out.backward(grad, create_graph=create_graph)
+    np.testing.assert_array_equal(x.grad.numpy(), expected)
+    if create_graph:
+        (x.grad * x.grad).sum().backward()
+    np.testing.assert_array_equal([layer.running_mean.numpy(), layer.running_var.numpy()], before)
+
+
+@pytest.mark.parametrize(
+    "running, error, message",
+    [
+        (1.0, TypeError, r"running 1\.0: expected None or a pair of Tensors"),
+        ((np.zeros(3), np.ones(3)), TypeError, "operand 0 of type ndarray: expected a Tensor"),
+        ((init.zeros(3),), TypeError, "running .*: expected None or a pair of Tensors"),
+        ((init.zeros(3), init.ones(4)), ShapeError, r"statistics of shape \(4,\): expected \(3,\)"),
+        (
+            (init.zeros(3), init.ones(3, dtype="float64")),
+            DTypeError,
+            "dtypes float32, float64: expected one floating dtype",
+        ),
+    ],
+)
+def test_wrong_running_statistics(running, error, message):
+    x = init.randn(4, 3)
+    with pytest.raises(error, match=f"batch_norm: {message}"):
+        ops.batch_norm(x, init.ones(3), init.zeros(3), running=running)
+
+
+def test_a_wrong_momentum():
+    pair = init.zeros(3), init.ones(3)
+    with pytest.raises(ValueError, match="batch_norm: momentum of 2: expected a number of 0 to 1"):
+        ops.batch_norm(init.randn(4, 3), init.ones(3), init.zeros(3), running=pair, momentum=2)
 
 
 def test_the_state_dict_holds_the_running_statistics(device):

@@ -42,10 +42,22 @@ std::shared_ptr<const Recipe> find_norm(Kernel kernel, const Array& x, double ep
   });
 }
 
+// running += momentum * (statistic - running), with the statistic rounded to running's dtype.
+void update_running(Level level, const Output& statistic, double momentum, const Array& running) {
+  const Input rounded(level, copied(level, statistic.array(), running.dtype), kParameter);
+  const Input before(level, running, kParameter);
+  const Output after(running, kParameter);
+  const auto *target = static_cast<const float*>(rounded.data()), *from = static_cast<const float*>(before.data());
+  const float weight = static_cast<float>(momentum);
+  for (int64_t c = 0; c < running.shape[0]; ++c)
+    static_cast<float*>(after.data())[c] = from[c] + weight * (target[c] - from[c]);
+  after.finish(level);
+}
+
 }  // namespace
 
-bool batch_norm(Level level, const Array& x, const Array& weight, const Array& bias, const Array& out,
-                const Array& mean, const Array& variance, double eps, bool relu) {
+bool batch_norm(Level level, const Array& x, const Array& weight, const Array& bias, const ArrayList& running,
+                const Array& out, const Array& mean, const Array& variance, double eps, double momentum, bool relu) {
   if (relu || !is_supported(x)) return false;
   if (!is_chosen(level, Kernel::batch_norm, ShapeClass::any, x.size())) return false;
   const Threads threads;
@@ -60,6 +72,10 @@ bool batch_norm(Level level, const Array& x, const Array& weight, const Array& b
                           {DNNL_ARG_MEAN, means.data()},
                           {DNNL_ARG_VARIANCE, variances.data()}});
   for (const Output* written : {&result, &means, &variances}) written->finish(level);
+  if (running.count > 0) {
+    update_running(level, means, momentum, running[0]);
+    update_running(level, variances, momentum, running[1]);
+  }
   return true;
 }
 
