@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import ml_dtypes
@@ -14,13 +15,14 @@ from needle.backend_ndarray import cpu, cpu_numpy, cuda
 from needle.backend_ndarray.dtype import bfloat16, float16, float32
 from needle.backend_ndarray.kernel_table import KERNELS
 from needle.backend_ndarray.kernel_table import Operand as TableOperand
-from tests.devices import CUDA_ALONE
+from tests.devices import CUDA_ALONE, EMULATED
 from tests.backend_ndarray.kernel_cases import CASES, Case, Draw, Number, Operand
 from tests.backend_ndarray.provider_cases import Choice, case_at, choices
 from tests.targets import on_every_target
 
 
-EXAMPLES = 25
+# Calls of each kernel with each dtype. An emulated GPU is slow, and what it runs is checked at each access in CI.
+EXAMPLES = int(os.environ.get("NEEDLE_EXAMPLES", 10 if EMULATED else 25))
 
 
 @pytest.fixture
