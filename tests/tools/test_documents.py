@@ -4,14 +4,12 @@ It looks into the checkout itself, which Bazel's sandbox lets it read, and so ru
 """
 
 import json
-import os
 import re
-from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(os.path.realpath(Path(__file__).parent.parent.parent / "docs" / "mixed-precision.md")).parent.parent
-DOCUMENTS = sorted(CHECKOUT.glob("*.md")) + sorted(CHECKOUT.glob("docs/*.md"))
+from tests.tools.documents import CHECKOUT, DOCUMENTS, hunks
+
 CONTAINERS = sorted(CHECKOUT.glob(".devcontainer/**/devcontainer.json"))
 
 _LABEL = re.compile(r"(?<![\w:@/])//[\w/.-]*(?::[\w.*/-]+)?")
@@ -56,18 +54,6 @@ def test_targets_and_files_are_there(document):
     assert [link for link in sorted(links) if "://" not in link and not (document.parent / link).exists()] == []
 
 
-def hunks(text: str):
-    """(file, lines before, lines after) of each change in blocks that begin with ```diff."""
-    for block in re.findall(r"^```diff\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        for change in re.split(r"^--- a/\S+\n", block, flags=re.MULTILINE)[1:]:
-            name, _, body = change.partition("\n")
-            for hunk in re.split(r"^@@.*\n", body, flags=re.MULTILINE)[1:]:
-                lines = hunk.splitlines()
-                before = [line[1:] for line in lines if line[:1] != "+"]
-                after = [line[1:] for line in lines if line[:1] != "-"]
-                yield name.removeprefix("+++ b/"), "\n".join(before), "\n".join(after)
-
-
 def test_changes_in_documents_apply():
     """Each begins from lines that are in its file, once."""
     found = [change for document in DOCUMENTS for change in hunks(document.read_text())]
@@ -75,14 +61,6 @@ def test_changes_in_documents_apply():
     for file, before, after in found:
         assert ("\n" + (CHECKOUT / file).read_text()).count(f"\n{before}\n") == 1, f"{file}:\n{before}"
         assert before != after
-
-
-def test_an_element_wise_operation_touches_seven_files():
-    text = (CHECKOUT / "docs" / "for-students.md").read_text()
-    files = {file for file, _, _ in hunks(text)}
-    assert len(files) == 7
-    for file in files:  # the table above names them
-        assert f"`{file}`" in text
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda path: str(path.relative_to(CHECKOUT)))
