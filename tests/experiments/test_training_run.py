@@ -150,10 +150,14 @@ def test_an_interrupt_says_where_the_run_stands(folder):
     assert saved(folder) == (1, 1.0, [1])
 
 
-@pytest.mark.parametrize(("interrupted", "moment", "epoch"), [
-    ("needle.checkpoint.write_atomically", "before", 1), ("needle.checkpoint.write_atomically", "after", 2),
-    ("experiments.training_run.write_atomically", "before", 2), ("experiments.training_run.write_atomically", "after", 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("interrupted", "moment", "epoch"),
+    [
+        ("needle.checkpoint.write_atomically", "before", 1),  # of the checkpoint
+        ("needle.checkpoint.write_atomically", "after", 2),
+        ("experiments.training_run.write_atomically", "before", 2),  # of the metrics
+    ],
+)
 def test_an_interrupt_of_a_save_names_the_epoch_in_the_file(interrupted, moment, epoch, folder, monkeypatch):
     run = Run(folder, [3.0, 2.0])
     run.run.start()
