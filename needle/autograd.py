@@ -453,7 +453,8 @@ class TensorTuple(Value):
         return TupleGetItem(chosen)(self)  # type: ignore[arg-type]  # the one Op of a TensorTuple
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
+        for i in range(len(self.cached_data)):
+            yield TupleGetItem(i)(self)  # type: ignore[arg-type]  # as above
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         make, arguments, (attributes, slots) = super().__reduce_ex__(protocol)
@@ -505,16 +506,22 @@ def find_topo_sort(outputs: Sequence[Value], stop_at: frozenset[int] = frozenset
     """
     order: list[Value] = []
     visited: set[int] = set()
-    stack = [(node, False) for node in reversed(outputs)]
+    done: set[int] = set()
+    stack: list[Value] = [*reversed(outputs)]
     while stack:
-        node, inputs_done = stack.pop()
-        if inputs_done:
-            order.append(node)
-        elif id(node) not in visited:
-            visited.add(id(node))
-            stack.append((node, True))
-            if id(node) not in stop_at:
-                stack.extend((value, False) for value in reversed(node.inputs) if value.requires_grad)
+        node = stack[-1]
+        key = id(node)
+        if key in visited:  # and so, by now, is all above it: its inputs
+            stack.pop()
+            if key not in done:
+                done.add(key)
+                order.append(node)
+            continue
+        visited.add(key)
+        if key not in stop_at:
+            for value in reversed(node.inputs):
+                if value.requires_grad and id(value) not in visited:
+                    stack.append(value)
     return order
 
 
@@ -573,15 +580,9 @@ class _Changed(Tensor):
 def _gradient(node: Value, adjoint: Tensor | list[Tensor]) -> tuple[Adjoint | None, ...]:
     """The adjoints of node.inputs. Raises GradientError if they depend on an array changed since the forward pass."""
     op: Op = node.op  # type: ignore[assignment]  # a leaf has no inputs
-    if node.read is None:  # freed
+    if node.read is None or not _has_any_changed(node, *node.read):
         return op.gradient_as_tuple(adjoint, node)
     count, arrays, result = node.read
-    if not _has_changed(node, result, count):
-        for value, array in zip(node.inputs, arrays):
-            if _has_changed(value, array, count):
-                break
-        else:
-            return op.gradient_as_tuple(adjoint, node)
     name, inputs, as_seen = type(op).__name__, node.inputs, node
     if _has_changed(node, result, count):
         as_seen = _Changed(node, f"the result of {name}", result)
@@ -595,33 +596,48 @@ def _gradient(node: Value, adjoint: Tensor | list[Tensor]) -> tuple[Adjoint | No
         node.inputs = inputs  # so that a graph recorded meanwhile leads to the real ones
 
 
-def _has_changed(value: Value, array: Data, count: int) -> bool:
-    """Whether `value` no longer holds `array`, or `array` has changed since changes.count was `count`."""
-    if value.cached_data is not array:
+def _has_any_changed(node: Value, count: int, arrays: list[NDArray], result: Data) -> bool:
+    """Whether the result or an input of a node is no longer what it was when its Op ran."""
+    if node.cached_data is not result:
         return True
+    for value, read in zip(node.inputs, arrays):
+        if value.cached_data is not read:
+            return True
     if count == changes.count:
         return False
-    arrays = array if isinstance(array, tuple) else (array,)
-    return any(changes.changed_since(part, count) for part in arrays)
+    return _changed_since(result, count) or any([_changed_since(read, count) for read in arrays])
+
+
+def _has_changed(value: Value, array: Data, count: int) -> bool:
+    """Whether `value` no longer holds `array`, or `array` has changed since changes.count was `count`."""
+    return value.cached_data is not array or _changed_since(array, count)
+
+
+def _changed_since(array: Data, count: int) -> bool:
+    if isinstance(array, tuple):
+        return any([changes.changed_since(part, count) for part in array])
+    return changes.changed_since(array, count)
 
 
 def _accumulate(adjoints: dict[int, Any], owned: set[int], value: Tensor, partial: Adjoint) -> None:
     """Adds `partial` to the adjoint of `value`, which keeps the value's dtype even if an operation promoted it."""
     key = id(value)
     if isinstance(partial, _PartialTuple):
-        total = adjoints.setdefault(key, partial)
-        if total is not partial:
+        entries = adjoints.setdefault(key, partial)
+        if entries is not partial:
             for index, entry in partial.items():
-                total[index] = total[index] + entry if index in total else entry
+                entries[index] = entries[index] + entry if index in entries else entry
         return
-    if partial.dtype is not value.dtype and value.dtype.kind == "floating":
-        partial = partial.astype(value.dtype)
-    if key not in adjoints:
+    dtype = value.cached_data.dtype
+    if partial.cached_data.dtype is not dtype and dtype.kind == "floating":
+        partial = partial.astype(dtype)
+    total = adjoints.get(key)
+    if total is None:
         adjoints[key] = partial
-    elif key in owned and adjoints[key].dtype is partial.dtype:
-        add_to(adjoints[key].cached_data, partial.cached_data)
+    elif key in owned and total.dtype is partial.dtype:
+        add_to(total.cached_data, partial.cached_data)
     else:
-        adjoints[key] = adjoints[key] + partial
+        adjoints[key] = total + partial
         if not is_recording():
             owned.add(key)
 

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <numeric>
 #include <optional>
 
 #include "kernels/bindings/calls.h"
@@ -26,18 +28,28 @@ constexpr bool contains(DTypes dtypes, DType dtype) {
   return false;
 }
 
-// Whether the elements fill one block of memory, in the order of any permutation of the axes.
-inline bool is_dense(const Array& a) {
+// Strides without gaps for a's shape, its axes in the same order in memory: dense_strides_like in shape.py.
+inline Dims dense_strides(const Array& a) {
+  std::array<int, kMaxDims> order;
+  std::iota(order.begin(), order.end(), 0);
+  bool repeats = false;
+  for (int d = 0; d < a.ndim; ++d) repeats |= a.strides[d] == 0 && a.shape[d] > 1;
+  if (!repeats && !a.is_compact())
+    std::stable_sort(order.begin(), order.begin() + a.ndim,
+                     [&](int d, int e) { return std::abs(a.strides[d]) > std::abs(a.strides[e]); });
+  Dims strides{};
   int64_t step = 1;
-  for (unsigned seen = 0, axes = (1u << a.ndim) - 1; seen != axes;) {
-    int next = -1;
-    for (int d = a.ndim - 1; d >= 0; --d)
-      if (!(seen >> d & 1) && (a.shape[d] == 1 || a.strides[d] == step)) next = std::max(next, d);
-    if (next < 0) return false;
-    seen |= 1u << next;
-    step *= a.shape[next];
+  for (int i = a.ndim - 1; i >= 0; --i) {
+    strides[order[i]] = step;
+    step *= a.shape[order[i]];
   }
-  return step > 0;
+  return strides;
+}
+
+inline pybind11::object python_tuple(const Dims& numbers, int count) {
+  pybind11::tuple tuple(count);
+  for (int d = 0; d < count; ++d) PyTuple_SET_ITEM(tuple.ptr(), d, pybind11::int_(numbers[d]).release().ptr());
+  return tuple;
 }
 
 // `a` with the shape of `out`, or nothing if it does not broadcast to it.
@@ -85,15 +97,17 @@ PyObject* elementwise(PyObject* self, const char* op, PyObject* const* arguments
       if (like && get(arguments[i], Slot::device) != get(like, Slot::device)) Py_RETURN_NONE;
       if (!like || array_of(arguments[i]).size() > array_of(like).size()) like = arguments[i];
     }
-    if (!like || !contains(dtypes, array_of(like).dtype) || !is_dense(array_of(like))) Py_RETURN_NONE;
+    if (!like || !contains(dtypes, array_of(like).dtype) || array_of(like).size() == 0) Py_RETURN_NONE;
     std::array<std::optional<Array>, num_inputs> inputs;
     for (int i = 0; i < num_inputs; ++i) {
       inputs[i] = arguments[i] == like ? array_of(like) : operand_beside(arguments[i], like);
       if (!inputs[i]) Py_RETURN_NONE;
     }
-    const Attributes attributes{get(like, Slot::shape), get(like, Slot::strides), get(like, Slot::dtype),
-                                get(like, Slot::device)};
     Array out = array_of(like);
+    out.strides = dense_strides(out);
+    auto strides = pybind11::reinterpret_borrow<pybind11::object>(get(like, Slot::strides));
+    if (out.strides != array_of(like).strides) strides = python_tuple(out.strides, out.ndim);
+    const Attributes attributes{get(like, Slot::shape), strides.ptr(), get(like, Slot::dtype), get(like, Slot::device)};
     out.buffer = memory_for(out.size() * itemsize(out.dtype), Backend::pool(self), attributes);
     out.offset = 0;
     if constexpr (num_inputs == 1) run<Backend, field>(self, *inputs[0], out);

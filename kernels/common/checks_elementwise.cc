@@ -54,10 +54,6 @@ NEEDLE_BINARY_KERNELS(NEEDLE_DEFINE)
 NEEDLE_COMPARISON_KERNELS(NEEDLE_DEFINE)
 #undef NEEDLE_DEFINE
 
-void lerp(const Array& a, const Array& b, double /*weight*/, const Array& out) {
-  check_binary("lerp", floating, a, b, out);
-}
-
 void where(const Array& condition, const Array& a, const Array& b, const Array& out) {
   check_dtype("where", {"condition", condition}, DType::boolean);
   check_broadcast("where", {"condition", condition}, {"out", out});

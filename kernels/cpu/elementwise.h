@@ -31,10 +31,9 @@ inline void run_unary(Loop loop, int cost, const Array& a, const Array& out) {
   elementwise(loop, arrays, 2, cost);
 }
 
-inline void run_binary(Loop loop, int cost, const Array& a, const Array& b, const Array& out,
-                       const void* context = nullptr) {
+inline void run_binary(Loop loop, int cost, const Array& a, const Array& b, const Array& out) {
   const Array* arrays[] = {&out, &a, &b};
-  elementwise(loop, arrays, 3, cost, 1, false, context);
+  elementwise(loop, arrays, 3, cost);
 }
 
 }  // namespace

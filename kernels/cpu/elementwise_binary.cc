@@ -47,15 +47,6 @@ Loop power_loop(T exponent) {
 
 using GeluBackward = GeluBackwardOf<math>;
 
-template <class T>
-void lerp_loop(int64_t n, void* const* operands, const void* context) {
-  auto* out = static_cast<T*>(operands[0]);
-  auto *a = static_cast<const T*>(operands[1]), *b = static_cast<const T*>(operands[2]);
-  const T weight = static_cast<T>(*static_cast<const double*>(context));
-#pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) out[i] = a[i] + weight * (b[i] - a[i]);
-}
-
 template <class Operation>
 void any(const Array& a, const Array& b, const Array& out) {
   dispatch(a.dtype, [&](auto zero) {
@@ -99,9 +90,5 @@ void boolean(const Array& a, const Array& b, const Array& out) {
   void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(a, b, out); }
 NEEDLE_BINARY_KERNELS(NEEDLE_DEFINE)
 #undef NEEDLE_DEFINE
-
-void lerp(const Array& a, const Array& b, double weight, const Array& out) {
-  run_binary(a.dtype == DType::float64 ? lerp_loop<double> : lerp_loop<float>, 1, a, b, out, &weight);
-}
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

@@ -9,12 +9,6 @@ namespace {
 
 using GeluBackward = GeluBackwardOf<math>;
 
-template <class T>
-struct Lerp {
-  T weight;
-  __device__ T apply(T a, T b) const { return a + weight * (b - a); }
-};
-
 template <class Operation>
 void any(const Array& a, const Array& b, const Array& out) {
   dispatch(a.dtype, [&](auto zero) {
@@ -50,12 +44,5 @@ void boolean(const Array& a, const Array& b, const Array& out) {
   void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(a, b, out); }
 NEEDLE_BINARY_KERNELS(NEEDLE_DEFINE)
 #undef NEEDLE_DEFINE
-
-void lerp(const Array& a, const Array& b, double weight, const Array& out) {
-  dispatch_floating(a.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    elementwise<T, T, T>(Lerp<Compute<T>>{static_cast<Compute<T>>(weight)}, out, a, b);
-  });
-}
 
 }  // namespace needle::cuda

@@ -161,10 +161,6 @@ multiply = _elementwise(np.multiply)
 divide = _elementwise(np.divide)
 
 
-def lerp(a: NumPyArray, b: NumPyArray, weight: float, out: NumPyArray) -> None:
-    _elementwise(lambda a, b: a + a.dtype.type(weight) * (b - a))(a, b, out)
-
-
 floor_divide = _elementwise(np.floor_divide)
 remainder = _elementwise(np.remainder)
 maximum = _elementwise(lambda a, b: np.where((a > b) | (a != a), a, b))

@@ -291,12 +291,6 @@ def where(condition: NDArray, a: ArrayLike, b: ArrayLike) -> NDArray:
     return out
 
 
-def lerp_to(a: NDArray, b: NDArray, weight: float) -> None:
-    """a += weight * (b - a), in place; b has the shape and dtype of a, which are floating."""
-    call(same_device("lerp_to", a, b), "lerp", a, b, weight, a)
-    changes.mark(a)
-
-
 def multiply_by(a: NDArray, b: NDArray | Number) -> None:
     """a *= b, in place; b broadcasts to the shape of a, which keeps its dtype."""
     if isinstance(b, NDArray) and b.dtype is not a.dtype:

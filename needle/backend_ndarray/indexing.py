@@ -35,6 +35,8 @@ def is_basic(index: Index) -> bool:
 
 def resolve_index(index: Index, shape: Shape, strides: Shape, offset: int) -> tuple[Shape, Shape, int]:
     """(shape, strides, offset) of the view that ints, slices, None and Ellipsis select. Raises IndexError."""
+    if type(index) is int and shape and -shape[0] <= index < shape[0]:  # x[i], the most frequent
+        return shape[1:], strides[1:], offset + index % shape[0] * strides[0]
     index = index if isinstance(index, tuple) else (index,)
     ndim = len(shape)
     used = ellipses = 0

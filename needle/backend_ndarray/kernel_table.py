@@ -153,8 +153,7 @@ _LIST = [
     _kernel("less", COMPARISON, ANY, "a, b -> out", "a < b"),
     _kernel("less_equal", COMPARISON, ANY, "a, b -> out", "a <= b"),
 
-    # Functions of more elements
-    _kernel("lerp", ELEMENTWISE, FLOATING, "a, b, float weight -> out", "a + weight * (b - a)"),
+    # A function of three elements
     _kernel("where", ELEMENTWISE, ANY, "condition, a, b -> out", "condition ? a : b; condition is bool"),
 
     # Reductions. Sums of integers wrap around

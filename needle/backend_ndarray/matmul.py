@@ -7,9 +7,9 @@ import math
 from needle.backend_ndarray import elementwise, ndarray
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.dtype import promote_types
+from needle.backend_ndarray.dtype import DType, promote_types
 from needle.backend_ndarray.ndarray import NDArray
-from needle.backend_ndarray.shape import broadcast_shapes
+from needle.backend_ndarray.shape import Shape, broadcast_shapes, compact_strides, remembered
 from needle.backend_ndarray.spec import Shaped, Spec, check_nonlinearity, require_floating
 from needle.errors import ShapeError
 from needle.typing import ArrayLike
@@ -40,19 +40,30 @@ def matmul(a: ArrayLike, b: ArrayLike) -> NDArray:
     x: NDArray
     y: NDArray
     x, y = elementwise.operands("matmul", a, b)  # type: ignore[assignment]  # same_device refuses numbers
-    same_device("matmul", x, y)
-    spec = infer_matmul(x, y)
-    x, y = x.astype(spec.dtype), y.astype(spec.dtype)
-    x = x if x.ndim > 1 else x.reshape(1, -1)
-    y = y if y.ndim > 1 else y.reshape(-1, 1)
-    if y.ndim == 2 and x.ndim > 2:  # one matrix for all rows of x, so one product, not one per batch
-        x = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    batch = broadcast_shapes("matmul", x.shape[:-2], y.shape[:-2])
-    out = ndarray.empty((*batch, x.shape[-2], y.shape[-1]), spec.dtype, x.device)
+    device = same_device("matmul", x, y)
+    dtype, x_shape, y_shape, batch, out_shape, shape = _plan(x.shape, y.shape, x.dtype, y.dtype)
+    x, y = x.astype(dtype), y.astype(dtype)
+    x = x if x.shape == x_shape else x.reshape(x_shape)
+    y = y if y.shape == y_shape else y.reshape(y_shape)
     if batch:
-        x, y = x.broadcast_to((*batch, *x.shape[-2:])), y.broadcast_to((*batch, *y.shape[-2:]))
-    call(x.device, "matmul", x, y, out)
-    return out if out.shape == spec.shape else out.reshape(spec.shape)
+        x, y = x.broadcast_to((*batch, *x_shape[-2:])), y.broadcast_to((*batch, *y_shape[-2:]))
+    out = NDArray.allocate(out_shape, compact_strides(out_shape), dtype, device)
+    call(device, "matmul", x, y, out)
+    return out if out_shape == shape else out.reshape(shape)
+
+
+@remembered
+def _plan(
+    a_shape: Shape, b_shape: Shape, a_dtype: DType, b_dtype: DType
+) -> tuple[DType, Shape, Shape, Shape, Shape, Shape]:
+    """(dtype, shapes of both operands as matrices, batch, shape of their product, shape of the result)."""
+    shape, dtype = infer_matmul(Spec(a_shape, a_dtype), Spec(b_shape, b_dtype))
+    x = a_shape if len(a_shape) > 1 else (1, *a_shape)
+    y = b_shape if len(b_shape) > 1 else (*b_shape, 1)
+    if len(y) == 2:  # one matrix for all rows of x, so one product, not one per batch
+        x = (math.prod(x[:-1]), x[-1])
+    batch = broadcast_shapes("matmul", x[:-2], y[:-2])
+    return dtype, x, y, batch, (*batch, x[-2], y[-1]), shape
 
 
 def infer_linear(x: Shaped, weight: Shaped, bias: Shaped) -> Spec:

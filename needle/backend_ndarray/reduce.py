@@ -61,11 +61,12 @@ def _plan(op: str, a_shape: Shape, a_dtype: DType, axes: tuple[int, ...] | None,
 
 
 def _reduce(op: str, a: NDArray, axis: Axes, keepdims: bool, wide: bool = False) -> NDArray:
-    same_device(op, a)
+    if type(a) is not NDArray:
+        same_device(op, a)  # raises
     axes = None if axis is None else as_ints(op, "axes", axis)
     keepdims = keepdims if type(keepdims) is bool else flag(op, "keepdims", keepdims)
     kept_shape, kept_strides, dtype, shape, strides = _plan(op, a.shape, a.dtype, axes, keepdims, wide)
-    out = NDArray.allocate(kept_shape, kept_strides, dtype, a.device)
+    out: NDArray = a.device.kernels.allocate(kept_shape, kept_strides, dtype, a.device)
     call(a.device, op, a if a.dtype.kind == "floating" else a.astype(dtype), out)
     return out if shape == kept_shape else out.view(shape, strides)
 

@@ -94,5 +94,5 @@ def lstm_backward(
 def _states(first: NDArray, spec: Spec) -> NDArray:
     """An array (T + 1, B, H) for `first`, which is copied in, and the state after each step of `spec` (T, B, H)."""
     states = ndarray.empty((spec.shape[0] + 1, *spec.shape[1:]), spec.dtype, first.device)
-    states[0] = first
+    call(first.device, "copy", first, states[0])
     return states

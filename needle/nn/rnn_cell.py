@@ -1,11 +1,14 @@
-"""One step of a recurrent layer, in small operations: the version to read. rnn.py runs whole sequences."""
+"""One step of a recurrent layer: by the operation for a sequence, of length one, wherever it serves.
+
+`ops.rnn_cell` and `ops.lstm_cell` are the same steps in small operations, the versions to read.
+"""
 
 from __future__ import annotations
 
 import math
 
 from needle import init, ops
-from needle.autograd import Parameter, Tensor
+from needle.autograd import Parameter, Tensor, autocasting
 from needle.backend_ndarray import Device, DType
 from needle.backend_ndarray.arguments import choice
 from needle.errors import ShapeError
@@ -76,11 +79,28 @@ class _Cell(Module):
         check_state(self, name, given, shape)
         return given
 
+    def is_one_operation(self, *operands: Tensor) -> bool:
+        """Whether the step can be the operation for a sequence: operands of one dtype, and no autocast.
+
+        That would keep the states, which a cell hands on from step to step, in a half type.
+        """
+        return autocasting() is None and all(x.dtype is self.W_hh.dtype for x in operands)
+
     def check_input(self, X: Tensor) -> None:
         """Raises ShapeError unless X is (B, input_size)."""
         check_tensor(self, "X", X)
         if X.ndim != 2 or X.shape[1] != self.input_size:
             raise ShapeError(f"{self}: an input of shape {X.shape}: expected (B, {self.input_size})")
+
+
+def _one_step(X: Tensor) -> Tensor:
+    """(B, C) as a sequence of one step, (1, B, C)."""
+    return ops.reshape(X, (1, *X.shape))
+
+
+def _state_after(hidden: Tensor) -> Tensor:
+    """The state after a sequence of one step: (B, C) of (1, B, C)."""
+    return ops.reshape(hidden, hidden.shape[1:])
 
 
 class RNNCell(_Cell):
@@ -105,7 +125,9 @@ class RNNCell(_Cell):
         """h' (B, hidden_size) from X (B, input_size) and h (B, hidden_size), which defaults to zeros."""
         self.check_input(X)
         h = self.state("h", h, X.shape[0])
-        return ops.rnn_cell(X, h, self.W_ih, self.W_hh, self.bias(), self.nonlinearity)
+        if not self.is_one_operation(X, h):
+            return ops.rnn_cell(X, h, self.W_ih, self.W_hh, self.bias(), self.nonlinearity)
+        return _state_after(ops.rnn(_one_step(X), self.W_ih, self.W_hh, self.bias(), h, self.nonlinearity))
 
 
 class LSTMCell(_Cell):
@@ -124,4 +146,7 @@ class LSTMCell(_Cell):
         self.check_input(X)
         h0, c0 = as_pair(self, h)
         h0, c0 = self.state("h", h0, X.shape[0]), self.state("c", c0, X.shape[0])
-        return ops.lstm_cell(X, h0, c0, self.W_ih, self.W_hh, self.bias())
+        if not self.is_one_operation(X, h0, c0):
+            return ops.lstm_cell(X, h0, c0, self.W_ih, self.W_hh, self.bias())
+        hidden, c = ops.lstm(_one_step(X), self.W_ih, self.W_hh, self.bias(), h0, c0)
+        return _state_after(hidden), c

@@ -217,7 +217,8 @@ def _binary(
     reflected: type[_WithNumber],
 ) -> Tensor:
     """Calls the Op that fits the operands."""
-    a, b = operands(op, a, b)
+    if type(a) is not Tensor or type(b) is not Tensor:
+        a, b = operands(op, a, b)
     if not isinstance(b, Tensor):
         return with_number(b)(a)  # type: ignore[arg-type]  # one of the two is a Tensor
     return of_tensors(a, b) if isinstance(a, Tensor) else reflected(a)(b)

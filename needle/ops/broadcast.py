@@ -38,6 +38,9 @@ class Summation(Op):
         return expand_reduced(out_grad, node.inputs[0], self.axes)
 
 
+_sum_of_all = Summation()
+
+
 def unbroadcast(grad: Tensor, like: Tensor | Spec) -> Tensor:
     """The transpose of a broadcast: sums `grad` over the axes along which `like` was repeated."""
     if grad.shape == like.shape:
@@ -64,4 +67,4 @@ def broadcast_to(a: Tensor, shape: Sequence[int]) -> Tensor:
 
 def sum(a: Tensor, axes: Axes = None) -> Tensor:
     """The sum over axes; int64 for integers and bools."""
-    return Summation(axes)(a)
+    return (_sum_of_all if axes is None else Summation(axes))(a)

@@ -58,6 +58,8 @@ class MatMul(Op):
 
 def _as_rows(a: Tensor) -> Tensor:
     """(..., n) as a matrix of n columns."""
+    if a.ndim == 2:
+        return a
     return reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
 
 

@@ -9,6 +9,7 @@ from needle.autograd import Op, Tensor, TensorTuple, require_tensors
 from needle.backend_ndarray import NDArray, ndarray
 from needle.backend_ndarray.arguments import whole
 from needle.backend_ndarray.device import same_device
+from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import common_dtype
 from needle.backend_ndarray.shape import (
     Axes,
@@ -52,7 +53,8 @@ class Transpose(Op):
         return order
 
     def compute(self, a: NDArray) -> NDArray:
-        return a.permute(self._order(a.ndim))
+        order = self._order(len(a.shape))
+        return a.view(tuple([a.shape[i] for i in order]), tuple([a.strides[i] for i in order]))
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return transpose(out_grad, self.axes)
@@ -135,6 +137,13 @@ class UnDilate(Op):
         return SetItem(self.dilate._index(len(shape)), shape)(out_grad)
 
 
+def _slices(a: NDArray, axis: int) -> list[NDArray]:
+    """Views of a without the axis, one for each position along it."""
+    step, offset = a.strides[axis], a.offset
+    shape, strides = (*a.shape[:axis], *a.shape[axis + 1 :]), (*a.strides[:axis], *a.strides[axis + 1 :])
+    return [a.view(shape, strides, offset + i * step) for i in range(a.shape[axis])]
+
+
 class Stack(Op):
     """Tensors of one shape along a new axis."""
 
@@ -147,8 +156,8 @@ class Stack(Op):
             raise ShapeError(f"stack: shapes {', '.join(str(a.shape) for a in arrays)}: expected one shape")
         axis = normalize_axis("stack", self.axis, len(shape) + 1)
         out = ndarray.empty((*shape[:axis], len(arrays), *shape[axis:]), common_dtype(arrays), device)
-        for i, a in enumerate(arrays):
-            out[(slice(None),) * axis + (i,)] = a
+        for a, place in zip(arrays, _slices(out, axis)):
+            call(device, "copy", a, place)
         return out
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
@@ -166,8 +175,7 @@ class Split(Op):
         def __call__(self, *inputs: Tensor) -> TensorTuple: ...  # type: ignore[override]  # it has several results
 
     def compute(self, a: NDArray) -> tuple[NDArray, ...]:
-        axis = normalize_axis("split", self.axis, a.ndim)
-        return tuple(a[(slice(None),) * axis + (i,)] for i in range(a.shape[axis]))
+        return tuple(_slices(a, normalize_axis("split", self.axis, a.ndim)))
 
     def gradient(self, out_grad: list[Tensor], node: Tensor) -> Tensor:
         return stack(out_grad, self.axis)

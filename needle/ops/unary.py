@@ -68,8 +68,17 @@ class Tanh(Op):
     compute = staticmethod(array_api.tanh)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
-        y = widened(node)
-        return out_grad * (1 - y * y)
+        return _tanh_backward(out_grad, node)
+
+
+class TanhBackward(Op):
+    """grad (1 - y^2), where y = tanh(a); d/dy = -2 grad y"""
+
+    compute = staticmethod(array_api.tanh_backward)
+
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
+        grad, y = node.inputs
+        return _tanh_backward(out_grad, y), widened(out_grad) * grad * (-2 * widened(y))
 
 
 class Sigmoid(Op):
@@ -78,8 +87,17 @@ class Sigmoid(Op):
     compute = staticmethod(array_api.sigmoid)
 
     def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
-        y = widened(node)
-        return out_grad * (y * (1 - y))
+        return _sigmoid_backward(out_grad, node)
+
+
+class SigmoidBackward(Op):
+    """grad y (1 - y), where y = sigmoid(a); d/dy = grad (1 - 2y)"""
+
+    compute = staticmethod(array_api.sigmoid_backward)
+
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, ...]:
+        grad, y = node.inputs
+        return _sigmoid_backward(out_grad, y), widened(out_grad) * grad * (1 - 2 * widened(y))
 
 
 class Erf(Op):
@@ -145,6 +163,8 @@ _sqrt = Sqrt()
 _sin = Sin()
 _cos = Cos()
 _tanh = Tanh()
+_tanh_backward = TanhBackward()
+_sigmoid_backward = SigmoidBackward()
 _sigmoid = Sigmoid()
 _erf = Erf()
 _relu = ReLU()

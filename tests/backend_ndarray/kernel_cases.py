@@ -550,11 +550,6 @@ def random_dropout_mask(draw: Draw, dtype: DType) -> Case:
     return random(draw, dtype, draw.data.draw(draw.st.sampled_from([0.0, 0.1, 0.5, 0.9]), label="p"))
 
 
-def lerp(draw: Draw, dtype: DType) -> Case:
-    a, b, out = binary(draw, dtype).operands
-    return Case([a, b, draw.data.draw(draw.st.sampled_from([0.0, 0.1, 0.75, 1.0]), label="weight"), out])
-
-
 def sgd_step(draw: Draw, dtype: DType) -> Case:
     shapes = [draw.shape() for _ in range(draw.integer(0, 3, "parameters"))]
     parameters, velocities = ([draw.state(shape, dtype) for shape in shapes] for _ in range(2))
@@ -585,7 +580,6 @@ _MAKERS = {
     "copy": copy,
     "gelu_backward": gelu_backward,
     "power": power,
-    "lerp": lerp,
     "where": where,
     "sum": summation,
     "sum_of_squares": sum_of_squares,

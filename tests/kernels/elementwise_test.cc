@@ -83,28 +83,6 @@ double wrapped(DType dtype, double value) {
   return value;
 }
 
-TEST(lerp) {
-  testing::for_each_level([](const Kernels& kernels) {
-    Random random(3);
-    for (DType dtype : testing::kFloatingDTypes)
-      for (const Shape& shape : kShapes)
-        for (Layout layout : testing::kLayouts) {
-          const Array a = strided(dtype, shape, testing::kWritableLayouts[random.integer(0, 3)]);
-          const Array b = strided(dtype, shape, layout);
-          random.fill(a);
-          random.fill(b);
-          std::vector<double> expected = values(a);
-          const std::vector<double> target = values(b);
-          for (size_t i = 0; i < expected.size(); ++i) expected[i] += 0.1 * (target[i] - expected[i]);
-          kernels.lerp(a, b, 0.1, a);  // in place
-          EXPECT_NEAR("lerp", values(a), expected, 2 * testing::epsilon(dtype), 2 * testing::epsilon(dtype));
-        }
-  });
-  const Array a = compact(DType::float32, {3}), whole = compact(DType::int32, {3});
-  EXPECT_THROW(DTypeError, "lerp: a is int32", check::lerp(whole, whole, 0.5, whole));
-  EXPECT_THROW(ShapeError, "lerp: b has shape (4,)", check::lerp(a, compact(DType::float32, {4}), 0.5, a));
-}
-
 TEST(two_operands) {
   struct Operation {
     const char* name;

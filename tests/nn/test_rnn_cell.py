@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from needle import nn
-from needle.autograd import Tensor
+from needle.autograd import Tensor, find_topo_sort
 from needle.errors import ShapeError
 
 
@@ -81,3 +81,15 @@ def test_wrong_settings_are_named():
         nn.RNNCell(3, 5, nonlinearity="sine")
     with pytest.raises(ValueError, match="LSTMCell: hidden_size of 0: expected a whole number of 1 or more"):
         nn.LSTMCell(3, 0)
+
+
+@pytest.mark.parametrize("cell_type", [nn.RNNCell, nn.LSTMCell])
+def test_a_step_is_one_operation_in_one_dtype_and_promotes_in_several(cell_type, device):
+    cell = cell_type(3, 4, device=device)
+    wide = Tensor(np.random.rand(2, 3), device=device, dtype="float64")
+    outputs = [cell(x)[0] if cell_type is nn.LSTMCell else cell(x) for x in (wide, wide.astype("float32"))]
+    assert [x.dtype for x in outputs] == ["float64", "float32"]
+    np.testing.assert_allclose(outputs[1].numpy(), outputs[0].numpy(), rtol=1e-5)
+    nodes = find_topo_sort([outputs[1]])
+    assert sum(type(node.op).__name__ in ("RNN", "LSTM") for node in nodes) == 1
+    assert not any(type(node.op).__name__ in ("Tanh", "Sigmoid", "MatMul") for node in nodes)
