@@ -1,4 +1,4 @@
-// Element-wise functions that plan and allocate their result as well: elementwise["add"](x, y) is a new NDArray.
+// Element-wise functions that lay out and allocate their result as well: elementwise["add"](x, y) is a new NDArray.
 //
 // A small operation costs what is done around its kernel. In the usual case, operands of one dtype of which one has the
 // shape of the result, all of it is done here, in one call; in any other these functions return None, and

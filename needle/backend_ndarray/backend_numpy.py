@@ -625,5 +625,5 @@ def _of(operand: Any) -> Any:
 for _name in KERNELS:
     globals()[_name] = _of_ndarrays(globals()[_name])
 
-# No function plans, allocates and computes in one call here.
+# No function makes its result by itself here.
 elementwise: dict[str, Callable[..., None]] = dict.fromkeys(KERNELS, lambda *operands: None)

@@ -1,4 +1,4 @@
-"""Dispatch: every kernel call goes through `call`."""
+"""Dispatch: kernel calls go through `call`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from needle.backend_ndarray.device import Device
 def call(device: Device, kernel: str, *operands: object) -> None:
     """Calls a kernel of kernel_table.py on NDArrays of `device`, lists of them, kernel operands, and plain numbers.
 
-    Nothing else calls a kernel, so a tracer, a profiler or a compiler that records a training step can see the whole
-    computation here.
+    Only elementwise.py calls kernels in another way, by `device.kernels.elementwise`, which also makes the result. So a
+    tracer, a profiler or a compiler that records a training step can see the whole computation: here, and where that
+    dict's functions are replaced.
     """
     getattr(device.kernels, kernel)(*operands)

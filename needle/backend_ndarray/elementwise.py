@@ -94,7 +94,7 @@ def _binary(op: str) -> Callable[[ArrayLike, ArrayLike], NDArray]:
 
     def function(a: ArrayLike, b: ArrayLike) -> NDArray:
         array = a if type(a) is NDArray else b
-        if not is_comparison and type(array) is NDArray:
+        if not is_comparison and type(array) is NDArray:  # in one call, if no operand needs a conversion
             out: NDArray | None = array.device.kernels.elementwise[op](a, b)
             if out is not None:
                 return out
@@ -102,7 +102,7 @@ def _binary(op: str) -> Callable[[ArrayLike, ArrayLike], NDArray]:
             a, b = operands(op, a, b)
             if is_comparison and (type(a) in NUMBER_TYPES or type(b) in NUMBER_TYPES):
                 return _compare_with_number(op, a, b)
-        result, dtype, a_is_ready, b_is_ready = _plan_binary(
+        result, dtype, a_is_ready, b_is_ready = _binary_layout(
             op,
             (a.shape, a.strides, a.dtype, a.device) if isinstance(a, NDArray) else type(a),
             (b.shape, b.strides, b.dtype, b.device) if isinstance(b, NDArray) else type(b),
@@ -178,7 +178,7 @@ class _Layout(NamedTuple):
 
 
 @remembered
-def _plan_binary(op: str, *operands: tuple[Shape, Shape, DType, Device] | type) -> tuple[_Layout, DType, bool, bool]:
+def _binary_layout(op: str, *operands: tuple[Shape, Shape, DType, Device] | type) -> tuple[_Layout, DType, bool, bool]:
     """The layout of op's result, the dtype in which it computes, and whether each operand can be used unchanged.
 
     An operand that is a number is given by its type alone. The result has the memory layout of the first operand that

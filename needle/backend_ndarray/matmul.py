@@ -41,8 +41,9 @@ def matmul(a: ArrayLike, b: ArrayLike) -> NDArray:
     y: NDArray
     x, y = elementwise.operands("matmul", a, b)  # type: ignore[assignment]  # same_device refuses numbers
     device = same_device("matmul", x, y)
-    dtype, x_shape, y_shape, batch, out_shape, shape = _plan(x.shape, y.shape, x.dtype, y.dtype)
-    x, y = x.astype(dtype), y.astype(dtype)
+    dtype, x_shape, y_shape, batch, out_shape, shape = _shapes(x.shape, y.shape, x.dtype, y.dtype)
+    x = x if x.dtype is dtype else x.astype(dtype)
+    y = y if y.dtype is dtype else y.astype(dtype)
     x = x if x.shape == x_shape else x.reshape(x_shape)
     y = y if y.shape == y_shape else y.reshape(y_shape)
     if batch:
@@ -53,7 +54,7 @@ def matmul(a: ArrayLike, b: ArrayLike) -> NDArray:
 
 
 @remembered
-def _plan(
+def _shapes(
     a_shape: Shape, b_shape: Shape, a_dtype: DType, b_dtype: DType
 ) -> tuple[DType, Shape, Shape, Shape, Shape, Shape]:
     """(dtype, shapes of both operands as matrices, batch, shape of their product, shape of the result)."""

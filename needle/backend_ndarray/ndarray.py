@@ -255,7 +255,7 @@ class NDArray:
     def reshape(self, *shape: int | Sequence[int]) -> NDArray:
         """The same elements in row-major order in another shape; a view if the strides allow. One extent may be -1."""
         new_shape = as_ints("reshape", "shape", _varargs(shape))
-        new_shape, strides = _plan_reshape(self.shape, self.strides, new_shape)
+        new_shape, strides = _reshape_layout(self.shape, self.strides, new_shape)
         if new_shape == self.shape:
             return self
         if strides is None:
@@ -408,7 +408,7 @@ def _varargs(values: tuple[Any, ...]) -> Any:
 
 
 @remembered
-def _plan_reshape(shape: Shape, strides: Shape, new_shape: Shape) -> tuple[Shape, Shape | None]:
+def _reshape_layout(shape: Shape, strides: Shape, new_shape: Shape) -> tuple[Shape, Shape | None]:
     """`new_shape` without -1, and its strides over the same memory, or None if it needs a copy."""
     new_shape = resolve_reshape("reshape", shape, new_shape)
     return new_shape, reshape_strides(shape, strides, new_shape)

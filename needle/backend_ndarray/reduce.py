@@ -42,7 +42,7 @@ def infer_sum(a: Shaped, axis: Axes = None, keepdims: bool = False, wide: bool =
     return spec._replace(dtype=float32) if wide and spec.dtype.itemsize == 2 else spec
 
 
-class _Plan(NamedTuple):
+class _Layouts(NamedTuple):
     """What a reduction needs besides the elements, in the order of NDArray.allocate and NDArray.view."""
 
     kept_shape: Shape  # with extent 1 along the reduced axes, as the kernels expect it
@@ -53,11 +53,11 @@ class _Plan(NamedTuple):
 
 
 @remembered
-def _plan(op: str, a_shape: Shape, a_dtype: DType, axes: tuple[int, ...] | None, keepdims: bool, wide: bool) -> _Plan:
+def _layouts(op: str, a_shape: Shape, a_dtype: DType, axes: tuple[int, ...] | None, keepdims: bool, wide: bool) -> _Layouts:
     a = Spec(a_shape, a_dtype)
     spec = infer_sum(a, axes, keepdims, wide) if op == "sum" else infer_reduce(op, a, axes, keepdims)
     kept_shape = reduced_shape(a.shape, normalize_axes(op, axes, len(a.shape)), True)
-    return _Plan(kept_shape, compact_strides(kept_shape), spec.dtype, spec.shape, compact_strides(spec.shape))
+    return _Layouts(kept_shape, compact_strides(kept_shape), spec.dtype, spec.shape, compact_strides(spec.shape))
 
 
 def _reduce(op: str, a: NDArray, axis: Axes, keepdims: bool, wide: bool = False) -> NDArray:
@@ -65,7 +65,7 @@ def _reduce(op: str, a: NDArray, axis: Axes, keepdims: bool, wide: bool = False)
         same_device(op, a)  # raises
     axes = None if axis is None else as_ints(op, "axes", axis)
     keepdims = keepdims if type(keepdims) is bool else flag(op, "keepdims", keepdims)
-    kept_shape, kept_strides, dtype, shape, strides = _plan(op, a.shape, a.dtype, axes, keepdims, wide)
+    kept_shape, kept_strides, dtype, shape, strides = _layouts(op, a.shape, a.dtype, axes, keepdims, wide)
     out: NDArray = a.device.kernels.allocate(kept_shape, kept_strides, dtype, a.device)
     call(a.device, op, a if a.dtype.kind == "floating" else a.astype(dtype), out)
     return out if shape == kept_shape else out.view(shape, strides)

@@ -1,4 +1,4 @@
-"""Element-wise functions plan their result in C++ where they can, and in Python elsewhere: both give the same array."""
+"""Element-wise functions make their result in C++ where they can, and in Python elsewhere: both give the same array."""
 
 import random
 
@@ -49,7 +49,7 @@ def test_both_ways_give_the_same(kernel, device, monkeypatch):
     rng = random.Random(kernel.name)
     function = getattr(elementwise, kernel.name)
     num_inputs = sum(operand.type == "array" for operand in kernel.operands) - 1
-    planned_in_cpp = 0
+    made_in_cpp = 0
     for _ in range(60):
         dtype = bool_ if kernel.dtypes == BOOL else rng.choice(DTYPES)
         operands = [
@@ -62,9 +62,9 @@ def test_both_ways_give_the_same(kernel, device, monkeypatch):
             continue
         with np.errstate(all="ignore"):
             got = outcome(function, operands)
-            planned_in_cpp += device.kernels.elementwise.get(kernel.name, nothing)(*operands) is not None
+            made_in_cpp += device.kernels.elementwise.get(kernel.name, nothing)(*operands) is not None
             with monkeypatch.context() as patch:
                 patch.setattr(device.kernels, "elementwise", dict.fromkeys(KERNELS, nothing))
                 assert got == outcome(function, operands), operands
     if device.name != "cpu_numpy" and kernel.name in device.kernels.elementwise:
-        assert planned_in_cpp >= 5
+        assert made_in_cpp >= 5
