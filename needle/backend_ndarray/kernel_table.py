@@ -10,7 +10,7 @@ A backend is a module with one function per kernel, whose arrays are NDArrays, a
     Array(buffer, dtype_code, shape, strides, offset)   what a kernel reads of an NDArray
 
 A buffer has an attribute `changed_at`, initially 0, which Needle sets (changes.py). If the memory is the host's, a
-buffer supports Python's buffer protocol. Otherwise the module also has `upload`, `read` and `start_read`. If it counts
+buffer supports Python's buffer protocol. Otherwise the module also has `upload`, `read` and `begin_read`. If it counts
 its memory, it has `memory_stats` and `reset_peak_memory`. backend_cuda.pyi says what these take and return. If there
 may be several devices, all of this is on what the module's `device(index)` returns.
 

@@ -13,7 +13,7 @@ from needle import backend_ndarray as nd
 from needle import config, nn, ops
 from needle.backend_ndarray import backend_numpy
 from needle.backend_ndarray import device as devices
-from needle.backend_ndarray.reading import Reading
+from needle.backend_ndarray.pending_read import PendingRead
 from needle.errors import DeviceError
 
 
@@ -37,10 +37,10 @@ def _elsewhere_kernels(index: int) -> types.SimpleNamespace:
     def read(buffer, offset, target):
         target[...] = buffer[offset : offset + len(target)]
 
-    def start_read(buffer, offset, nbytes):
+    def begin_read(buffer, offset, nbytes):
         return _Bytes(bytes(buffer[offset : offset + nbytes]))
 
-    return types.SimpleNamespace(**vars(backend_numpy), upload=upload, read=read, start_read=start_read)
+    return types.SimpleNamespace(**vars(backend_numpy), upload=upload, read=read, begin_read=begin_read)
 
 
 def elsewhere(index: int = 0) -> nd.Device:
@@ -73,7 +73,7 @@ def test_it_computes():
             loss = ops.summation(model(ndl.Tensor(x, device=device)) ** 2)
             loss.backward()
             optimizer.step()
-        results.append([loss.item(), Reading(loss.cached_data).item(), *(p.numpy() for p in model.parameters())])
+        results.append([loss.item(), PendingRead(loss.cached_data).item(), *(p.numpy() for p in model.parameters())])
     for ours, expected in zip(*results):
         np.testing.assert_array_equal(ours, expected)
 

@@ -98,8 +98,6 @@ TEST(two_operands) {
       {"maximum", &Kernels::maximum, [](double a, double b) { return a > b ? a : b; }, false},
       {"minimum", &Kernels::minimum, [](double a, double b) { return a < b ? a : b; }, false},
       {"relu_backward", &Kernels::relu_backward, [](double a, double b) { return b <= 0 ? 0 : a; }, false},
-      {"sigmoid_backward", &Kernels::sigmoid_backward, [](double a, double b) { return a * b * (1 - b); }, true, 3},
-      {"tanh_backward", &Kernels::tanh_backward, [](double a, double b) { return a * (1 - b * b); }, true, 3},
       {"divide", &Kernels::divide, [](double a, double b) { return a / b; }, true},
       {"gelu_backward", &Kernels::gelu_backward,
        [](double a, double b) {
@@ -107,6 +105,8 @@ TEST(two_operands) {
        },
        true, 4},
       {"add_relu", &Kernels::add_relu, [](double a, double b) { return a + b > 0 ? a + b : 0; }, false},
+      {"sigmoid_backward", &Kernels::sigmoid_backward, [](double a, double b) { return a * b * (1 - b); }, true, 3},
+      {"tanh_backward", &Kernels::tanh_backward, [](double a, double b) { return a * (1 - b * b); }, true, 3},
   };
   testing::for_each_level([&](const Kernels& kernels) {
     Random random(2);
