@@ -7,6 +7,10 @@ from typing import final
 
 from typing_extensions import Buffer as BufferProtocol
 
+from needle.backend_ndarray.device import Device
+from needle.backend_ndarray.dtype import DType
+from needle.backend_ndarray.ndarray import NDArray
+
 @final
 class Buffer:
     """Memory of the pool, 64-byte aligned, not initialized. A writable buffer of bytes to `memoryview` and NumPy.
@@ -30,7 +34,8 @@ class Buffer:
 
 @final
 class Array:
-    """A kernel's operand: a strided view of a buffer. Strides and offset count elements, `dtype_code` is DType.code.
+    """What a kernel reads of an NDArray: a strided view of a buffer. `dtype_code` is DType.code; strides and offset count
+    elements.
 
     Raises ShapeError where an element would lie outside the buffer.
     """
@@ -39,11 +44,14 @@ class Array:
         cls, buffer: Buffer, dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, /
     ) -> Array: ...
 
-def allocate(dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], /) -> tuple[Buffer, Array]:
-    """A Buffer of as many bytes as the elements take, not initialized, and the Array over it.
+def allocate(shape: tuple[int, ...], strides: tuple[int, ...], dtype: DType, device: Device, /) -> NDArray:
+    """An uninitialized NDArray. Raises OutOfMemoryError, or ShapeError where the strides leave gaps."""
 
-    Raises OutOfMemoryError, or ShapeError where the strides leave gaps.
-    """
+def view(of: NDArray, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, /) -> NDArray:
+    """Another NDArray over the same buffer. Nothing is checked until a kernel uses it."""
+
+elementwise: dict[str, Callable[..., NDArray | None]]
+"""By element-wise kernel: a function of its operands that gives the result as a new NDArray, or None, see elementwise.h."""
 
 def scalar(value: bool | int | float, dtype_code: int, /) -> Array:
     """A number beside arrays of that dtype: a 0-d operand of element-wise kernels. Beside half types it keeps its value.

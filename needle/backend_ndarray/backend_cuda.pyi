@@ -7,6 +7,10 @@ from typing import Protocol, final
 
 from typing_extensions import Buffer as BufferProtocol
 
+from needle.backend_ndarray.device import Device
+from needle.backend_ndarray.dtype import DType
+from needle.backend_ndarray.ndarray import NDArray
+
 @final
 class Buffer:
     """Memory of a GPU's pool. It has no buffer for `memoryview`: see read, upload."""
@@ -18,7 +22,8 @@ class Buffer:
 
 @final
 class Array:
-    """A kernel's operand: a strided view of a buffer. Strides and offset count elements, `dtype_code` is DType.code.
+    """What a kernel reads of an NDArray: a strided view of a buffer. `dtype_code` is DType.code; strides and offset count
+    elements.
 
     Raises ShapeError where an element would lie outside the buffer.
     """
@@ -42,11 +47,14 @@ class GPU(Protocol):
     def __getattr__(self, kernel: str) -> Callable[..., None]:
         """A function for each kernel of kernel_table.py."""
 
-    def allocate(self, dtype_code: int, shape: tuple[int, ...], strides: tuple[int, ...], /) -> tuple[Buffer, Array]:
-        """A Buffer of as many bytes as the elements take, not initialized, and the Array over it.
+    def allocate(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: DType, device: Device, /) -> NDArray:
+        """As backend_cpu.allocate."""
 
-        Raises OutOfMemoryError, or ShapeError where the strides leave gaps.
-        """
+    def view(self, of: NDArray, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, /) -> NDArray:
+        """As backend_cpu.view."""
+
+    elementwise: dict[str, Callable[..., NDArray | None]]
+    """As backend_cpu.elementwise."""
 
     def scalar(self, value: bool | int | float, dtype_code: int, /) -> Array:
         """As backend_cpu.scalar."""
