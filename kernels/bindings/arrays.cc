@@ -129,7 +129,7 @@ Array Layout::array_over(const BufferPtr& buffer, int64_t offset) const {
 PyObject* make_array(PyObject* buffer, DType dtype, PyObject* shape, PyObject* strides, PyObject* offset) {
   if (Py_TYPE(buffer) != buffer_type)
     throw_python_error(PyExc_TypeError, message("Array: buffer is ", Py_TYPE(buffer)->tp_name, ", expected Buffer"));
-  const BufferPtr& memory = reinterpret_cast<PyBuffer*>(buffer)->buffer;
+  const BufferPtr memory = reinterpret_cast<PyBuffer*>(buffer)->buffer;
   const Layout layout(dtype, shape, strides);
   if (reinterpret_cast<uintptr_t>(memory->data()) % itemsize(dtype) != 0)
     throw ShapeError(message("array: the buffer's memory is not aligned for ", name(dtype)));

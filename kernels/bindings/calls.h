@@ -24,12 +24,12 @@
 namespace needle::bindings {
 
 // Converts an argument of the kernel `op` to the kernel's parameter type; `wanted` only selects that type.
-inline const Array& value_from(const char* op, PyObject* object, const Array* /*wanted*/) {
+// Arrays are copied: meanwhile, another thread may assign to the NDArray's attributes, or take it from the list.
+inline Array value_from(const char* op, PyObject* object, const Array* /*wanted*/) {
   if (is_ndarray(object)) return array_of(object);
   if (Py_TYPE(object) == array_type) return reinterpret_cast<PyArray*>(object)->array;
   throw_python_error(PyExc_TypeError, message(op, ": an operand is ", Py_TYPE(object)->tp_name, ", expected NDArray"));
 }
-// Copies the arrays, because the list may drop them while the kernel works on them.
 inline std::vector<Array> value_from(const char* op, PyObject* object, const ArrayList* /*wanted*/) {
   if (!PyList_CheckExact(object))
     throw_python_error(PyExc_TypeError,

@@ -68,15 +68,8 @@ inline std::optional<Array> broadcast(const Array& a, const Array& out) {
   return result;
 }
 
-// The operand beside `like`, an NDArray with the shape and dtype of the result: another of that dtype, on the same
-// device, or a float or int beside floats.
-inline std::optional<Array> operand_beside(PyObject* object, PyObject* like) {
-  const Array& result = array_of(like);
-  if (is_ndarray(object)) {
-    if (get(object, Slot::dtype) != get(like, Slot::dtype)) return std::nullopt;
-    const Array& a = array_of(object);
-    return same_shape(a, result) ? a : broadcast(a, result);
-  }
+// A float or int as an operand beside floats, or nothing.
+inline std::optional<Array> number_beside(PyObject* object, const Array& result) {
   if (!is_floating_dtype(result.dtype)) return std::nullopt;
   if (PyFloat_CheckExact(object)) return Array::scalar(PyFloat_AS_DOUBLE(object), result.dtype);
   if (!PyLong_CheckExact(object)) return std::nullopt;
@@ -91,23 +84,27 @@ template <class Backend, auto field, DTypes dtypes, int num_inputs>
 PyObject* elementwise(PyObject* self, const char* op, PyObject* const* arguments, Py_ssize_t count) {
   return guarded([&]() -> PyObject* {
     check_count(op, count, num_inputs);
-    PyObject* like = nullptr;  // the first operand with the most elements
+    std::array<std::optional<Array>, num_inputs> inputs;
+    int like = -1;  // the first operand with the most elements
     for (int i = 0; i < num_inputs; ++i) {
       if (!is_ndarray(arguments[i])) continue;
-      if (like && get(arguments[i], Slot::device) != get(like, Slot::device)) Py_RETURN_NONE;
-      if (!like || array_of(arguments[i]).size() > array_of(like).size()) like = arguments[i];
+      if (like >= 0 && !get(arguments[i], Slot::device).is(get(arguments[like], Slot::device))) Py_RETURN_NONE;
+      inputs[i] = array_of(arguments[i]);
+      if (like < 0 || inputs[i]->size() > inputs[like]->size()) like = i;
     }
-    if (!like || !contains(dtypes, array_of(like).dtype) || array_of(like).size() == 0) Py_RETURN_NONE;
-    std::array<std::optional<Array>, num_inputs> inputs;
+    if (like < 0 || !contains(dtypes, inputs[like]->dtype) || inputs[like]->size() == 0) Py_RETURN_NONE;
+    Array out = *inputs[like];
     for (int i = 0; i < num_inputs; ++i) {
-      inputs[i] = arguments[i] == like ? array_of(like) : operand_beside(arguments[i], like);
+      if (inputs[i] && inputs[i]->dtype != out.dtype) Py_RETURN_NONE;
+      inputs[i] = inputs[i] ? broadcast(*inputs[i], out) : number_beside(arguments[i], out);
       if (!inputs[i]) Py_RETURN_NONE;
     }
-    Array out = array_of(like);
+    const auto shape = get(arguments[like], Slot::shape), dtype = get(arguments[like], Slot::dtype);
+    const auto device = get(arguments[like], Slot::device);
+    auto strides = get(arguments[like], Slot::strides);
     out.strides = dense_strides(out);
-    auto strides = pybind11::reinterpret_borrow<pybind11::object>(get(like, Slot::strides));
-    if (out.strides != array_of(like).strides) strides = python_tuple(out.strides, out.ndim);
-    const Attributes attributes{get(like, Slot::shape), strides.ptr(), get(like, Slot::dtype), get(like, Slot::device)};
+    if (out.strides != inputs[like]->strides) strides = python_tuple(out.strides, out.ndim);
+    const Attributes attributes{shape.ptr(), strides.ptr(), dtype.ptr(), device.ptr()};
     out.buffer = memory_for(out.size() * itemsize(out.dtype), Backend::pool(self), attributes);
     out.offset = 0;
     if constexpr (num_inputs == 1) run<Backend, field>(self, *inputs[0], out);

@@ -69,17 +69,21 @@ py::object new_ndarray() {
 
 bool is_ndarray(PyObject* object) { return Py_TYPE(object) == ndarray_class().type; }
 
-PyObject* get(PyObject* ndarray, Slot slot) {
+py::object get(PyObject* ndarray, Slot slot) {
   PyObject* value = place(ndarray, slot);
   if (!value) throw_python_error(PyExc_AttributeError, message("NDArray: no ", kSlotNames[static_cast<int>(slot)]));
-  return value;
+  return py::reinterpret_borrow<py::object>(value);
 }
 
-const Array& array_of(PyObject* ndarray) {
-  PyObject*& operand = place(ndarray, Slot::operand);
-  if (!operand)
-    operand = make_array(get(ndarray, Slot::buffer), dtype_of(get(ndarray, Slot::dtype)), get(ndarray, Slot::shape),
-                         get(ndarray, Slot::strides), get(ndarray, Slot::offset));
+Array array_of(PyObject* ndarray) {
+  if (!place(ndarray, Slot::operand)) {
+    const py::object buffer = get(ndarray, Slot::buffer), dtype = get(ndarray, Slot::dtype);
+    const py::object shape = get(ndarray, Slot::shape), strides = get(ndarray, Slot::strides);
+    const py::object offset = get(ndarray, Slot::offset);
+    PyObject* made = make_array(buffer.ptr(), dtype_of(dtype.ptr()), shape.ptr(), strides.ptr(), offset.ptr());
+    Py_XDECREF(std::exchange(place(ndarray, Slot::operand), made));
+  }
+  PyObject* operand = place(ndarray, Slot::operand);
   if (Py_TYPE(operand) != array_type)
     throw_python_error(PyExc_TypeError, "an operand is an NDArray of another backend");
   return reinterpret_cast<PyArray*>(operand)->array;
@@ -124,7 +128,7 @@ PyObject* make_view(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
     if (!is_ndarray(of))
       throw_python_error(PyExc_TypeError, message("view: ", Py_TYPE(of)->tp_name, ", expected NDArray"));
     py::object out = new_ndarray();
-    for (Slot slot : {Slot::buffer, Slot::dtype, Slot::device}) set(out.ptr(), slot, get(of, slot));
+    for (Slot slot : {Slot::buffer, Slot::dtype, Slot::device}) set(out.ptr(), slot, get(of, slot).ptr());
     set(out.ptr(), Slot::shape, arguments[1]);
     set(out.ptr(), Slot::strides, arguments[2]);
     set(out.ptr(), Slot::offset, arguments[3]);

@@ -10,12 +10,13 @@ namespace needle::bindings {
 
 bool is_ndarray(PyObject* object);
 
-// The attributes of an NDArray; the references are borrowed.
+// The attributes of an NDArray. The references are owned, as Python code in between may assign to the attributes.
 enum class Slot { buffer, shape, strides, offset, dtype, device, operand };
-PyObject* get(PyObject* ndarray, Slot slot);
+pybind11::object get(PyObject* ndarray, Slot slot);
 
-// The Array over an NDArray's elements, which the NDArray keeps. Throws ShapeError if it reaches outside its buffer.
-const Array& array_of(PyObject* ndarray);
+// A copy of the Array over an NDArray's elements, which is made once. Throws ShapeError if it reaches outside its
+// buffer.
+Array array_of(PyObject* ndarray);
 
 // The Python attributes of an NDArray that begins with its buffer; borrowed references.
 struct Attributes {

@@ -62,6 +62,13 @@ def batch_norm(
     """
     check_nonlinearity("batch_norm", nonlinearity)
     _check("batch_norm", x, weight, bias, *running)
+    used = {id(operand.buffer) for operand in (x, weight, bias)} if running else set()
+    for statistic in running:  # which the kernel writes
+        if statistic.overlaps_itself() or id(statistic.buffer) in used:
+            raise ShapeError(
+                "batch_norm: running statistics that share memory: expected arrays of their own, see .copy()"
+            )
+        used.add(id(statistic.buffer))
     eps = real("batch_norm", "eps", eps, 0)
     momentum = real("batch_norm", "momentum", momentum, 0, most=1)
     out = ndarray.empty_like(x)

@@ -53,7 +53,9 @@ class _Layouts(NamedTuple):
 
 
 @remembered
-def _layouts(op: str, a_shape: Shape, a_dtype: DType, axes: tuple[int, ...] | None, keepdims: bool, wide: bool) -> _Layouts:
+def _layouts(
+    op: str, a_shape: Shape, a_dtype: DType, axes: tuple[int, ...] | None, keepdims: bool, wide: bool
+) -> _Layouts:
     a = Spec(a_shape, a_dtype)
     spec = infer_sum(a, axes, keepdims, wide) if op == "sum" else infer_reduce(op, a, axes, keepdims)
     kept_shape = reduced_shape(a.shape, normalize_axes(op, axes, len(a.shape)), True)

@@ -1,4 +1,4 @@
-"""One step of a recurrent layer: by the operation for a sequence, of length one, wherever it serves.
+"""One step of a recurrent layer. Where it can, a cell runs the fused operation for a sequence on one step.
 
 `ops.rnn_cell` and `ops.lstm_cell` are the same steps in small operations, the versions to read.
 """
@@ -80,11 +80,12 @@ class _Cell(Module):
         return given
 
     def is_one_operation(self, *operands: Tensor) -> bool:
-        """Whether the step can be the operation for a sequence: operands of one dtype, and no autocast.
+        """Whether the step can be the fused operation: its operands have one dtype, and nothing casts them.
 
-        That would keep the states, which a cell hands on from step to step, in a half type.
+        Under autocast the fused operation would keep the states, which a cell hands on from step to step, in a half
+        type.
         """
-        return autocasting() is None and all(x.dtype is self.W_hh.dtype for x in operands)
+        return autocasting() is None and all(x.dtype is self.W_hh.dtype for x in (*operands, self.W_ih))
 
     def check_input(self, X: Tensor) -> None:
         """Raises ShapeError unless X is (B, input_size)."""
@@ -125,9 +126,10 @@ class RNNCell(_Cell):
         """h' (B, hidden_size) from X (B, input_size) and h (B, hidden_size), which defaults to zeros."""
         self.check_input(X)
         h = self.state("h", h, X.shape[0])
-        if not self.is_one_operation(X, h):
-            return ops.rnn_cell(X, h, self.W_ih, self.W_hh, self.bias(), self.nonlinearity)
-        return _state_after(ops.rnn(_one_step(X), self.W_ih, self.W_hh, self.bias(), h, self.nonlinearity))
+        bias = self.bias()
+        if not self.is_one_operation(X, h, bias):
+            return ops.rnn_cell(X, h, self.W_ih, self.W_hh, bias, self.nonlinearity)
+        return _state_after(ops.rnn(_one_step(X), self.W_ih, self.W_hh, bias, h, self.nonlinearity))
 
 
 class LSTMCell(_Cell):
@@ -146,7 +148,8 @@ class LSTMCell(_Cell):
         self.check_input(X)
         h0, c0 = as_pair(self, h)
         h0, c0 = self.state("h", h0, X.shape[0]), self.state("c", c0, X.shape[0])
-        if not self.is_one_operation(X, h0, c0):
-            return ops.lstm_cell(X, h0, c0, self.W_ih, self.W_hh, self.bias())
-        hidden, c = ops.lstm(_one_step(X), self.W_ih, self.W_hh, self.bias(), h0, c0)
+        bias = self.bias()
+        if not self.is_one_operation(X, h0, c0, bias):
+            return ops.lstm_cell(X, h0, c0, self.W_ih, self.W_hh, bias)
+        hidden, c = ops.lstm(_one_step(X), self.W_ih, self.W_hh, bias, h0, c0)
         return _state_after(hidden), c

@@ -40,7 +40,7 @@ def lstm_cell(x: Tensor, h: Tensor, c: Tensor, W_ih: Tensor, W_hh: Tensor, bias:
     """
     _check_cell("lstm_cell", 4, x, W_ih, W_hh, bias, h, c)
     a = widened(matmul(x, W_ih)) + matmul(h, W_hh) + bias
-    i, f, g, o = split(reshape(a, (x.shape[0], 4, -1)), axis=1)
+    i, f, g, o = split(reshape(a, (x.shape[0], 4, h.shape[1])), axis=1)
     next_c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     next_h = sigmoid(o) * tanh(next_c)
     dtype = common_dtype((x, h, c, W_ih, W_hh, bias))

@@ -155,7 +155,7 @@ class Stack(Op):
         if any(a.shape != shape for a in arrays):
             raise ShapeError(f"stack: shapes {', '.join(str(a.shape) for a in arrays)}: expected one shape")
         axis = normalize_axis("stack", self.axis, len(shape) + 1)
-        out = ndarray.empty((*shape[:axis], len(arrays), *shape[axis:]), common_dtype(arrays), device)
+        out = ndarray.empty((*shape[:axis], len(arrays), *shape[axis:]), common_dtype(arrays), device, "stack")
         for a, place in zip(arrays, _slices(out, axis)):
             call(device, "copy", a, place)
         return out

@@ -351,3 +351,44 @@ def test_a_forked_process_computes_on_one_thread():
 def test_thread_counts(count, error):
     with pytest.raises(error):
         cpu.set_num_threads(count)
+
+
+def test_attributes_assigned_to_do_not_crash():
+    """No code of Needle does this; the array that the kernel was to read stays as it was."""
+    bytes_, doubles = (cpu.allocate((1 << 16,), (1,), dtype, ndl.cpu()) for dtype in (ndl.int8, ndl.float64))
+    cpu.elementwise["negate"](bytes_)  # makes its operand
+    bytes_.dtype = doubles.dtype
+    assert cpu.elementwise["add"](doubles, bytes_) is None
+    with pytest.raises(DTypeError):
+        cpu.add(doubles, bytes_, doubles)
+
+    class Offset:
+        def __index__(self):
+            x.buffer = x.shape = x.strides = None
+            gc.collect()
+            return 0
+
+    x = cpu.view(cpu.allocate((4,), (1,), ndl.float32, ndl.cpu()), (4,), (1,), Offset())
+    with pytest.raises((TypeError, AttributeError)):
+        cpu.elementwise["negate"](x).numpy() + cpu.elementwise["negate"](x.buffer)
+
+
+def test_attributes_may_be_assigned_to_while_a_kernel_runs():
+    x, out = (cpu.allocate((1 << 20,), (1,), ndl.float32, ndl.cpu()) for _ in range(2))
+    done = threading.Event()
+
+    def assign():
+        while not done.is_set():
+            other = cpu.allocate((1 << 20,), (1,), ndl.float32, ndl.cpu())
+            x.shape, x.buffer = tuple([1 << 20]), other.buffer
+            if hasattr(x, "operand"):
+                del x.operand
+            cpu.trim_memory()
+
+    thread = threading.Thread(target=assign)
+    thread.start()
+    for _ in range(50):
+        cpu.sin(x, out)
+        assert cpu.elementwise["negate"](x).shape == (1 << 20,)
+    done.set()
+    thread.join()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from needle import nn
-from needle.autograd import Tensor, find_topo_sort
+from needle.autograd import Parameter, Tensor, find_topo_sort
 from needle.errors import ShapeError
 
 
@@ -93,3 +93,6 @@ def test_a_step_is_one_operation_in_one_dtype_and_promotes_in_several(cell_type,
     nodes = find_topo_sort([outputs[1]])
     assert sum(type(node.op).__name__ in ("RNN", "LSTM") for node in nodes) == 1
     assert not any(type(node.op).__name__ in ("Tanh", "Sigmoid", "MatMul") for node in nodes)
+    cell.W_ih = Parameter(cell.W_ih, dtype="float64")
+    h = cell(wide.astype("float32"))
+    assert (h if cell_type is nn.RNNCell else h[0]).dtype == "float64"

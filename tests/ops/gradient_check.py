@@ -61,7 +61,7 @@ def check_gradients(
 
     grads = compare(first, rtol)
 
-    # The way a training step takes: nothing recorded, backward kernels of fused operations, memory let go.
+    # The way a training step takes: nothing recorded, backward kernels of fused operations, memory freed.
     inputs = leaves(arrays)
     first(*inputs).backward(create_graph=False)
     for tensor, grad in zip(inputs, grads):
