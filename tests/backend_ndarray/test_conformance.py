@@ -29,17 +29,22 @@ EXAMPLES = int(os.environ.get("NEEDLE_EXAMPLES", 10 if EMULATED else 25))
 def calls_of_onednn(request):
     """That oneDNN did some of the calls that it can do: without any the test would pass just as well.
 
-    It does none of other dtypes, of halves what the processor has instructions for, and none without elements.
+    It does none of other dtypes, of halves what the processor has instructions for, and none without elements. The
+    test gets a function that tells whether it did enough.
     """
     kernel, dtype = (request.node.callspec.params[name] for name in ("kernel", "dtype"))
+    expects_some = dtype == "float32" and kernel in cpu().kernels.onednn_calls() and not CUDA_ALONE
     before = cpu().kernels.onednn_calls().get(kernel, 0)
-    yield
-    done = cpu().kernels.onednn_calls().get(kernel, 0) - before
-    print(f"{kernel} {dtype}: oneDNN did {done} of {EXAMPLES} calls")
-    if dtype == "float32" and kernel in cpu().kernels.onednn_calls() and not CUDA_ALONE:
-        assert done >= 3
+
+    def done() -> int:
+        return cpu().kernels.onednn_calls().get(kernel, 0) - before
+
+    yield lambda: done() >= 3 or not expects_some
+    print(f"{kernel} {dtype}: oneDNN did {done()} calls, {EXAMPLES} in a round")
+    if expects_some:
+        assert done() >= 3
     if dtype not in ("float32", "bfloat16", "float16"):
-        assert done == 0
+        assert done() == 0
 
 
 @pytest.fixture
@@ -72,10 +77,17 @@ def test_every_backend_has_every_kernel(device):
     assert [name for name in KERNELS if not callable(getattr(device.kernels, name, None))] == []
 
 
-@pytest.mark.usefixtures("calls_of_onednn", "calls_of_cuda_libraries")
+@pytest.mark.usefixtures("calls_of_cuda_libraries")
 @pytest.mark.parametrize(
     "kernel, dtype", [(kernel, dtype) for kernel, (dtypes, _) in CASES.items() for dtype in dtypes]
 )
+def test_kernel_agrees_with_the_reference(kernel, dtype, calls_of_onednn):
+    for _ in range(10):  # one round is enough, unless chance has drawn hardly anything for oneDNN
+        a_round_agrees(kernel, dtype)
+        if calls_of_onednn():
+            break
+
+
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -83,7 +95,7 @@ def test_every_backend_has_every_kernel(device):
     phases=(Phase.generate, Phase.shrink),
 )
 @given(data=st.data())
-def test_kernel_agrees_with_the_reference(kernel, dtype, data):
+def a_round_agrees(kernel, dtype, data):
     case = CASES[kernel][1](Draw(data, st), dtype)
     assert len(case.operands) == len(KERNELS[kernel].operands)
     assert all(map(has_role, case.operands, KERNELS[kernel].operands))
