@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from needle import nn
+from needle.nn import activation
 from tests.peers import adjusted, torch_layers
 from tests.peers.comparison import Precision
 from tests.peers.draws import FINITE
@@ -75,9 +76,10 @@ _ROWS = (((5, 4),), ((2, 3, 4),), ((1, 4),))
 _IMAGES = (((2, 3, 7, 6),), ((1, 3, 8, 8),))
 
 LAYERS = [
-    _activation("ReLU"),
-    _activation("Tanh"),
-    _activation("Sigmoid"),
+    *(
+        _activation(layer)  # the layer of the same name in torch.nn
+        for layer in nn.__all__ if getattr(nn, layer).__module__ == activation.__name__ and layer != "GELU"
+    ),
     _activation("GELU", lambda: torch_layers.Then(torch.nn.Identity(), adjusted.gelu)),
     _activation("Identity"),
     _activation("Flatten"),
