@@ -123,14 +123,17 @@ def _outcome(results: list, leaves: list, grads: list, transposed: bool, convert
 
 @dataclass(frozen=True)
 class Precision:
-    """How far off a number may be, in units in the last place: of itself, of the largest one beside it, and of 1.
+    """How far off a number may be, in units in the last place: of itself, of the largest one beside it, of 1, and of the
+    largest operand.
 
-    The second is for sums. The third is for gradients alone: those that are 1 minus something, or sums of weights.
+    The second is for sums. The third is for gradients alone: those that are 1 minus something, or sums of weights. The
+    fourth is for results alone: sums whose terms may cancel.
     """
 
     units: float = 4
     spread: float = 0
     of_one: float = 0
+    of_operands: float = 0
 
 
 def tolerance(exact: np.ndarray, theirs: np.ndarray, dtype: str, precision: Precision) -> np.ndarray:
@@ -140,7 +143,7 @@ def tolerance(exact: np.ndarray, theirs: np.ndarray, dtype: str, precision: Prec
         theirs_off = np.abs(theirs - exact)
         theirs_off = np.where(np.isfinite(theirs_off), theirs_off, 0.0)
         largest = size.max(initial=0)
-        by_rounding = precision.units * size + precision.spread * largest + precision.of_one
+        by_rounding = precision.units * size + precision.spread * largest + precision.of_one + precision.of_operands
         return EPSILON[dtype] * by_rounding + 2 * theirs_off + SMALLEST[dtype]
 
 
@@ -163,8 +166,9 @@ def assert_agree(
     assert (ours.names, ours.dtypes) == (theirs.names, theirs.dtypes)
     for name, dtype, mine, other, right in zip(ours.names, ours.dtypes, ours.arrays, theirs.arrays, exact.arrays):
         assert mine.shape == other.shape, f"{name}: shape {mine.shape}, PyTorch's {other.shape}"
-        of_one = precision.of_one if name.startswith("gradient") else 0
-        wrong = mismatches(mine, other, right, dtype, replace(precision, of_one=of_one))
+        of_one, of_operands = (precision.of_one, 0) if name.startswith("gradient") else (0, precision.of_operands)
+        allowed = replace(precision, of_one=of_one, of_operands=of_operands)
+        wrong = mismatches(mine, other, right, dtype, allowed)
         if signed_zeros and name.startswith("result"):
             wrong |= (mine == 0) & (other == 0) & (np.signbit(mine) != np.signbit(other))
         if wrong.any():
@@ -184,6 +188,9 @@ def compare(
 ) -> None:
     """Asserts that both give the same results and gradients, with the graph kept in Needle's backward pass or freed."""
     operands = [rounded(np.asarray(operand), dtype) for operand in operands]
+    if precision.of_operands:
+        largest = max(np.abs(operand[np.isfinite(operand)]).max(initial=0) for operand in operands)
+        precision = replace(precision, of_operands=precision.of_operands * largest)
     met = run_torch(theirs, operands, dtype, transposed)
     exact = met if dtype == "float64" else run_torch(theirs, operands, "float64", transposed)
     for kept in (False, True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn import functional as F
 
@@ -29,7 +31,7 @@ def _axes(a: torch.Tensor, axes) -> tuple[int, ...]:
 REDUCTIONS = [
     *(
         Peer(op, lambda a, ours=ours, axes=axes: ours(a, axes), lambda a, f=f, axes=axes: f(a, _axes(a, axes)), cases,
-             f"axes={axes}", draws, precision=_SOME)
+             f"axes={axes}", draws, precision=replace(_SOME, of_operands=4 if op in ("sum", "mean") else 0))
         for axes, cases in ((None, _SHAPES), (0, _MATRICES), (-1, _MATRICES), ((0, 1), _MATRICES), ((-1, 0), _MATRICES))
         for op, ours, f, draws in (
             ("sum", ops.sum, torch.sum, tuple(DRAWS)),
