@@ -159,8 +159,6 @@ add = _elementwise(np.add)
 subtract = _elementwise(np.subtract)
 multiply = _elementwise(np.multiply)
 divide = _elementwise(np.divide)
-
-
 floor_divide = _elementwise(np.floor_divide)
 remainder = _elementwise(np.remainder)
 maximum = _elementwise(lambda a, b: np.where((a > b) | (a != a), a, b))

@@ -68,7 +68,7 @@ def _reduce(op: str, a: NDArray, axis: Axes, keepdims: bool, wide: bool = False)
     axes = None if axis is None else as_ints(op, "axes", axis)
     keepdims = keepdims if type(keepdims) is bool else flag(op, "keepdims", keepdims)
     kept_shape, kept_strides, dtype, shape, strides = _layouts(op, a.shape, a.dtype, axes, keepdims, wide)
-    out: NDArray = a.device.kernels.allocate(kept_shape, kept_strides, dtype, a.device)
+    out = NDArray.allocate(kept_shape, kept_strides, dtype, a.device)
     call(a.device, op, a if a.dtype.kind == "floating" else a.astype(dtype), out)
     return out if shape == kept_shape else out.view(shape, strides)
 

@@ -137,7 +137,7 @@ class UnDilate(Op):
         return SetItem(self.dilate._index(len(shape)), shape)(out_grad)
 
 
-def _slices(a: NDArray, axis: int) -> list[NDArray]:
+def _views_along(a: NDArray, axis: int) -> list[NDArray]:
     """Views of a without the axis, one for each position along it."""
     step, offset = a.strides[axis], a.offset
     shape, strides = (*a.shape[:axis], *a.shape[axis + 1 :]), (*a.strides[:axis], *a.strides[axis + 1 :])
@@ -156,7 +156,7 @@ class Stack(Op):
             raise ShapeError(f"stack: shapes {', '.join(str(a.shape) for a in arrays)}: expected one shape")
         axis = normalize_axis("stack", self.axis, len(shape) + 1)
         out = ndarray.empty((*shape[:axis], len(arrays), *shape[axis:]), common_dtype(arrays), device, "stack")
-        for a, place in zip(arrays, _slices(out, axis)):
+        for a, place in zip(arrays, _views_along(out, axis)):
             call(device, "copy", a, place)
         return out
 
@@ -175,7 +175,7 @@ class Split(Op):
         def __call__(self, *inputs: Tensor) -> TensorTuple: ...  # type: ignore[override]  # it has several results
 
     def compute(self, a: NDArray) -> tuple[NDArray, ...]:
-        return tuple(_slices(a, normalize_axis("split", self.axis, a.ndim)))
+        return tuple(_views_along(a, normalize_axis("split", self.axis, a.ndim)))
 
     def gradient(self, out_grad: list[Tensor], node: Tensor) -> Tensor:
         return stack(out_grad, self.axis)
