@@ -26,3 +26,16 @@ def pytest_test(name, srcs, args = [], deps = [], **kwargs):
         ],
         **kwargs
     )
+
+def small_pytest_tests(names):
+    """A small pytest_test of NAME.py for each name: tests of needle that need nothing else."""
+    for name in names:
+        pytest_test(
+            name = name,
+            size = "small",
+            srcs = [name + ".py"],
+            deps = [
+                "//needle",
+                "//tests:conftest",
+            ],
+        )
