@@ -95,6 +95,17 @@ inline PyCFunction as_method(FastFunction function) {  // CPython calls it with 
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
+// A dict of functions by name, each bound to `self`; the last one is empty.
+inline pybind11::dict bound_functions(PyMethodDef* functions, PyObject* self) {
+  pybind11::dict result;
+  for (PyMethodDef* function = functions; function->ml_name; ++function) {
+    PyObject* object = PyCFunction_NewEx(function, self, nullptr);
+    if (!object) throw pybind11::error_already_set();
+    result[function->ml_name] = pybind11::reinterpret_steal<pybind11::object>(object);
+  }
+  return result;
+}
+
 // The PyMethodDef of a kernel for a backend.
 #define NEEDLE_METHOD(Backend, kernel, documentation)                                                  \
   {#kernel, as_method([](PyObject* self, PyObject* const* arguments, Py_ssize_t count) {               \

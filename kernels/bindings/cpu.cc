@@ -14,6 +14,7 @@
 #include "kernels/bindings/elementwise.h"
 #include "kernels/bindings/errors.h"
 #include "kernels/bindings/providers.h"
+#include "kernels/bindings/reduction.h"
 #include "kernels/common/buffer.h"
 #include "kernels/common/cpu_features.h"
 #include "kernels/common/error.h"
@@ -57,6 +58,7 @@ void add_kernels(py::module_& module) {
 #undef NEEDLE_CPU_METHOD
   if (PyModule_AddFunctions(module.ptr(), methods) != 0) throw py::error_already_set();
   module.attr("elementwise") = elementwise_functions<Cpu>(nullptr);
+  module.attr("reductions") = reduction_functions<Cpu>(nullptr);
 }
 
 void set_level(const std::string& wanted) {

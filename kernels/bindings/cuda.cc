@@ -12,6 +12,7 @@
 #include "kernels/bindings/errors.h"
 #include "kernels/bindings/numbers.h"
 #include "kernels/bindings/providers.h"
+#include "kernels/bindings/reduction.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/libraries/provider.h"
 #include "kernels/cuda/transfer.h"
@@ -180,6 +181,7 @@ py::object make_device(int index) {
     module.attr(method->ml_name) = py::reinterpret_steal<py::object>(function);
   }
   module.attr("elementwise") = elementwise_functions<Cuda>(self.ptr());
+  module.attr("reductions") = reduction_functions<Cuda>(self.ptr());
   module.attr("Array") = backend.attr("Array");
   module.attr("backend") = backend;
   return module;

@@ -46,12 +46,6 @@ inline Dims dense_strides(const Array& a) {
   return strides;
 }
 
-inline pybind11::object python_tuple(const Dims& numbers, int count) {
-  pybind11::tuple tuple(count);
-  for (int d = 0; d < count; ++d) PyTuple_SET_ITEM(tuple.ptr(), d, pybind11::int_(numbers[d]).release().ptr());
-  return tuple;
-}
-
 // `a` with the shape of `out`, or nothing if it does not broadcast to it.
 inline std::optional<Array> broadcast(const Array& a, const Array& out) {
   if (a.ndim > out.ndim) return std::nullopt;
@@ -128,13 +122,7 @@ pybind11::dict elementwise_functions(PyObject* self) {
 #undef NEEDLE_BINARY
 #undef NEEDLE_UNARY
 #undef NEEDLE_FUNCTION
-  pybind11::dict result;
-  for (PyMethodDef* function = functions; function->ml_name; ++function) {
-    PyObject* object = PyCFunction_NewEx(function, self, nullptr);
-    if (!object) throw pybind11::error_already_set();
-    result[function->ml_name] = pybind11::reinterpret_steal<pybind11::object>(object);
-  }
-  return result;
+  return bound_functions(functions, self);
 }
 
 }  // namespace needle::bindings

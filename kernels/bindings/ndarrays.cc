@@ -99,6 +99,12 @@ BufferPtr memory_for(int64_t nbytes, MemoryPool& pool, const Attributes& attribu
   }
 }
 
+py::tuple python_tuple(const Dims& numbers, int count) {
+  py::tuple tuple(count);
+  for (int d = 0; d < count; ++d) PyTuple_SET_ITEM(tuple.ptr(), d, py::int_(numbers[d]).release().ptr());
+  return tuple;
+}
+
 PyObject* make_ndarray(const Array& array, const Attributes& attributes) {
   static PyObject* const zero = PyLong_FromLong(0);
   py::object out = new_ndarray();

@@ -24,6 +24,7 @@ struct Attributes {
 };
 // Memory for an array with these attributes. Throws OutOfMemoryError, which names them.
 BufferPtr memory_for(int64_t nbytes, MemoryPool& pool, const Attributes& attributes);
+pybind11::tuple python_tuple(const Dims& numbers, int count);
 PyObject* make_ndarray(const Array& array, const Attributes& attributes);
 
 // allocate(shape, strides, dtype, device): an uninitialized NDArray, whose strides leave no gaps.

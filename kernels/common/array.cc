@@ -45,13 +45,19 @@ Array::Array(BufferPtr buffer_, DType dtype, int ndim, const Dims& shape, const 
     if (shape[d] == 1) this->strides[d] = d + 1 < ndim ? std::abs(this->strides[d + 1]) * shape[d + 1] : 1;
 }
 
-Array Array::compact(DType dtype, int ndim, const Dims& shape, MemoryPool& pool) {
+Dims compact_strides(int ndim, const Dims& shape) {
   Dims strides{};
   int64_t size = 1;
   for (int d = ndim - 1; d >= 0; --d) {
     strides[d] = size;
     size = saturated_product(size, shape[d]);
   }
+  return strides;
+}
+
+Array Array::compact(DType dtype, int ndim, const Dims& shape, MemoryPool& pool) {
+  const Dims strides = compact_strides(ndim, shape);
+  const int64_t size = ndim == 0 ? 1 : saturated_product(strides[0], shape[0]);
   const int64_t nbytes = saturated_product(size, itemsize(dtype));
   return Array(std::make_shared<Buffer>(nbytes, pool), dtype, ndim, shape, strides, 0);
 }

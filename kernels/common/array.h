@@ -80,6 +80,7 @@ struct ArrayList {
   const Array* end() const { return first + count; }
 };
 
+Dims compact_strides(int ndim, const Dims& shape);  // row-major, without gaps
 bool same_shape(const Array& a, const Array& b);
 std::string shape_string(const Array& a);  // "(2, 3)"
 

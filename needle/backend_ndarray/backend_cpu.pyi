@@ -53,6 +53,9 @@ def view(of: NDArray, shape: tuple[int, ...], strides: tuple[int, ...], offset: 
 elementwise: dict[str, Callable[..., NDArray | None]]
 """By element-wise kernel: a function of its operands that gives the result as a new NDArray, or None, see elementwise.h."""
 
+reductions: dict[str, Callable[..., NDArray | None]]
+"""For sum, max and min: a function of an array, axes and keepdims with the result, or None, see reduction.h."""
+
 def scalar(value: bool | int | float, dtype_code: int, /) -> Array:
     """A number beside arrays of that dtype: a 0-d operand of element-wise kernels. Beside half types it keeps its value.
 

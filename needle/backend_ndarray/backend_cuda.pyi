@@ -55,6 +55,8 @@ class GPU(Protocol):
 
     elementwise: dict[str, Callable[..., NDArray | None]]
     """As backend_cpu.elementwise."""
+    reductions: dict[str, Callable[..., NDArray | None]]
+    """As backend_cpu.reductions."""
 
     def scalar(self, value: bool | int | float, dtype_code: int, /) -> Array:
         """As backend_cpu.scalar."""

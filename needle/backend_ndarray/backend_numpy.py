@@ -625,3 +625,4 @@ for _name in KERNELS:
 
 # No function makes its result by itself here.
 elementwise: dict[str, Callable[..., None]] = dict.fromkeys(KERNELS, lambda *operands: None)
+reductions = elementwise

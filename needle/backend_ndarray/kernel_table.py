@@ -7,6 +7,7 @@ A backend is a module with one function per kernel, whose arrays are NDArrays, a
     scalar(value, dtype_code)                   a number as an operand beside arrays of that dtype
     elementwise[kernel](a) or (a, b)            the result as a new NDArray, for operands that need no conversion, or
                                                 None, and then elementwise.py does it (kernels/bindings/elementwise.h)
+    reductions[kernel](a, axes, keepdims)       likewise for sum, max and min, and reduce.py (reduction.h)
     Array(buffer, dtype_code, shape, strides, offset)   what a kernel reads of an NDArray
 
 A buffer has an attribute `changed_at`, initially 0, which Needle sets (changes.py). If the memory is the host's, a

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from needle.backend_ndarray import ndarray
 from needle.backend_ndarray.arguments import flag
 from needle.backend_ndarray.device import same_device
 from needle.backend_ndarray.dispatch import call
-from needle.backend_ndarray.dtype import DType, bool_, float32, float64, int64
+from needle.backend_ndarray.dtype import bool_, float32, float64, int64
 from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.shape import (
     Axes,
-    Shape,
-    as_ints,
-    compact_strides,
     normalize_axes,
     normalize_axis,
     reduced_shape,
-    remembered,
 )
 from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import DTypeError, ShapeError
@@ -42,35 +36,17 @@ def infer_sum(a: Shaped, axis: Axes = None, keepdims: bool = False, wide: bool =
     return spec._replace(dtype=float32) if wide and spec.dtype.itemsize == 2 else spec
 
 
-class _Layouts(NamedTuple):
-    """What a reduction needs besides the elements, in the order of NDArray.allocate and NDArray.view."""
-
-    kept_shape: Shape  # with extent 1 along the reduced axes, as the kernels expect it
-    kept_strides: Shape
-    dtype: DType
-    shape: Shape
-    strides: Shape
-
-
-@remembered
-def _layouts(
-    op: str, a_shape: Shape, a_dtype: DType, axes: tuple[int, ...] | None, keepdims: bool, wide: bool
-) -> _Layouts:
-    a = Spec(a_shape, a_dtype)
-    spec = infer_sum(a, axes, keepdims, wide) if op == "sum" else infer_reduce(op, a, axes, keepdims)
-    kept_shape = reduced_shape(a.shape, normalize_axes(op, axes, len(a.shape)), True)
-    return _Layouts(kept_shape, compact_strides(kept_shape), spec.dtype, spec.shape, compact_strides(spec.shape))
-
-
 def _reduce(op: str, a: NDArray, axis: Axes, keepdims: bool, wide: bool = False) -> NDArray:
-    if type(a) is not NDArray:
-        same_device(op, a)  # raises
-    axes = None if axis is None else as_ints(op, "axes", axis)
-    keepdims = keepdims if type(keepdims) is bool else flag(op, "keepdims", keepdims)
-    kept_shape, kept_strides, dtype, shape, strides = _layouts(op, a.shape, a.dtype, axes, keepdims, wide)
-    out = NDArray.allocate(kept_shape, kept_strides, dtype, a.device)
-    call(a.device, op, a if a.dtype.kind == "floating" else a.astype(dtype), out)
-    return out if shape == kept_shape else out.view(shape, strides)
+    if type(a) is NDArray and not wide:  # in one call, for floats
+        result: NDArray | None = a.device.kernels.reductions[op](a, axis, keepdims)
+        if result is not None:
+            return result
+    same_device(op, a)
+    axes = normalize_axes(op, axis, a.ndim)
+    spec = infer_sum(a, axes, keepdims, wide) if op == "sum" else infer_reduce(op, a, axes, keepdims)
+    out = ndarray.empty(reduced_shape(a.shape, axes, True), spec.dtype, a.device)
+    call(a.device, op, a if a.dtype.kind == "floating" else a.astype(spec.dtype), out)
+    return out.reshape(spec.shape)
 
 
 def sum(a: NDArray, axis: Axes = None, keepdims: bool = False, wide: bool = False) -> NDArray:

@@ -192,6 +192,7 @@ def test_an_ndarray_without_attributes_is_refused():
     for call in (
         lambda: cpu.add(bare, x, x),
         lambda: cpu.elementwise["add"](x, bare),
+        lambda: cpu.reductions["sum"](bare, None, False),
         lambda: cpu.view(bare, (), (), 0),
     ):
         with pytest.raises(AttributeError, match="NDArray: no "):

@@ -1,11 +1,14 @@
-"""Element-wise functions make their result in C++ where they can, and in Python elsewhere: both give the same array."""
+"""Element-wise functions and reductions make their result in C++ where they can, and in Python elsewhere: both give the
+same array.
+"""
 
+import functools
 import random
 
 import numpy as np
 import pytest
 
-from needle.backend_ndarray import NDArray, array, elementwise
+from needle.backend_ndarray import NDArray, array, elementwise, reduce
 from needle.backend_ndarray.dtype import DTYPES, bool_
 from needle.backend_ndarray.kernel_table import BOOL, KERNELS
 from tests.devices import devices
@@ -68,3 +71,31 @@ def test_both_ways_give_the_same(kernel, device, monkeypatch):
                 assert got == outcome(function, operands), operands
     if device.name != "cpu_numpy" and kernel.name in device.kernels.elementwise:
         assert made_in_cpp >= 5
+
+
+def random_axes(rng, ndim):
+    axes = [rng.choice([axis, axis - ndim]) for axis in rng.sample(range(ndim), rng.randint(0, ndim))]
+    wrong = [ndim, -ndim - 1, 2**70, (0, 0), (0, -ndim), 1.5, "0", True, (True,)]
+    return rng.choice(
+        [None, tuple(axes), tuple(axes), axes, np.array(axes, int), *axes[:1], *axes[:1], rng.choice(wrong)]
+    )
+
+
+@pytest.mark.parametrize("device", devices(), ids=repr)
+@pytest.mark.parametrize("name", ["sum", "max", "min"])
+def test_reductions_in_both_ways_give_the_same(name, device, monkeypatch):
+    rng = random.Random(name)
+    function = getattr(reduce, name)
+    made_in_cpp = 0
+    for _ in range(400):
+        x = operand(rng, device, rng.choice(DTYPES))
+        axes, keepdims = random_axes(rng, x.ndim), rng.choice([False, False, True, np.True_, 1])
+        keywords = {"wide": rng.choice([False, False, True])} if name == "sum" else {}
+        call = functools.partial(function, **keywords)
+        got = outcome(call, (x, axes, keepdims))
+        made_in_cpp += device.kernels.reductions[name](x, axes, keepdims) is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(device.kernels, "reductions", {name: nothing})
+            assert got == outcome(call, (x, axes, keepdims)), (x, axes, keepdims, keywords)
+    if device.name != "cpu_numpy":
+        assert made_in_cpp >= 30
