@@ -15,7 +15,8 @@ from needle.config import (
     set_float32_matmul_precision, set_num_threads, show_config,
 )  # fmt: skip
 from needle.errors import (
-    CheckpointError, DataError, DeviceError, DTypeError, GradientError, NeedleError, OutOfMemoryError, ShapeError,
+    CheckpointError, DataError, DeviceError, DTypeError, GradientError, JitError, NeedleError, OutOfMemoryError,
+    ShapeError,
 )  # fmt: skip
 from needle.ops import (
     abs, add, add_relu, add_scalar, avg_pool2d, batch_norm, broadcast_to, concatenate, conv, cos, dilate, divide,
@@ -25,6 +26,7 @@ from needle.ops import (
     reshape, sigmoid, sign, sin, softmax, softmax_cross_entropy, split, sqrt, stack, subtract, sum, summation, tanh,
     transpose, undilate, where, zeros_like,
 )  # fmt: skip
+from needle.compiler import jit
 from needle.progress import ProgressBar, tqdm, trange
 
 __all__ = [
@@ -34,12 +36,12 @@ __all__ = [
     "DeviceError", "dilate", "divide", "divide_scalar", "dropout", "DType", "DTypeError", "embedding", "equal", "erf",
     "errors", "ewise_pow", "exp", "flip", "float16", "float32", "float64", "gather", "gelu",
     "get_float32_matmul_precision", "get_num_threads", "gpu", "GradientError", "gradients", "greater", "greater_equal",
-    "init", "int32", "int64", "int8", "layer_norm", "less", "less_equal", "linear", "log", "log_softmax", "logsoftmax",
-    "logsumexp", "manual_seed", "matmul", "max", "max_pool2d", "maximum", "mean", "memory_stats", "min", "minimum",
-    "mul_scalar", "multiply", "NDArray", "NeedleError", "negate", "nn", "no_grad", "not_equal", "ones_like", "Op",
-    "ops", "optim", "OutOfMemoryError", "pad", "Parameter", "permute", "power", "power_scalar", "ProgressBar",
-    "promote_types", "relu", "reset_peak_memory", "reshape", "set_float32_matmul_precision", "set_num_threads",
-    "ShapeError", "show_config", "sigmoid", "sign", "sin", "softmax", "softmax_cross_entropy", "split", "sqrt", "stack",
-    "subtract", "sum", "summation", "tanh", "Tensor", "TensorTuple", "tqdm", "trange", "transpose", "uint8", "undilate",
-    "where", "zeros_like",
+    "init", "int32", "int64", "int8", "jit", "JitError", "layer_norm", "less", "less_equal", "linear", "log",
+    "log_softmax", "logsoftmax", "logsumexp", "manual_seed", "matmul", "max", "max_pool2d", "maximum", "mean",
+    "memory_stats", "min", "minimum", "mul_scalar", "multiply", "NDArray", "NeedleError", "negate", "nn", "no_grad",
+    "not_equal", "ones_like", "Op", "ops", "optim", "OutOfMemoryError", "pad", "Parameter", "permute", "power",
+    "power_scalar", "ProgressBar", "promote_types", "relu", "reset_peak_memory", "reshape",
+    "set_float32_matmul_precision", "set_num_threads", "ShapeError", "show_config", "sigmoid", "sign", "sin", "softmax",
+    "softmax_cross_entropy", "split", "sqrt", "stack", "subtract", "sum", "summation", "tanh", "Tensor", "TensorTuple",
+    "tqdm", "trange", "transpose", "uint8", "undilate", "where", "zeros_like",
 ]  # fmt: skip

@@ -30,7 +30,7 @@ __version__ = "0.1.0"
 
 
 def show_config() -> str:
-    """The version, devices, and the kernels' instruction level, threads and providers with their reasons, as text."""
+    """The version, devices, the kernels' instruction level, threads and providers, and jitted functions, as text."""
     lines = [f"needle {__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"]
     details: list[str] = []
     for device in all_devices():
@@ -38,7 +38,13 @@ def show_config() -> str:
         lines.append(f"{device!r}: {'enabled' + default if device.enabled() else device.reason}")
         if device.enabled() and device.name in _DETAILS:
             details += _DETAILS[device.name](device)
+    for describe in more_details:
+        details += describe()
     return "\n".join(lines + details)
+
+
+# Other parts of the package, which may import this one, add functions that give lines for `show_config`.
+more_details: list[Callable[[], list[str]]] = []
 
 
 def _cpu_details(device: Device) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 
 import numpy as np
 
@@ -12,10 +14,13 @@ __all__ = [
     "DeviceError",
     "DTypeError",
     "GradientError",
+    "JitError",
     "NeedleError",
     "OutOfMemoryError",
     "ShapeError",
 ]
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 class NeedleError(Exception):
@@ -50,6 +55,10 @@ class GradientError(NeedleError, RuntimeError):
     """A gradient that cannot be computed, for example because nothing requires one or the graph has been freed."""
 
 
+class JitError(NeedleError, RuntimeError):
+    """A function that needle.jit cannot replay, because a replay would not do what a call of the function does."""
+
+
 def short(value: object, most: int = 60) -> str:
     """Describes a value for an error message: the value itself if it is short, else its type."""
     if isinstance(value, np.generic):
@@ -69,3 +78,11 @@ def short(value: object, most: int = 60) -> str:
     kind = f"{'an' if name[:1] in 'AEIOUaeiou' or name == 'NDArray' else 'a'} {name}"
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     return kind if type(shape) is not tuple or dtype is None else f"{kind} of shape {shape} and dtype {dtype}"
+
+
+def user_line() -> str:
+    """The innermost line of the running program that is not Needle's: "train.py:12"."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"

@@ -25,13 +25,18 @@ PyObject* new_object(PyTypeObject* type, Value&& value) {
   auto* object = PyObject_New(Object, type);
   if (!object) throw py::error_already_set();
   new (&(object->*member)) std::decay_t<Value>(std::forward<Value>(value));
-  if constexpr (std::is_same_v<Object, PyBuffer>) object->changed_at = 0;
+  if constexpr (std::is_same_v<Object, PyBuffer>) {
+    object->changed_at = 0;
+    object->weak_references = nullptr;
+  }
   return reinterpret_cast<PyObject*>(object);
 }
 
 template <class Object, auto member>
 void delete_object(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
+  if constexpr (std::is_same_v<Object, PyBuffer>)
+    if (reinterpret_cast<PyBuffer*>(self)->weak_references) PyObject_ClearWeakRefs(self);
   std::destroy_at(&(reinterpret_cast<Object*>(self)->*member));
   PyObject_Free(self);
   Py_DECREF(type);
@@ -86,18 +91,6 @@ PyObject* call_array(PyObject*, PyObject* const* arguments, size_t count, PyObje
   });
 }
 
-Array scalar_from(PyObject* value, DType dtype) {
-  if (is_floating_dtype(dtype)) return Array::scalar(float_from(value), dtype);
-  if (dtype == DType::boolean) return Array::scalar(int64_t{bool_from(value)}, dtype);
-  const int64_t number = integer_from(value);
-  const bool is_signed = dtype != DType::uint8;
-  const int bits = static_cast<int>(8 * itemsize(dtype)) - is_signed;
-  const int64_t high = static_cast<int64_t>((uint64_t{1} << bits) - 1), low = is_signed ? -high - 1 : 0;
-  if (number < low || number > high)
-    throw_python_error(PyExc_OverflowError, message("scalar: ", number, " does not fit in ", name(dtype)));
-  return Array::scalar(number, dtype);
-}
-
 // The name is leaked, because Python keeps a pointer to it.
 PyTypeObject* make_type(const std::string& name, size_t size, PyType_Slot* slots, vectorcallfunc make) {
   const char* kept = (new std::string(name))->c_str();
@@ -142,6 +135,18 @@ PyObject* python_buffer(const BufferPtr& buffer) {
 
 PyObject* python_array(const Array& array) { return new_object<PyArray, &PyArray::array>(array_type, array); }
 
+Array scalar_from(PyObject* value, DType dtype) {
+  if (is_floating_dtype(dtype)) return Array::scalar(float_from(value), dtype);
+  if (dtype == DType::boolean) return Array::scalar(int64_t{bool_from(value)}, dtype);
+  const int64_t number = integer_from(value);
+  const bool is_signed = dtype != DType::uint8;
+  const int bits = static_cast<int>(8 * itemsize(dtype)) - is_signed;
+  const int64_t high = static_cast<int64_t>((uint64_t{1} << bits) - 1), low = is_signed ? -high - 1 : 0;
+  if (number < low || number > high)
+    throw_python_error(PyExc_OverflowError, message("scalar: ", number, " does not fit in ", name(dtype)));
+  return Array::scalar(number, dtype);
+}
+
 PyObject* make_scalar(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   return guarded([&] {
     check_count("scalar", count, 2);
@@ -154,7 +159,9 @@ void add_array_types(py::module_& module, bool host) {
       {"wrap", wrap_buffer, METH_O | METH_STATIC, "A Buffer over the memory of an object with a writable buffer."}, {}};
   static PyGetSetDef buffer_properties[] = {{"nbytes", buffer_nbytes, nullptr, "Size in bytes.", nullptr}, {}};
   static PyMemberDef buffer_members[] = {
-      {"changed_at", T_LONGLONG, offsetof(PyBuffer, changed_at), 0, "When its content was last changed in place."}, {}};
+      {"changed_at", T_LONGLONG, offsetof(PyBuffer, changed_at), 0, "When its content was last changed in place."},
+      {"__weaklistoffset__", T_PYSSIZET, offsetof(PyBuffer, weak_references), READONLY, nullptr},
+      {}};
   PyType_Slot buffer_slots[] = {{Py_tp_doc, const_cast<char*>("Buffer(nbytes): memory of the pool, not initialized.")},
                                 {Py_tp_dealloc, reinterpret_cast<void*>(&delete_object<PyBuffer, &PyBuffer::buffer>)},
                                 {Py_tp_getset, buffer_properties},

@@ -17,6 +17,7 @@ extern PyTypeObject *buffer_type, *array_type;
 struct PyBuffer {
   PyObject_HEAD BufferPtr buffer;
   long long changed_at;  // read and written only by needle/backend_ndarray/changes.py
+  PyObject* weak_references;
 };
 
 struct PyArray {
@@ -44,8 +45,10 @@ struct Layout {
   Array array_over(const BufferPtr& buffer, int64_t offset) const;
 };
 
-// scalar(value, dtype_code): a 0-d operand, Array::scalar. Raises OverflowError if an integer does not fit in its
-// dtype.
+// A number beside arrays of `dtype`. Raises OverflowError if it is an integer that does not fit.
+Array scalar_from(PyObject* value, DType dtype);
+
+// scalar(value, dtype_code): scalar_from as a 0-d operand.
 PyObject* make_scalar(PyObject*, PyObject* const* arguments, Py_ssize_t count);
 
 }  // namespace needle::bindings

@@ -15,6 +15,7 @@
 
 #include "kernels/bindings/arrays.h"
 #include "kernels/bindings/errors.h"
+#include "kernels/bindings/instructions.h"
 #include "kernels/bindings/lock.h"
 #include "kernels/bindings/ndarrays.h"
 #include "kernels/bindings/numbers.h"
@@ -43,10 +44,14 @@ inline std::vector<Array> value_from(const char* op, PyObject* object, const Arr
 inline int64_t value_from(const char*, PyObject* object, const int64_t* /*wanted*/) { return integer_from(object); }
 inline double value_from(const char*, PyObject* object, const double* /*wanted*/) { return float_from(object); }
 inline bool value_from(const char*, PyObject* object, const bool* /*wanted*/) { return bool_from(object); }
+inline Instructions value_from(const char* op, PyObject* object, const Instructions* /*wanted*/) {
+  return instructions_from(op, object);
+}
 
 // The number of elements of an argument; a double, so that the sum over a list does not overflow.
 inline double num_elements(const Array& a) { return static_cast<double>(a.size()); }
 inline double num_elements(double) { return 0; }
+inline double num_elements(const Instructions&) { return 0; }
 inline double num_elements(const std::vector<Array>& arrays) {
   double size = 0;
   for (const Array& a : arrays) size += num_elements(a);

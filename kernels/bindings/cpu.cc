@@ -13,6 +13,8 @@
 #include "kernels/bindings/calls.h"
 #include "kernels/bindings/elementwise.h"
 #include "kernels/bindings/errors.h"
+#include "kernels/bindings/guards.h"
+#include "kernels/bindings/program.h"
 #include "kernels/bindings/providers.h"
 #include "kernels/bindings/reduction.h"
 #include "kernels/common/buffer.h"
@@ -132,6 +134,9 @@ PYBIND11_MODULE(backend_cpu, m) {
   host_pool();  // reports a wrong NEEDLE_MEMORY_POOL here, at import
   add_array_types(m, /*host=*/true);
   add_kernels(m);
+  add_program_class<Cpu>(m);
+  add_guard_classes(m);
+  add_program_function<Cpu>(m, py::none());
 
   m.def("level", [] { return name(active_level); }, "The instruction level in use.");
   m.def("set_level", &set_level, py::arg("name"), "Uses the kernels of one of levels().");

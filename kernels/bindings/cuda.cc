@@ -11,6 +11,7 @@
 #include "kernels/bindings/elementwise.h"
 #include "kernels/bindings/errors.h"
 #include "kernels/bindings/numbers.h"
+#include "kernels/bindings/program.h"
 #include "kernels/bindings/providers.h"
 #include "kernels/bindings/reduction.h"
 #include "kernels/cuda/device.h"
@@ -182,6 +183,7 @@ py::object make_device(int index) {
   }
   module.attr("elementwise") = elementwise_functions<Cuda>(self.ptr());
   module.attr("reductions") = reduction_functions<Cuda>(self.ptr());
+  add_program_function<Cuda>(module, self);
   module.attr("Array") = backend.attr("Array");
   module.attr("backend") = backend;
   return module;
@@ -213,6 +215,7 @@ PYBIND11_MODULE(backend_cuda, m) {
   set_error_classes();
   host_pool();  // as in cpu.cc
   add_array_types(m, /*host=*/false);
+  add_program_class<Cuda>(m);
   py::class_<cuda::PendingRead>(m, "PendingRead", "Bytes on their way to the host.")
       .def("ready", &cuda::PendingRead::ready, "Whether they have come. Does not wait.")
       .def(

@@ -105,16 +105,22 @@ py::tuple python_tuple(const Dims& numbers, int count) {
   return tuple;
 }
 
-PyObject* make_ndarray(const Array& array, const Attributes& attributes) {
-  static PyObject* const zero = PyLong_FromLong(0);
+py::object make_ndarray_over(PyObject* buffer, PyObject* offset, const Attributes& attributes) {
   py::object out = new_ndarray();
-  place(out.ptr(), Slot::buffer) = python_buffer(array.buffer);
-  place(out.ptr(), Slot::operand) = python_array(array);
+  set(out.ptr(), Slot::buffer, buffer);
   set(out.ptr(), Slot::shape, attributes.shape);
   set(out.ptr(), Slot::strides, attributes.strides);
-  set(out.ptr(), Slot::offset, zero);
+  set(out.ptr(), Slot::offset, offset);
   set(out.ptr(), Slot::dtype, attributes.dtype);
   set(out.ptr(), Slot::device, attributes.device);
+  return out;
+}
+
+PyObject* make_ndarray(const Array& array, const Attributes& attributes) {
+  static PyObject* const zero = PyLong_FromLong(0);
+  const auto buffer = py::reinterpret_steal<py::object>(python_buffer(array.buffer));
+  py::object out = make_ndarray_over(buffer.ptr(), zero, attributes);
+  place(out.ptr(), Slot::operand) = python_array(array);
   return out.release().ptr();
 }
 
@@ -133,12 +139,9 @@ PyObject* make_view(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
     PyObject* of = arguments[0];
     if (!is_ndarray(of))
       throw_python_error(PyExc_TypeError, message("view: ", Py_TYPE(of)->tp_name, ", expected NDArray"));
-    py::object out = new_ndarray();
-    for (Slot slot : {Slot::buffer, Slot::dtype, Slot::device}) set(out.ptr(), slot, get(of, slot).ptr());
-    set(out.ptr(), Slot::shape, arguments[1]);
-    set(out.ptr(), Slot::strides, arguments[2]);
-    set(out.ptr(), Slot::offset, arguments[3]);
-    return out.release().ptr();
+    const auto buffer = get(of, Slot::buffer), dtype = get(of, Slot::dtype), device = get(of, Slot::device);
+    const Attributes attributes{arguments[1], arguments[2], dtype.ptr(), device.ptr()};
+    return make_ndarray_over(buffer.ptr(), arguments[3], attributes).release().ptr();
   });
 }
 

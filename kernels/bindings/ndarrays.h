@@ -25,7 +25,9 @@ struct Attributes {
 // Memory for an array with these attributes. Throws OutOfMemoryError, which names them.
 BufferPtr memory_for(int64_t nbytes, MemoryPool& pool, const Attributes& attributes);
 pybind11::tuple python_tuple(const Dims& numbers, int count);
+// With a new Python Buffer, or over `buffer`, that of other NDArrays, which also gives an offset.
 PyObject* make_ndarray(const Array& array, const Attributes& attributes);
+pybind11::object make_ndarray_over(PyObject* buffer, PyObject* offset, const Attributes& attributes);
 
 // allocate(shape, strides, dtype, device): an uninitialized NDArray, whose strides leave no gaps.
 PyObject* allocate(MemoryPool& pool, PyObject* const* arguments, Py_ssize_t count);

@@ -6,7 +6,14 @@ import runpy
 import sys
 from pathlib import Path
 
-CPP_TYPES = {"array": "const Array&", "arrays": "const ArrayList&", "float": "double", "int": "int64_t", "bool": "bool"}
+CPP_TYPES = {
+    "array": "const Array&",
+    "arrays": "const ArrayList&",
+    "float": "double",
+    "int": "int64_t",
+    "bool": "bool",
+    "instructions": "const Instructions&",
+}
 
 HEADER = """\
 // The kernel table in C++, generated from needle/backend_ndarray/kernel_table.py, which says what each kernel computes.

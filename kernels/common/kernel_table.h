@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/common/array.h"
+#include "kernels/common/instructions.h"
 #include "kernels/common/kernel_list.h"
 
 // Appends a kernel's parameters to others: void f(int level, NEEDLE_UNPACK parameters)

@@ -57,7 +57,7 @@ Plan::Plan(const Array* const* arrays, int num_operands, unsigned axes) : num_op
 
 void Plan::swap_dimensions(int a, int b) {
   std::swap(extent[a], extent[b]);
-  for (auto& strides : stride) std::swap(strides[a], strides[b]);
+  for (int k = 0; k < num_operands; ++k) std::swap(stride[k][a], stride[k][b]);
 }
 
 Plan Plan::without_innermost(int count) const {

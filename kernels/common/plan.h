@@ -12,14 +12,14 @@ namespace needle {
 // The address of element (0, 0, ...).
 std::byte* first_byte(const Array& a);
 
-inline constexpr int kMaxOperands = 5;
+inline constexpr int kMaxOperands = 16;
 
 struct Plan {
   int num_operands;
   int ndim = 1;
   int64_t size = 1;  // number of positions
   int64_t extent[kMaxDims] = {1};
-  int64_t stride[kMaxOperands][kMaxDims] = {};  // in bytes
+  int64_t stride[kMaxOperands][kMaxDims];  // in bytes, of num_operands operands and ndim dimensions
   std::byte* data[kMaxOperands];
 
   // Covers the axes whose bit is set in `axes`. 0-d arrays are broadcast, except arrays[0].

@@ -30,13 +30,19 @@ Loop convert_loop(DType to) {
 
 }  // namespace
 
+CostedLoop copy_loop_of(DType from, DType to) {
+  CostedLoop run;
+  dispatch(from, [&](auto zero) {
+    using T = Compute<decltype(zero)>;
+    const bool as_is = from == to && from != DType::boolean;
+    run.loop = as_is ? copy_loop<Stored<T>> : convert_loop<T>(to);
+  });
+  return run;
+}
+
 void copy(const Array& a, const Array& out) {
   if (a.is_half_scalar()) return copy(Array::scalar(*a.data<double>(), DType::float64), out);
-  dispatch(a.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const bool as_is = a.dtype == out.dtype && a.dtype != DType::boolean;
-    run_unary(as_is ? copy_loop<Stored<Compute<T>>> : convert_loop<Compute<T>>(out.dtype), 1, a, out);
-  });
+  run_unary(copy_loop_of(a.dtype, out.dtype), a, out);
 }
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

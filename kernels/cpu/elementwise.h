@@ -4,6 +4,24 @@
 #include "kernels/cpu/loops.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
+
+// A loop and its cost per element, or null for a kernel that a function below does not know.
+struct CostedLoop {
+  Loop loop = nullptr;
+  int cost = 1;
+};
+
+// The loop of a kernel for operands of a dtype, which both the kernel and `fused` run.
+CostedLoop unary_loop_of(ElementKernel kernel, DType dtype);
+CostedLoop binary_loop_of(ElementKernel kernel, DType dtype);
+CostedLoop comparison_loop_of(ElementKernel kernel, DType dtype);
+CostedLoop where_loop_of(DType dtype);
+CostedLoop copy_loop_of(DType from, DType to);
+// Of `power` with a 0-d exponent, which reads only the base, or null: then it is that of binary_loop_of.
+CostedLoop power_loop_of(const Array& exponent);
+// Of `power` for one element, whose exponent is not known yet; null for integers.
+CostedLoop single_power_loop_of(DType dtype);
+
 namespace {
 
 // An operation is a struct with a function template `apply` for one element. In and Out are C++ types as in dtype.h.
@@ -26,14 +44,14 @@ void binary_loop(int64_t n, void* const* operands, const void*) {
   for (int64_t i = 0; i < n; ++i) out[i] = Operation::apply(static_cast<In>(a[i]), static_cast<In>(b[i]));
 }
 
-inline void run_unary(Loop loop, int cost, const Array& a, const Array& out) {
+inline void run_unary(CostedLoop run, const Array& a, const Array& out) {
   const Array* arrays[] = {&out, &a};
-  elementwise(loop, arrays, 2, cost);
+  elementwise(run.loop, arrays, 2, run.cost);
 }
 
-inline void run_binary(Loop loop, int cost, const Array& a, const Array& b, const Array& out) {
+inline void run_binary(CostedLoop run, const Array& a, const Array& b, const Array& out) {
   const Array* arrays[] = {&out, &a, &b};
-  elementwise(loop, arrays, 3, cost);
+  elementwise(run.loop, arrays, 3, run.cost);
 }
 
 }  // namespace

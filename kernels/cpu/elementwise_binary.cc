@@ -47,48 +47,79 @@ Loop power_loop(T exponent) {
 
 using GeluBackward = GeluBackwardOf<math>;
 
+template <class T>
+void single_power_loop(int64_t n, void* const* operands, const void* context) {
+  const Loop loop = power_loop(*static_cast<const T*>(operands[2]));
+  (loop ? loop : binary_loop<Power, T, T>)(n, operands, context);
+}
+
 template <class Operation>
-void any(const Array& a, const Array& b, const Array& out) {
-  dispatch(a.dtype, [&](auto zero) {
+CostedLoop any(DType dtype) {
+  CostedLoop run{nullptr, kCost<Operation>};
+  dispatch(dtype, [&](auto zero) {
     using T = Compute<decltype(zero)>;
-    run_binary(binary_loop<Operation, T, T>, kCost<Operation>, a, b, out);
+    run.loop = binary_loop<Operation, T, T>;
   });
-}
-
-// The faster loop for a scalar exponent of a floating dtype, or null if there is none.
-Loop loop_for_exponent(const Array& b) {
-  Loop loop = nullptr;
-  if (b.ndim == 0) dispatch_floating(b.dtype, [&](auto zero) { loop = power_loop(b.number<decltype(zero)>()); });
-  return loop;
+  return run;
 }
 
 template <class Operation>
-void numbers(const Array& a, const Array& b, const Array& out) {
-  if constexpr (std::is_same_v<Operation, Power>)
-    if (const Loop loop = loop_for_exponent(b)) return run_unary(loop, 1, a, out);
-  dispatch(a.dtype, [&](auto zero) {
+CostedLoop numbers(DType dtype) {
+  CostedLoop run{nullptr, kCost<Operation>};
+  dispatch(dtype, [&](auto zero) {
     using T = Compute<decltype(zero)>;
-    if constexpr (!std::is_same_v<T, bool>) run_binary(binary_loop<Operation, T, T>, kCost<Operation>, a, b, out);
+    if constexpr (!std::is_same_v<T, bool>) run.loop = binary_loop<Operation, T, T>;
   });
+  return run;
 }
 
 template <class Operation>
-void floating(const Array& a, const Array& b, const Array& out) {
+CostedLoop floating(DType dtype) {
   const Loop loop =
-      a.dtype == DType::float64 ? binary_loop<Operation, double, double> : binary_loop<Operation, float, float>;
-  run_binary(loop, kCost<Operation>, a, b, out);
+      dtype == DType::float64 ? binary_loop<Operation, double, double> : binary_loop<Operation, float, float>;
+  return {loop, kCost<Operation>};
 }
 
 template <class Operation>
-void boolean(const Array& a, const Array& b, const Array& out) {
-  run_binary(binary_loop<Operation, bool, bool>, kCost<Operation>, a, b, out);
+CostedLoop boolean(DType) {
+  return {binary_loop<Operation, bool, bool>, kCost<Operation>};
+}
+
+template <class Operation>
+void run(CostedLoop loop, const Array& a, const Array& b, const Array& out) {
+  if constexpr (std::is_same_v<Operation, Power>)
+    if (const CostedLoop faster = power_loop_of(b); faster.loop) return run_unary(faster, a, out);
+  run_binary(loop, a, b, out);
 }
 
 }  // namespace
 
 #define NEEDLE_DEFINE(name, Operation, dtypes) \
-  void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(a, b, out); }
+  void name(const Array& a, const Array& b, const Array& out) { run<Operation>(dtypes<Operation>(a.dtype), a, b, out); }
 NEEDLE_BINARY_KERNELS(NEEDLE_DEFINE)
 #undef NEEDLE_DEFINE
+
+CostedLoop binary_loop_of(ElementKernel kernel, DType dtype) {
+  switch (kernel) {
+#define NEEDLE_CASE(name, Operation, dtypes) \
+  case ElementKernel::name: return dtypes<Operation>(dtype);
+    NEEDLE_BINARY_KERNELS(NEEDLE_CASE)
+#undef NEEDLE_CASE
+    default: return {};
+  }
+}
+
+CostedLoop power_loop_of(const Array& exponent) {
+  CostedLoop run;
+  if (exponent.ndim == 0)
+    dispatch_floating(exponent.dtype, [&](auto zero) { run.loop = power_loop(exponent.number<decltype(zero)>()); });
+  return run;
+}
+
+CostedLoop single_power_loop_of(DType dtype) {
+  CostedLoop run;
+  dispatch_floating(dtype, [&](auto zero) { run.loop = single_power_loop<Compute<decltype(zero)>>; });
+  return run;
+}
 
 }  // namespace needle::cpu::NEEDLE_LEVEL

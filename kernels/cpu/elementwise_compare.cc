@@ -6,9 +6,10 @@ namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
 
 template <class Operation>
-void any(const Array& a, const Array& b, const Array& out) {
-  dispatch(a.dtype,
-           [&](auto zero) { run_binary(binary_loop<Operation, Compute<decltype(zero)>, bool>, 1, a, b, out); });
+CostedLoop any(DType dtype) {
+  CostedLoop run;
+  dispatch(dtype, [&](auto zero) { run.loop = binary_loop<Operation, Compute<decltype(zero)>, bool>; });
+  return run;
 }
 
 template <class T>
@@ -26,15 +27,32 @@ void where_loop(int64_t n, void* const* operands, const void*) {
 
 void pick(const Array& condition, const Array& a, const Array& b, const Array& out) {
   const Array* arrays[] = {&out, &condition, &a, &b};
-  dispatch(out.dtype, [&](auto zero) { elementwise(where_loop<Stored<Compute<decltype(zero)>>>, arrays, 4, 1); });
+  const CostedLoop run = where_loop_of(out.dtype);
+  elementwise(run.loop, arrays, 4, run.cost);
 }
 
 }  // namespace
 
 #define NEEDLE_DEFINE(name, Operation, dtypes) \
-  void name(const Array& a, const Array& b, const Array& out) { dtypes<Operation>(a, b, out); }
+  void name(const Array& a, const Array& b, const Array& out) { run_binary(dtypes<Operation>(a.dtype), a, b, out); }
 NEEDLE_COMPARISON_KERNELS(NEEDLE_DEFINE)
 #undef NEEDLE_DEFINE
+
+CostedLoop comparison_loop_of(ElementKernel kernel, DType dtype) {
+  switch (kernel) {
+#define NEEDLE_CASE(name, Operation, dtypes) \
+  case ElementKernel::name: return dtypes<Operation>(dtype);
+    NEEDLE_COMPARISON_KERNELS(NEEDLE_CASE)
+#undef NEEDLE_CASE
+    default: return {};
+  }
+}
+
+CostedLoop where_loop_of(DType dtype) {
+  CostedLoop run;
+  dispatch(dtype, [&](auto zero) { run.loop = where_loop<Stored<Compute<decltype(zero)>>>; });
+  return run;
+}
 
 void where(const Array& condition, const Array& a, const Array& b, const Array& out) {
   if (a.is_half_scalar() || b.is_half_scalar()) return pick(condition, a.rounded_scalar(), b.rounded_scalar(), out);

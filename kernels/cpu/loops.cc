@@ -181,7 +181,7 @@ struct Call {
 struct Chunks {
   alignas(64) std::byte data[kMaxOperands][kChunk * 8];
   const std::byte* source[kMaxOperands] = {};
-  int64_t rows[kMaxOperands] = {}, columns[kMaxOperands] = {};
+  int64_t rows[kMaxOperands], columns[kMaxOperands];
 
   // Whether the chunk of input k already holds that block. Records that it holds the block from now on.
   bool holds(int k, const std::byte* from, int64_t block_rows, int64_t block_columns) {

@@ -19,6 +19,7 @@ from needle.backend_ndarray.arguments import as_float, flag, whole
 from needle.backend_ndarray.dtype import float16, float32, float64, promote_types
 from needle.backend_ndarray.elementwise import multiply_by
 from needle.backend_ndarray.pending_read import PendingRead
+from needle.backend_ndarray.recording import act, live
 from needle.errors import CheckpointError, DTypeError, GradientError, short
 from needle.optim.optimizer import Optimizer, total_of_squares
 from needle.state_dict import check_names
@@ -46,6 +47,8 @@ class GradScaler:
     this, see `Optimizer.can_step_only_if_finite`, the host reads the number before the step.)
     """
 
+    live_attributes = ("_scale", "_good_steps", "_unscaled", "_undecided")
+
     def __init__(
         self,
         init_scale: float = 2.0**16,
@@ -68,7 +71,8 @@ class GradScaler:
         self._scale = scale
         self._good_steps = 0  # in a row, since the last change of the scale
         self._unscaled: dict[int, _Unscaled] = {}  # by the optimizer's id, since the last update
-        self._undecided: list[_Unscaled] = []  # of the last update, until its outcome is known
+        # The sums of squares of the last update until it is decided by them whether its steps were made, else None
+        self._undecided: list[PendingRead] | None = None
 
     def is_enabled(self) -> bool:
         """Whether scaling is enabled."""
@@ -76,8 +80,11 @@ class GradScaler:
 
     def get_scale(self) -> float:
         """The current factor for a loss."""
+        return live(self._read_scale) if self._enabled else 1.0  # type: ignore[return-value]  # a Live while recording
+
+    def _read_scale(self) -> float:
         self._decide()
-        return self._scale if self._enabled else 1.0
+        return self._scale
 
     def scale(self, loss: Tensor) -> Tensor:
         """loss * get_scale(), in float32 or wider"""
@@ -123,8 +130,8 @@ class GradScaler:
         if unscaled.squares is None:
             optimizer.step()
         elif optimizer.can_step_only_if_finite():
-            unscaled.pending = optimizer.step(only_if_finite=unscaled.squares)
-        elif unscaled.is_finite():
+            optimizer.step(only_if_finite=unscaled.squares)
+        elif math.isfinite(unscaled.squares.item()):
             optimizer.step()
 
     def update(self) -> None:
@@ -137,18 +144,22 @@ class GradScaler:
             return
         if not self._unscaled:
             raise GradientError("update: expected step(optimizer) before it")
-        self._decide()
-        self._undecided = list(self._unscaled.values())
+        squares = [unscaled.squares for unscaled in self._unscaled.values() if unscaled.squares is not None]
+        act(self._decide_later, *squares)
         self._unscaled.clear()
-        if all(unscaled.is_known() for unscaled in self._undecided):
+
+    def _decide_later(self, *squares: NDArray) -> None:
+        self._decide()
+        self._undecided = [number.begin_read() for number in squares]
+        if all(pending.ready() for pending in self._undecided):
             self._decide()
 
     def _decide(self) -> None:
         """Reads whether the steps before the last `update` were skipped, and chooses the scale."""
-        if not self._undecided:
+        if self._undecided is None:
             return
-        is_good = all([unscaled.is_finite() for unscaled in self._undecided])
-        self._undecided.clear()
+        is_good = all([math.isfinite(pending.item()) for pending in self._undecided])
+        self._undecided = None
         self._good_steps = self._good_steps + 1 if is_good else 0
         if not is_good:
             self._scale *= self.backoff_factor
@@ -171,7 +182,7 @@ class GradScaler:
         if self._unscaled:
             raise GradientError("GradScaler: met a copy within a step: expected one before unscale_ or after update()")
         self._decide()
-        return self.__dict__ | {"_unscaled": {}, "_undecided": []}
+        return self.__dict__ | {"_unscaled": {}, "_undecided": None}
 
     def state_dict(self) -> dict[str, float | int]:
         """The state needed to resume scaling; {} if scaling is not enabled."""
@@ -194,7 +205,7 @@ class GradScaler:
             self._good_steps = whole(where, "growth_tracker", state["growth_tracker"], error=CheckpointError)
             self.growth_factor, self.backoff_factor = read.growth_factor, read.backoff_factor
             self.growth_interval, self._scale = read.growth_interval, read._scale
-            self._undecided.clear()
+            self._undecided = None
 
 
 def _float_or_nan(value: object) -> float:
@@ -218,19 +229,6 @@ class _Unscaled:
         self.optimizer = optimizer  # kept alive, so that its id stays unique
         self.has_stepped = False
         self.squares: NDArray | None = None
-        self.pending: PendingRead | None = None
         if grads:
             squares = total_of_squares(grads)
             self.squares = squares if squares.dtype is float64 else squares.astype(float32)
-
-    def is_known(self) -> bool:
-        """Whether `is_finite` would not wait."""
-        return self.squares is None or self._read(self.squares).ready()
-
-    def is_finite(self) -> bool:
-        return self.squares is None or math.isfinite(self._read(self.squares).item())
-
-    def _read(self, squares: NDArray) -> PendingRead:
-        if self.pending is None:
-            self.pending = squares.begin_read()
-        return self.pending

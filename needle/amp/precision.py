@@ -73,6 +73,18 @@ def _autocast(dtype: DType) -> Iterator[None]:
         yield
 
 
+def autocast_dtype() -> DType | None:
+    """The dtype of this thread's `autocast`, None outside."""
+    active = autocasting()
+    return active.dtype if isinstance(active, _Autocast) else None
+
+
+def with_new_casts() -> contextlib.AbstractContextManager[None]:
+    """A context that casts as this thread does now, but uses no cast that was made outside."""
+    dtype = autocast_dtype()
+    return contextlib.nullcontext() if dtype is None else computing(autocast=_Autocast(dtype, _ParameterCasts()))
+
+
 class _Autocast:
     """Casts the inputs of every Op called in a context; nested contexts share `casts`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 from typing_extensions import Buffer as BufferProtocol
 
@@ -55,6 +55,43 @@ elementwise: dict[str, Callable[..., NDArray | None]]
 
 reductions: dict[str, Callable[..., NDArray | None]]
 """For sum, max and min: a function of an array, axes and keepdims with the result, or None, see reduction.h."""
+
+@final
+class Program:
+    """Kernel calls that run in one go; kernels/bindings/program.h says what its parts are."""
+
+    def run(self, inputs: list[NDArray], numbers: list[float], moment: int, /) -> list[NDArray]:
+        """Runs all steps; the results. Raises what the kernels raise."""
+
+    @staticmethod
+    def failed_step() -> int:
+        """The index of the step that raised the exception of this thread's last failed run."""
+
+def program(
+    steps: list[tuple[str, list[Any]]],
+    memories: list[tuple[int, ...]],
+    results: list[tuple[Any, ...]],
+    changed: list[int],
+    numbers: list[float],
+    /,
+) -> Program:
+    """Makes a Program. Raises what the kernels' checks raise."""
+
+@final
+class Guards:
+    """Whether Python objects still hold what they held, see kernels/bindings/guards.h."""
+
+    def __new__(
+        cls, entries: list[tuple[Any, Any, Any, bool]], sizes: list[tuple[Any, int, tuple[Any, ...] | None]], /
+    ) -> Guards: ...
+    def hold(self) -> bool: ...
+
+@final
+class Lookups:
+    """What containers have at given keys, see kernels/bindings/guards.h."""
+
+    def __new__(cls, lookups: list[tuple[Any, Any, str | None]], /) -> Lookups: ...
+    def now(self) -> list[Any]: ...
 
 def scalar(value: bool | int | float, dtype_code: int, /) -> Array:
     """A number beside arrays of that dtype: a 0-d operand of element-wise kernels. Beside half types it keeps its value.

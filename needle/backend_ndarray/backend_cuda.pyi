@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 from typing_extensions import Buffer as BufferProtocol
 
+from needle.backend_ndarray import backend_cpu
 from needle.backend_ndarray.device import Device
 from needle.backend_ndarray.dtype import DType
 from needle.backend_ndarray.ndarray import NDArray
@@ -57,6 +58,8 @@ class GPU(Protocol):
     """As backend_cpu.elementwise."""
     reductions: dict[str, Callable[..., NDArray | None]]
     """As backend_cpu.reductions."""
+    def program(self, *parts: list[Any]) -> backend_cpu.Program:
+        """As backend_cpu.program."""
 
     def scalar(self, value: bool | int | float, dtype_code: int, /) -> Array:
         """As backend_cpu.scalar."""

@@ -16,7 +16,7 @@ import numpy as np
 from needle.backend_ndarray import philox
 from needle.backend_ndarray.device import Device
 from needle.backend_ndarray.dtype import DTYPES, DType, bfloat16
-from needle.backend_ndarray.kernel_table import KERNELS
+from needle.backend_ndarray.kernel_table import COMPARISON, KERNELS
 from needle.backend_ndarray.ndarray import NDArray
 from needle.backend_ndarray.shape import Shape
 from needle.errors import OutOfMemoryError, ShapeError
@@ -61,13 +61,19 @@ def view(array: NDArray, shape: Shape, strides: Shape, offset: int) -> NDArray:
 
 
 class _HalfScalar(NumPyArray):
-    """A number beside arrays of a half type: a 0-d float64, which arithmetic uses as a float32."""
+    """A number beside arrays of the dtype `half`: a 0-d float64, which arithmetic uses as a float32."""
+
+    half: np.dtype[Any]
 
 
 def scalar(value: float, code: int) -> NumPyArray:
     """A 0-d operand."""
     dtype = DTYPES[code].numpy
-    return np.asarray(value, np.float64).view(_HalfScalar) if dtype in _HALF else np.asarray(value).astype(dtype)
+    if dtype not in _HALF:
+        return np.asarray(value).astype(dtype)
+    number = np.asarray(value, np.float64).view(_HalfScalar)
+    number.half = dtype
+    return number
 
 
 def _wide(a: NumPyArray) -> NumPyArray:
@@ -186,6 +192,22 @@ def power(a: NumPyArray, b: NumPyArray) -> NumPyArray:
     result = np.power(a, np.where(b < 0, 0, b))
     odd = np.where(b % 2 == 0, np.abs(a), a)
     return np.where(b < 0, np.where(np.abs(a) == 1, odd, 0), result).astype(a.dtype)
+
+
+def fused(inputs: list[NumPyArray], outputs: list[NumPyArray], instructions: tuple[tuple[Any, ...], ...]) -> None:
+    before = [a if isinstance(a, _HalfScalar) else a.copy() for a in inputs]  # an output may be the same array
+    registers: dict[int, NumPyArray] = dict(enumerate([*before, *outputs]))
+    for kernel, out, *read in instructions:
+        operands = [registers[k] for k in (read[:1] if kernel == "copy" else read)]
+        if out not in registers:
+            last = operands[-1]
+            dtype = last.half if isinstance(last, _HalfScalar) else last.dtype
+            if kernel == "copy":
+                dtype = DTYPES[read[1]].numpy
+            elif KERNELS[kernel].kind == COMPARISON:
+                dtype = np.dtype(bool)
+            registers[out] = np.empty(outputs[0].shape, dtype)
+        globals()[kernel](*operands, registers[out])
 
 
 def _reduced_axes(a: NumPyArray, out: NumPyArray) -> tuple[int, ...]:
@@ -611,7 +633,7 @@ def _of_ndarrays(kernel: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(kernel)
     def function(*operands: Any) -> None:
-        kernel(*[[x.operand for x in operand] if type(operand) is list else _of(operand) for operand in operands])
+        kernel(*[[_of(x) for x in operand] if type(operand) is list else _of(operand) for operand in operands])
 
     return function
 
@@ -626,3 +648,45 @@ for _name in KERNELS:
 # No function makes its result by itself here.
 elementwise: dict[str, Callable[..., None]] = dict.fromkeys(KERNELS, lambda *operands: None)
 reductions = elementwise
+
+
+class Program:
+    """Kernel calls that run in one go, see kernels/bindings/program.h."""
+
+    def __init__(
+        self, steps: list[Any], memories: list[Any], results: list[Any], changed: list[int], numbers: list[Any]
+    ) -> None:
+        self._steps, self._memories, self._results, self._changed = steps, memories, results, changed
+        self._failed_step = -1
+
+    def failed_step(self) -> int:
+        """The index of the step that raised the exception of the last failed run."""
+        return self._failed_step
+
+    def run(self, inputs: list[NDArray], numbers: list[Any], moment: int) -> list[NDArray]:
+        """Runs all steps; the results."""
+        buffers: list[Any] = [
+            inputs[index].buffer if index >= 0 else Buffer(nbytes[0]) for index, *nbytes in self._memories
+        ]
+
+        def operand(given: Any, kind: str) -> Any:
+            if isinstance(given, list):
+                return [operand(entry, "array") for entry in given]
+            if not isinstance(given, tuple) or kind == "instructions":
+                return given
+            if len(given) == 5:
+                return Array(buffers[given[0]], *given[1:])
+            return numbers[given[0]] if kind != "array" else scalar(numbers[given[0]], given[1])
+
+        for self._failed_step, (name, operands) in enumerate(self._steps):
+            kinds = (role.type for role in KERNELS[name].operands)
+            globals()[name](*map(operand, operands, kinds))
+        for memory in self._changed:
+            buffers[memory].changed_at = moment
+        return [
+            NDArray.make(buffers[memory], shape, strides, offset, dtype, device)
+            for memory, shape, strides, offset, dtype, device in self._results
+        ]
+
+
+program = Program

@@ -17,7 +17,7 @@ from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, bool_, float32, int8, promote_scalar, promote_types
 from needle.backend_ndarray.kernel_table import BOOL, COMPARISON, FLOATING, KERNELS, NUMBERS
 from needle.backend_ndarray.ndarray import NDArray
-from needle.backend_ndarray.number import NUMBER_TYPES, as_number, comparison, value_in
+from needle.backend_ndarray.number import NUMBER_TYPES, as_number, comparison, number_type, value_in
 from needle.backend_ndarray.shape import Shape, broadcast_shapes, compact_strides, dense_strides_like, remembered
 from needle.backend_ndarray.spec import Shaped, Spec
 from needle.errors import DTypeError
@@ -104,8 +104,8 @@ def _binary(op: str) -> Callable[[ArrayLike, ArrayLike], NDArray]:
                 return _compare_with_number(op, a, b)
         result, dtype, a_is_ready, b_is_ready = _binary_layout(
             op,
-            (a.shape, a.strides, a.dtype, a.device) if isinstance(a, NDArray) else type(a),
-            (b.shape, b.strides, b.dtype, b.device) if isinstance(b, NDArray) else type(b),
+            (a.shape, a.strides, a.dtype, a.device) if isinstance(a, NDArray) else number_type(a),
+            (b.shape, b.strides, b.dtype, b.device) if isinstance(b, NDArray) else number_type(b),
         )
         out = NDArray.allocate(*result)
         a = a if a_is_ready else _prepare(op, a, dtype, out)

@@ -8,6 +8,7 @@ A backend is a module with one function per kernel, whose arrays are NDArrays, a
     elementwise[kernel](a) or (a, b)            the result as a new NDArray, for operands that need no conversion, or
                                                 None, and then elementwise.py does it (kernels/bindings/elementwise.h)
     reductions[kernel](a, axes, keepdims)       likewise for sum, max and min, and reduce.py (reduction.h)
+    program(steps, memories, results, changed)  kernel calls that run in one go (kernels/bindings/program.h)
     Array(buffer, dtype_code, shape, strides, offset)   what a kernel reads of an NDArray
 
 A buffer has an attribute `changed_at`, initially 0, which Needle sets (changes.py). If the memory is the host's, a
@@ -26,7 +27,8 @@ The operands of a line have the form
 
     operands read -> operands written; numbers
 
-An operand on both sides is read and written, `name[]` is a list of arrays, and a number follows its type (`float eps`).
+An operand on both sides is read and written, `name[]` is a list of arrays, and a number or what else is no array follows
+its type (`float eps`).
 A call takes the operands in this order, each once.
 
 Rules that hold for every kernel:
@@ -74,7 +76,7 @@ class Operand(NamedTuple):
     """One operand of a kernel."""
 
     name: str
-    type: str  # "array", "arrays" (a list of them), or for a number "float", "int" or "bool"
+    type: str  # "array", "arrays" (a list of them), for a number "float", "int" or "bool", or "instructions"
     is_read: bool
     is_written: bool
 
@@ -156,6 +158,14 @@ _LIST = [
 
     # A function of three elements
     _kernel("where", ELEMENTWISE, ANY, "condition, a, b -> out", "condition ? a : b; condition is bool"),
+
+    # Any of the above as instructions (kernel, out, a, ...): a tuple of at most 64, each of which reads and writes
+    # registers. Registers 0, 1, ... are the inputs, which may be scalars, and the next ones the outputs, which have one
+    # shape; together at most 16. Others hold temporary results. Each is written once, before it is read. `copy` takes
+    # the dtype code of its result, too: ("copy", out, a, code). An output may be the same array as an input, whose
+    # register keeps the values from before
+    _kernel("fused", ELEMENTWISE, ANY, "inputs[] -> outputs[]; instructions instructions",
+            "what the kernels of the instructions compute one after another, to the bit"),
 
     # Reductions. Sums of integers wrap around
     _kernel("sum", REDUCTION, NUMBERS, "a -> out", "0 of nothing; where a is of a half type, out may be float32"),

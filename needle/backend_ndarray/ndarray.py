@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from needle.backend_ndarray import changes
+from needle.backend_ndarray import changes, recording
 from needle.backend_ndarray.device import Device, default_device, require_device, same_device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, DTypeLike, as_dtype, float32
@@ -126,6 +126,10 @@ class NDArray:
         """The same memory as a NumPy array. Raises DeviceError unless the device's memory is the host's."""
         if not self.device.is_host:
             raise DeviceError(f"{self.device}: its memory is not the host's: expected a copy, see .numpy()")
+        recording.host_reads(self)
+        return self._memory_view()
+
+    def _memory_view(self) -> NumPyArray:
         if 0 in self.shape:  # an array without elements may begin beyond its buffer
             return np.empty(self.shape, self.dtype.numpy)
         offset, strides = self.offset * self.dtype.itemsize, tuple(s * self.dtype.itemsize for s in self.strides)
@@ -142,6 +146,7 @@ class NDArray:
 
     def _read(self) -> NumPyArray:
         """A copy from a device whose memory is not the host's."""
+        recording.host_reads(self)
         values = np.empty(self.shape, self.dtype.numpy)
         source = self.compact()
         self.device.kernels.read(source.buffer, source.offset * self.dtype.itemsize, _bytes_of(values))
@@ -458,7 +463,11 @@ def array(data: ArrayLike, dtype: DTypeLike | None = None, device: Device | None
     integers as by `astype`.
     """
     if isinstance(data, NDArray):
-        device, dtype = data.device if device is None else device, data.dtype if dtype is None else dtype
+        device, dtype = data.device if device is None else device, data.dtype if dtype is None else as_dtype(dtype, op)
+        if device is data.device and (dtype is data.dtype or dtype.kind == "floating"):
+            out = empty(data.shape, dtype, device, op)
+            call(device, "copy", data, out)
+            return out
         data = data.host_values()
     values = as_host_values(op, data)
     if dtype is None:
@@ -472,9 +481,11 @@ def array(data: ArrayLike, dtype: DTypeLike | None = None, device: Device | None
     with np.errstate(invalid="ignore", over="ignore"):
         if not device.is_host:
             as_shape(op, values.shape)
-            return _upload(np.asarray(values, dtype.numpy, order="C"), dtype, device)
-        out = empty(values.shape, dtype, device, op)
-        out.host_view()[...] = values
+            out = _upload(np.asarray(values, dtype.numpy, order="C"), dtype, device)
+        else:
+            out = empty(values.shape, dtype, device, op)
+            out._memory_view()[...] = values
+    recording.host_writes(out, data)
     return out
 
 

@@ -11,15 +11,78 @@ from __future__ import annotations
 import decimal
 import math
 import numbers
+import operator
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import ml_dtypes
 import numpy as np
 
 from needle.backend_ndarray.dtype import DType
-from needle.errors import DTypeError, short
+from needle.errors import DTypeError, JitError, short, user_line
 from needle.typing import Number
 
-NUMBER_TYPES = frozenset((bool, int, float))
+
+class Live:
+    """A number that changes from call to call, in a function that is being recorded for needle.jit.
+
+    It is what `recording.live` read, or the result of arithmetic with such a number, and each replay computes it anew.
+    Whatever would take its value as it is now, such as math.sqrt or a comparison, raises JitError.
+    """
+
+    __slots__ = ("compute",)
+
+    def __init__(self, compute: Callable[[], Number]) -> None:
+        self.compute = compute
+
+    @property
+    def value(self) -> Number:
+        """The value in this call."""
+        return self.compute()
+
+    def map(self, function: Callable[[Number], Number]) -> Live:
+        """function(this number)"""
+        return Live(lambda: function(self.compute()))
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise JitError(
+            f"{user_line()}: the number {self.value!r} may change from call to call, and its value is used here as it is now: expected "
+            "arithmetic (+ - * / // % **), which each replay does anew, or this line outside the function"
+        )
+
+    __bool__ = __float__ = __int__ = __index__ = __round__ = __trunc__ = __floor__ = __ceil__ = _refuse
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __hash__ = __repr__ = __str__ = __format__ = _refuse
+
+    def __neg__(self) -> Live:
+        return self.map(operator.neg)
+
+    def __abs__(self) -> Live:
+        return self.map(abs)
+
+
+def _live_arithmetic(function: Callable[[Any, Any], Any], is_reflected: bool) -> Callable[[Live, object], object]:
+    def method(self: Live, other: object) -> object:
+        if type(other) is Live:
+            of_both = other  # so that mypy sees its type in the lambda
+            return Live(lambda: function(self.compute(), of_both.compute()))
+        if type(other) not in NUMBER_TYPES:
+            return NotImplemented
+        return self.map(lambda value: function(other, value) if is_reflected else function(value, other))
+
+    return method
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    setattr(Live, f"__{_name}__", _live_arithmetic(getattr(operator, _name), False))
+    setattr(Live, f"__r{_name}__", _live_arithmetic(getattr(operator, _name), True))
+
+NUMBER_TYPES = frozenset((bool, int, float, Live))
+
+
+def number_type(x: Number | Live) -> type:
+    """bool, int or float"""
+    return type(x.value) if isinstance(x, Live) else type(x)
 
 
 def as_number(x: object) -> Number | None:
@@ -39,6 +102,8 @@ def as_number(x: object) -> Number | None:
 
 def value_in(op: str, number: Number, dtype: DType) -> Number:
     """The value that an operation in `dtype` uses. Raises DTypeError for an integer that the dtype cannot hold."""
+    if isinstance(number, Live):
+        return number.map(lambda value: value_in(op, value, dtype))
     if dtype.kind == "floating":
         try:
             return float(number)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from needle.backend_ndarray import recording
+
 if TYPE_CHECKING:
     from needle.backend_ndarray.ndarray import NDArray
 
@@ -19,6 +21,7 @@ class PendingRead:
     def __init__(self, array: NDArray) -> None:
         self._dtype = array.dtype
         self._pending = None
+        recording.host_reads(array)
         if array.size != 1 or array.device.is_host:
             self._value = array.item()
         else:

@@ -7,6 +7,7 @@ global generator instead; `manual_seed` seeds both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from needle.backend_ndarray.device import Device
 from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DType, float32
 from needle.backend_ndarray.ndarray import NDArray
+from needle.backend_ndarray.recording import act, live
 from needle.backend_ndarray.shape import ShapeLike
 from needle.errors import DTypeError, short
 
@@ -32,6 +34,10 @@ _counter = _Counter()
 def manual_seed(seed: int) -> None:
     """Seeds the devices' generators and NumPy's global one. Raises ValueError unless seed is 0 to 2^32 - 1."""
     seed = as_seed("manual_seed", seed)
+    act(partial(_seed_all, seed))
+
+
+def _seed_all(seed: int) -> None:
     np.random.seed(seed)
     _counter.seed, _counter.offset = seed, 0
 
@@ -46,17 +52,29 @@ def set_state(state: tuple[int, int]) -> None:
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise ValueError(f"set_state: {short(state)}: expected a seed and an offset, as get_state gives them")
     seed, offset = state
-    _counter.seed = whole("set_state", "seed", seed, error=ValueError)
-    _counter.offset = whole("set_state", "offset", offset, error=ValueError)
+    seed, offset = (whole("set_state", *of, error=ValueError) for of in (("seed", seed), ("offset", offset)))
+    act(partial(_set, seed, offset))
+
+
+def _set(seed: int, offset: int) -> None:
+    _counter.seed, _counter.offset = seed, offset
 
 
 def _fill(kernel: str, shape: ShapeLike, dtype: str | DType, device: Device | None, *arguments: float) -> NDArray:
     out = ndarray.empty(shape, dtype, device, kernel.removeprefix("random_"))
     if out.dtype.kind != "floating":
         raise DTypeError(f"{kernel.removeprefix('random_')}: dtype {out.dtype}: expected a floating one")
-    call(out.device, kernel, out, *arguments, _counter.seed, _counter.offset)
-    _counter.offset += 1
+    call(out.device, kernel, out, *arguments, live(_seed), live(_next_offset))
     return out
+
+
+def _seed() -> int:
+    return _counter.seed
+
+
+def _next_offset() -> int:
+    _counter.offset += 1
+    return _counter.offset - 1
 
 
 def uniform(shape: ShapeLike, dtype: str | DType = float32, device: Device | None = None) -> NDArray:

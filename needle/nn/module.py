@@ -129,6 +129,7 @@ class Module:
 
 def _members(value: object, name: str = "") -> Iterator[tuple[str, Tensor | Module]]:
     """The named Tensors and Modules in a value; searches lists, tuples and dicts, but not Modules."""
+    value = getattr(value, "__wrapped__", value)  # of a Module within ndl.jit
     if isinstance(value, (Tensor, Module)):
         yield name, value
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from needle.autograd import Parameter, Tensor, in_own_memory
 from needle.backend_ndarray import Device, DType, NDArray, zeros
 from needle.backend_ndarray.arguments import real, whole
 from needle.backend_ndarray.elementwise import minimum, multiply_by, sqrt
+from needle.backend_ndarray.number import Live
 from needle.backend_ndarray.pending_read import PendingRead
+from needle.backend_ndarray.recording import act, live
 from needle.backend_ndarray.reduce import sum_of_squares
 from needle.errors import CheckpointError, DeviceError, DTypeError, ShapeError, short
 from needle.state_dict import array_like, check_names
@@ -26,6 +29,9 @@ class Optimizer:
     Attributes: `params`, the parameters, each once; `lr`, the learning rate.
     """
 
+    live_attributes = ("_lr", "_steps", "_undecided")  # that a function of ndl.jit reads anew in each call
+    guarded_properties = ("step_groups",)  # on which its program depends
+
     moments: tuple[str, ...] = ()  # names of the arrays kept for each parameter, of its shape and initially zero
 
     # Whether `step` or `update`, as this very class defines it, takes `only_if_finite`. A subclass that redefines one
@@ -34,7 +40,7 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
         self.params = _checked_params(type(self).__name__, params)
-        self.lr = self._checked("lr", lr)
+        self._lr = self._checked("lr", lr)
         self._steps = [0] * len(self.params)
         self._undecided: list[
             tuple[PendingRead, list[int]]
@@ -54,6 +60,23 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
     @property
+    def lr(self) -> float:
+        """The learning rate."""
+        return live(self._read_lr)  # type: ignore[return-value]  # a Live while a function is recorded
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        act(partial(self._set_lr, lr))
+
+    def _set_lr(self, lr: float | Live) -> None:
+        self._lr = lr.value if isinstance(lr, Live) else lr
+
+    def _read_lr(self) -> float:
+        if type(self._lr) is not float:  # users may assign anything
+            self._lr = real(f"{type(self).__name__}.step", "lr", self._lr)
+        return self._lr
+
+    @property
     def steps(self) -> list[int]:
         """How often each parameter has been updated. Waits for steps whose outcome is not known yet."""
         for pending, indices in self._undecided:
@@ -68,22 +91,18 @@ class Optimizer:
         self._steps = counts
         self._undecided.clear()
 
-    def step(self, only_if_finite: NDArray | None = None) -> PendingRead | None:
+    def step(self, only_if_finite: NDArray | None = None) -> None:
         """Updates every parameter that has a gradient, as many as possible in one call of `update`.
 
         only_if_finite: a float32 or float64 number on the parameters' device; nothing changes unless it is finite.
-        `update` must take it, see `can_step_only_if_finite`. The host does not wait for the number; its PendingRead is
-        returned.
+        `update` must take it, see `can_step_only_if_finite`. The host does not wait for the number.
         """
-        if type(self.lr) is not float:  # users may assign anything
-            self.lr = real(f"{type(self).__name__}.step", "lr", self.lr)
+        self._read_lr()
         steps = self.steps
         updated: list[int] = []
-        pending: PendingRead | None = None
         condition: dict[str, list[NDArray]] = {}
         if only_if_finite is not None:
-            pending, condition = only_if_finite.begin_read(), {"only_if_finite": [only_if_finite]}
-            self._undecided.append((pending, updated))
+            condition = {"only_if_finite": [only_if_finite]}
         groups: dict[tuple[Device, DType, int, int], list[tuple[Any, ...]]] = defaultdict(list)
         seen: Counter[int] = Counter()  # arrays of one buffer may overlap, so no call may change two of them
         for index, parameter in enumerate(self.params):
@@ -100,11 +119,30 @@ class Optimizer:
             group.append((index, data, grad.astype(data.dtype), *self._moments_of(index, data)))
         for (_, _, count, _), group in groups.items():
             indices, parameters, grads, *moments = map(list, zip(*group))
-            self.update(parameters, grads, moments, count + 1, **condition)
+            step: Any = live(partial(self._next_step, indices[0]))  # a Live while a function is recorded
+            self.update(parameters, grads, moments, step, **condition)
+            act(partial(self._count_step, indices))
             updated += indices
-            for index in indices:
-                steps[index] += 1
-        return pending
+        if only_if_finite is not None:
+            act(partial(self._decide_later, updated), only_if_finite)
+
+    @property
+    def step_groups(self) -> str:
+        """Which parameters have made the same number of steps: one call of `update` is for these."""
+        steps = self._steps
+        return "" if len(set(steps)) == 1 else str([steps.index(count) for count in steps])
+
+    def _next_step(self, index: int) -> int:
+        return self.steps[index] + 1
+
+    def _count_step(self, indices: list[int]) -> None:
+        steps = self.steps
+        for index in indices:
+            steps[index] += 1
+
+    def _decide_later(self, indices: list[int], only_if_finite: NDArray) -> None:
+        """Counts the last step of these parameters only if the number turns out to be finite."""
+        self._undecided.append((only_if_finite.begin_read(), indices))
 
     def can_step_only_if_finite(self) -> bool:
         """Whether `step` and `update` take `only_if_finite`: both definers say so by `supports_only_if_finite`."""

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from needle.backend_ndarray.arguments import choice, real, whole
+from needle.backend_ndarray.recording import act
 from needle.backend_ndarray.shape import as_ints
 from needle.errors import CheckpointError, short
 from needle.optim.optimizer import Optimizer
@@ -27,6 +28,8 @@ from needle.state_dict import check_names
 
 class Schedule:
     """Sets `optimizer.lr` to `lr_at(t)`: immediately for t = 0, then at every step. A subclass defines `lr_at`."""
+
+    live_attributes = ("last_step",)
 
     def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
@@ -42,6 +45,9 @@ class Schedule:
 
     def step(self) -> None:
         """Counts a step and sets the optimizer's learning rate."""
+        act(self._step)
+
+    def _step(self) -> None:
         self.last_step += 1
         self.optimizer.lr = self.lr_at(self.last_step)
 

@@ -53,7 +53,7 @@ class Number:
 
 @dataclass
 class Case:
-    """A kernel call; an operand may be a Number or a list of Operands.
+    """A kernel call; an operand may be a Number or a list of Operands and Numbers.
 
     Results may differ by `scale` units of rounding of the dtype that is computed in.
     """
@@ -73,6 +73,7 @@ class Case:
     def on(self, device: Device) -> tuple[list, list[NDArray]]:
         """The operands of a call on a device, and the bases of those that are arrays."""
         bases = []
+        laid_out = {}  # an Operand that stands twice is one array
 
         def lay_out(operand):
             if isinstance(operand, list):
@@ -81,7 +82,9 @@ class Case:
                 return device.kernels.scalar(operand.value, operand.dtype.code)
             if not isinstance(operand, Operand):
                 return operand
-            base, view = operand.on(device)
+            if id(operand) not in laid_out:
+                laid_out[id(operand)] = operand.on(device)
+            base, view = laid_out[id(operand)]
             bases.append(base)
             return view
 
@@ -248,6 +251,64 @@ def where(draw: Draw, dtype: DType) -> Case:
     condition = draw.element_wise_input(shape, bool_)
     inputs = [draw.element_wise_input(shape, dtype), draw.element_wise_input(shape, dtype)]
     return Case([condition, *inputs, draw.layout(shape, dtype)], exact=True, zeros_have_signs=True)
+
+
+# Kernels that round once, and so give the bits of the reference.
+ROUNDED_ONCE = (
+    "copy", "negate", "abs", "sign", "relu", "floor", "ceil", "sqrt", "logical_not", "add", "subtract", "multiply",
+    "divide", "maximum", "minimum", "add_relu", "relu_backward", "logical_and", "logical_or", "logical_xor", "equal",
+    "not_equal", "less", "less_equal", "where",
+)  # fmt: skip
+
+
+def fused(draw: Draw, dtype: DType, kernels: tuple[str, ...] = ROUNDED_ONCE, shape: tuple[int, ...] = ()) -> Case:
+    """A random graph of kernels on random inputs; some outputs are the same array as an input."""
+    shape = shape or draw.shape()
+    sample = lambda label, values: draw.data.draw(draw.st.sampled_from(values), label=label)  # noqa: E731
+    dtypes = [dtype, *(sample("dtype", [dtype, dtype, bool_, *DTYPES]) for _ in range(draw.integer(0, 3, "inputs")))]
+    inputs = [
+        draw.state(shape, of, specials=True) if draw.integer(0, 3, "state") == 0 else draw.element_wise_input(shape, of)
+        for of in dtypes
+    ]
+    steps = []  # with registers that are numbered as if there were no outputs
+    for _ in range(draw.integer(1, 12, "instructions")):
+        kernel = KERNELS[sample("kernel", kernels)]
+        readable = [k for k, of in enumerate(dtypes) if of in _DTYPES[kernel.dtypes]]
+        conditions = [k for k, of in enumerate(dtypes) if of is bool_]
+        if not readable or kernel.name == "where" and not conditions:
+            continue
+        first = sample("operand", readable)
+        alike = [k for k in readable if dtypes[k] is dtypes[first]]
+        result = dtypes[first] if kernel.kind != "comparison" else bool_
+        if kernel.name == "copy":
+            result = sample("dtype of copy", DTYPES)
+            read = [first, result.code]
+        elif kernel.name == "where":
+            read = [sample("condition", conditions), first, sample("operand", alike)]
+        else:
+            read = [first, *(sample("operand", alike) for _ in range(len(kernel.operands) - 2))]
+        steps.append((kernel.name, len(dtypes), read))
+        dtypes.append(result)
+    if not steps:
+        steps, dtypes = [("add", len(dtypes), [0, 0])], [*dtypes, dtype]
+    results = list(range(len(inputs), len(dtypes)))
+    kept = sorted({results[-1], *(sample("output", results) for _ in range(draw.integer(0, 3, "more outputs")))})
+    number = {k: k for k in range(len(inputs))}
+    for k in [*kept, *(k for k in results if k not in kept)]:
+        number[k] = len(number)
+    instructions = tuple(
+        (name, number[out], *(k if name == "copy" and place else number[k] for place, k in enumerate(read)))
+        for name, out, read in steps
+    )
+    free = [a for a in inputs if isinstance(a, Operand) and a.written]
+    outputs = []
+    for k in kept:
+        same = [a for a in free if a.dtype is dtypes[k]]
+        outputs.append(same[0] if same and draw.boolean("in place") else draw.layout(shape, dtypes[k]))
+        free = [a for a in free if a is not outputs[-1]]
+    for a in free:
+        a.written = False
+    return Case([inputs, outputs, instructions], exact=True)
 
 
 def reduction(draw: Draw, dtype: DType, min_extent: int, specials: bool) -> Case:
@@ -581,6 +642,7 @@ _MAKERS = {
     "gelu_backward": gelu_backward,
     "power": power,
     "where": where,
+    "fused": fused,
     "sum": summation,
     "sum_of_squares": sum_of_squares,
     "max": lambda draw, dtype: reduction(draw, dtype, 1, specials=True),

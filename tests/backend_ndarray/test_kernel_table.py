@@ -21,7 +21,9 @@ def test_every_line_is_complete(kernel):
     assert set(kernel.libraries) <= {"onednn", "nvidia"}
     assert any(operand.is_written for operand in kernel.operands)
     for operand in kernel.operands:
-        assert operand.name.isidentifier() and operand.type in ("array", "arrays", "float", "int", "bool")
+        assert operand.name.isidentifier() and operand.type in (
+            "array", "arrays", "float", "int", "bool", "instructions"
+        )  # fmt: skip
         assert operand.is_read or operand.is_written
         assert "array" in operand.type or not operand.is_written
 

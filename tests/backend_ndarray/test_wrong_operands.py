@@ -56,8 +56,9 @@ def spoiled(draw: Draw, case: Case) -> Case:
         operands[place] = changed(draw, old)
     elif isinstance(old, list):
         items = list(old)
-        if items and draw.boolean("an array"):
-            items[draw.integer(0, len(items) - 1, "array")] = changed(draw, items[0])
+        arrays = [place for place, item in enumerate(items) if isinstance(item, Operand)]
+        if arrays and draw.boolean("an array"):
+            items[draw.integer(0, len(items) - 1, "array")] = changed(draw, items[arrays[0]])
         elif items:
             del items[0]
         operands[place] = items

@@ -1,0 +1,80 @@
+"""`jit(function, check=True)`: compares a replay with a call of the function, bit by bit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from needle.autograd import Tensor
+from needle.backend_ndarray import NDArray, random
+from needle.compiler.recorded import Assignment
+from needle.compiler.tree import flatten
+from needle.errors import JitError
+from needle.typing import NumPyArray
+
+
+def checked(
+    name: str,
+    call: Callable[[], Any],
+    replay: Callable[[], Any],
+    changed: list[NDArray],
+    assigned: list[tuple[Any, Assignment]],
+    live_objects: list[Any],
+) -> Any:
+    """The result of `replay`. Raises JitError where it differs from that of `call`, whose effects are undone.
+
+    changed: arrays that both change in place. assigned: Tensors or containers, and what both put there.
+    live_objects: those whose `live_attributes` both change.
+    """
+    arrays = [array.copy() for array in changed]
+    values = [_get(container, assignment.key) for container, assignment in assigned]
+    attributes = [
+        (of, key, vars(of)[key], copy.copy(vars(of)[key])) for of in live_objects for key in type(of).live_attributes
+    ]
+    generator = random.get_state()
+
+    def left(result: Any) -> list[bytes]:
+        """All bits that a call leaves behind."""
+        leaves: list[Tensor | NDArray] = []
+        flatten((result, [_get(container, assignment.key) for container, assignment in assigned]), leaves, [])
+        found = [_bits(leaf.numpy()) for leaf in [*leaves, *changed]]
+        numbers = [
+            repr(vars(of).get(key)).encode() for of in live_objects for key in ("_lr", "_steps", "_scale", "last_step")
+        ]
+        return [*found, *numbers, repr(random.get_state()).encode()]
+
+    expected = left(call())
+    for array, before in zip(changed, arrays):
+        array[...] = before
+    for (container, assignment), value in zip(assigned, values):
+        _set(container, assignment.key, value)
+    for of, key, value, kept in attributes:
+        if isinstance(value, list):  # others may hold it
+            value[:] = kept
+        vars(of)[key] = value if isinstance(value, list) else kept
+    random.set_state(generator)
+    result = replay()
+    if left(result) != expected:
+        raise JitError(f"{name}: a replay leaves other bits than the function: expected the same, see needle.jit")
+    return result
+
+
+def _bits(values: NumPyArray) -> bytes:
+    """The bytes of an array, in which all NaNs are one: which of two a sum is depends on where it is in memory."""
+    if values.dtype.kind not in "iub":
+        values = np.where(values != values, values.dtype.type("nan"), values)
+    return values.tobytes()
+
+
+def _get(container: Any, key: Any) -> Any:
+    return getattr(container, key) if isinstance(container, Tensor) else container[key]
+
+
+def _set(container: Any, key: Any, value: Any) -> None:
+    if isinstance(container, Tensor):
+        setattr(container, key, value)
+    else:
+        container[key] = value

@@ -1,0 +1,59 @@
+"""From a Program to what a backend runs (kernels/bindings/program.h)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from needle.backend_ndarray.number import Live
+from needle.compiler.program import Operand, Place, Program, Scalar
+
+
+def lower(
+    program: Program, inputs: list[int], arena: int, offsets: dict[int, int], changed: list[int]
+) -> tuple[Any, list[Live]]:
+    """The backend's program, and the live numbers that it takes.
+
+    inputs: the memories that come from outside, in the order in which they are given to it.
+    arena, offsets: the bytes that all temporaries together take, and where in them each begins.
+    changed: the inputs that calls write.
+    """
+    assert program.device is not None
+    kernels = program.device.kernels
+    numbers: dict[int, Live] = {}
+    memories: list[tuple[int, ...]] = [(index,) for index in range(len(inputs))]
+    index_of = {memory: index for index, memory in enumerate(inputs)}
+    for index, memory in enumerate(program.memories):
+        if memory.input is None and memory.is_kept:
+            index_of[index] = len(memories)
+            memories.append((-1, memory.nbytes))
+    for index in offsets:
+        index_of[index] = len(memories)
+    memories.append((-1, arena))
+
+    def place(array: Place) -> tuple[Any, ...]:
+        offset = array.offset + offsets.get(array.memory, 0) // array.dtype.itemsize
+        return index_of[array.memory], array.dtype.code, array.shape, array.strides, offset
+
+    def number(live: Live) -> int:
+        numbers.setdefault(id(live), live)
+        return list(numbers).index(id(live))
+
+    def operand(given: Operand) -> Any:
+        if isinstance(given, Place):
+            return place(given)
+        if isinstance(given, list):
+            return [operand(entry) for entry in given]
+        if isinstance(given, Scalar):
+            if isinstance(given.value, Live):
+                return number(given.value), given.dtype.code
+            return kernels.scalar(given.value, given.dtype.code)
+        return (number(given),) if isinstance(given, Live) else given
+
+    steps = [(call.kernel, [operand(given) for given in call.operands]) for call in program.calls]
+    results = []
+    for result in program.results:
+        memory, _, shape, strides, offset = place(result)
+        results.append((memory, shape, strides, offset, result.dtype, program.device))
+    lives = list(numbers.values())
+    values = [live.value for live in lives]
+    return kernels.program(steps, memories, results, [index_of[memory] for memory in changed], values), lives

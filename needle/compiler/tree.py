@@ -1,0 +1,71 @@
+"""Trees of arguments and results: Tensors, plain values and other objects in tuples, lists and dicts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from needle.autograd import Tensor
+from needle.backend_ndarray import NDArray
+from needle.compiler.state import PLAIN
+from needle.errors import JitError, short, user_line
+
+
+def flatten(value: Any, leaves: list[Tensor | NDArray], objects: list[object]) -> Any:
+    """The form of a tree: what two calls must have in common to run the same program.
+
+    Appends Tensors and NDArrays, of which the form has layouts but no elements, to `leaves`, and what is no part of a
+    tree to `objects`.
+    """
+    if isinstance(value, Tensor):
+        leaves.append(value)
+        return (*layout_of(value.cached_data), value.requires_grad, value.op is None, type(value))
+    if isinstance(value, NDArray):
+        leaves.append(value)
+        return layout_of(value)
+    if isinstance(value, PLAIN):
+        return type(value), repr(value) if isinstance(value, (float, complex)) else value  # -0.0 equals 0.0
+    if isinstance(value, np.ndarray):
+        raise JitError(
+            f"{user_line()}: an argument of a function of ndl.jit is {short(value)}, whose values would be frozen: expected a Tensor"
+        )
+    if is_tree(value):
+        if isinstance(value, dict):
+            return type(value), tuple(
+                [(type(key), key, flatten(entry, leaves, objects)) for key, entry in value.items()]
+            )
+        return type(value), tuple([flatten(entry, leaves, objects) for entry in value])
+    if isinstance(value, (slice, range, type(Ellipsis))):
+        return type(value), repr(value)
+    objects.append(value)
+    return "object", id(value), type(value)
+
+
+def is_tree(value: Any) -> bool:
+    """Whether a value is a dict or OrderedDict, a list, a tuple or a named tuple."""
+    return type(value) in (dict, OrderedDict, list, tuple) or isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def layout_of(array: NDArray) -> tuple[Any, ...]:
+    """All properties of an array except its values."""
+    return array.shape, array.strides, array.offset, array.dtype, array.device
+
+
+def array_of(leaf: Tensor | NDArray) -> NDArray:
+    """A leaf's array."""
+    return leaf.cached_data if isinstance(leaf, Tensor) else leaf
+
+
+def map_leaves(function: Callable[[Any], object], value: Any) -> Any:
+    """The same tree with function(leaf) for every leaf."""
+    if not is_tree(value):
+        return function(value)
+    if isinstance(value, dict):
+        return type(value)((key, map_leaves(function, entry)) for key, entry in value.items())
+    entries = [map_leaves(function, entry) for entry in value]
+    if type(value) is list:
+        return entries
+    return tuple(entries) if type(value) is tuple else type(value)(*entries)
