@@ -17,6 +17,7 @@ import functools
 import importlib.util
 import json
 import os
+import selectors
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
@@ -35,7 +36,7 @@ class Contender:
     """Somebody who does the work: the module that does, what its `configure` is given, and the environment.
 
     One with `images_only` is another one's double but for work on images, and one with `compiled_only` takes part where
-    a row says that models are compiled. `python` is the interpreter, if not this one: what runs in it cannot import
+    a row says that compilers do. `python` is the interpreter, if not this one: what runs in it cannot import
     needle, whose modules are built for this one.
     """
 
@@ -80,13 +81,26 @@ class ContestError(NeedleError):
     """A contender failed."""
 
 
+class Absent(ContestError):
+    """A contender cannot do the work here, which is nobody's mistake."""
+
+
+MOST_SECONDS_TO_COMPILE = 180  # of a contender that compiles: its preparation, or one turn
+MOST_COLD_TURNS = 3
+
+
 DEVICES = {"cpu": cpu, "cuda": cuda}  # those that programs train on; the reference is no contender
 
 
-def contenders(devices: Collection[str] = DEVICES, pytorch_python: str | None = None) -> list[Contender]:
-    """Needle on every device, with every provider of kernels; then NumPy and, where it is installed, PyTorch.
+def contenders(
+    devices: Collection[str] = DEVICES, pytorch_python: str | None = None, jax_python: str | None = None
+) -> list[Contender]:
+    """Needle on every device, with every provider of kernels, and the last of these, the default, with ndl.jit.
 
-    devices: those to take of those that there are. pytorch_python: PyTorch's interpreter, if not this one.
+    Then NumPy and, where it is installed, PyTorch, eager and compiled, and with `jax_python` JAX on the CPU.
+
+    devices: those to take of those that there are. pytorch_python: PyTorch's interpreter, if not this one. jax_python:
+    JAX's interpreter.
     Raises DeviceError where the CPU's kernels do not load or nothing is left, ContestError where that interpreter
     cannot import PyTorch.
     """
@@ -101,9 +115,18 @@ def contenders(devices: Collection[str] = DEVICES, pytorch_python: str | None = 
                 Contender(f"needle {name} {provider}", "benchmarks.needle_work", {"device": name}, {variable: provider})
                 for provider in providers
             ]
+            jit = {"configuration": {"device": name, "jit": True}, "environment": {variable: providers[-1]}}
+            found.append(
+                Contender(f"needle {name} {providers[-1]} jit", "benchmarks.needle_work", **jit, compiled_only=True)
+            )
     found.append(Contender("numpy", "benchmarks.numpy_work"))
     if pytorch_python is not None or has_pytorch():
         found += _pytorch(pytorch_python)
+    if jax_python is not None:
+        environment = {"JAX_PLATFORMS": "cpu"}
+        found.append(
+            Contender("jax", "benchmarks.jax_work", environment=environment, compiled_only=True, python=jax_python)
+        )
     found = [contender for contender in found if contender.device in devices]
     if not any(contender.ours for contender in found):
         raise DeviceError(cuda().reason)
@@ -111,7 +134,7 @@ def contenders(devices: Collection[str] = DEVICES, pytorch_python: str | None = 
 
 
 def _pytorch(python: str | None) -> list[Contender]:
-    """Eager, on each device that it has; the GPU's compiles models, too."""
+    """Eager and compiled, on each device that it has; the CPU's also compiles with images channels-last."""
     pytorch = functools.partial(Contender, module="benchmarks.pytorch_work", python=python)
     found = []
     for name, device in [("pytorch", "cpu")] + [("pytorch cuda", "cuda")] * _pytorch_has_cuda(python):
@@ -120,8 +143,15 @@ def _pytorch(python: str | None) -> list[Contender]:
             pytorch(name, configuration=on),
             pytorch(f"{name} channels-last", configuration={**on, "channels_last": True}, images_only=True),
         ]
-        if device == "cuda":
-            found.append(pytorch(f"{name} compiled", configuration={**on, "compiled": True}, compiled_only=True))
+        compiled = {**on, "compiled": True}
+        found.append(pytorch(f"{name} compiled", configuration=compiled, compiled_only=True))
+        if device == "cpu":
+            configuration = {**compiled, "channels_last": True}
+            found.append(
+                pytorch(
+                    f"{name} compiled channels-last", configuration=configuration, compiled_only=True, images_only=True
+                )
+            )
     return found
 
 
@@ -175,16 +205,29 @@ class WorkerProcess:
         self._process.communicate()
 
     def ask(self, request: str, **arguments: Any) -> dict[str, Any]:
-        """The answer. Raises ContestError where there is none, or the work failed."""
+        """The answer. Raises ContestError where there is none, or the work failed, and Absent where it cannot be done.
+
+        The latter also where a contender that compiles takes more than MOST_SECONDS_TO_COMPILE; its process then ends.
+        """
         try:
             print(json.dumps({"request": request, **arguments}), file=self._process.stdin, flush=True)
         except BrokenPipeError:
             pass  # its last words may say why
+        if self.contender.compiled_only and not self._answers_within(MOST_SECONDS_TO_COMPILE):
+            self._process.kill()
+            raise Absent(f"{self.contender.name}: not compiled after {MOST_SECONDS_TO_COMPILE} s")
         line = self._process.stdout.readline()
         answer = json.loads(line) if line else {"error": f"it ended, with status {self._process.wait()}"}
         if "error" in answer:
             raise ContestError(f"{self.contender.name}: {answer['error']}")
+        if "absent" in answer:
+            raise Absent(f"{self.contender.name}: {answer['absent']}")
         return answer
+
+    def _answers_within(self, seconds: float) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
 
 
 @contextlib.contextmanager
@@ -194,29 +237,34 @@ def start(contenders: list[Contender], threads: int) -> Iterator[list[WorkerProc
         yield [stack.enter_context(WorkerProcess(contender, threads)) for contender in contenders]
 
 
-def compete(row: Row, sizes: Sizes, workers: list[WorkerProcess], runs: int) -> tuple[list[Result], list[str]]:
-    """The results of those who can do the work, after `runs` rounds, and what those said who failed at it."""
+def compete(
+    row: Row, sizes: Sizes, workers: list[WorkerProcess], runs: int
+) -> tuple[list[Result], list[str], list[str]]:
+    """The results of those who can do the work, after `runs` rounds; what those said who failed; and who is absent."""
     failures: dict[WorkerProcess, str] = {}
+    absent: dict[WorkerProcess, str] = {}
 
     def ask(worker: WorkerProcess, request: str, answer: str, **arguments: Any) -> Any:
         try:
             return worker.ask(request, **arguments)[answer]
         except ContestError as error:
-            failures[worker] = str(error)
+            (absent if isinstance(error, Absent) else failures)[worker] = str(error)
             return None
 
     entered = [worker for worker in workers if worker.contender.takes_part(row)]
-    able = [worker for worker in entered if ask(worker, "prepare", "prepared", work=row.work, sizes=sizes)]
+    task = {"work": row.work, "sizes": sizes, "cold": row.cold}
+    able = [worker for worker in entered if ask(worker, "prepare", "prepared", **task)]
     seconds = {worker: [] for worker in able}
-    for turn in range(runs):
+    for turn in range(min(runs, MOST_COLD_TURNS) if row.cold else runs):
         first = turn % max(1, len(able))
         for worker in able[first:] + able[:first]:
-            if worker not in failures:
+            if worker not in failures and worker not in absent:
                 seconds[worker].append(ask(worker, "turn", "seconds"))
-    memory = {worker: ask(worker, "peak_memory", "bytes") for worker in able if worker not in failures}
-    done = [worker for worker in able if worker not in failures]
+    still_there = [worker for worker in able if worker not in failures and worker not in absent]
+    memory = {worker: ask(worker, "peak_memory", "bytes") for worker in still_there}
+    done = [worker for worker in still_there if worker not in failures and worker not in absent]
     results = [Result(worker.contender, seconds[worker], memory[worker]) for worker in done]
-    return results, list(failures.values())
+    return results, list(failures.values()), list(absent.values())
 
 
 def ratio_to_best_peer(result: Result, results: list[Result]) -> float | None:

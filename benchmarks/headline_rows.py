@@ -13,12 +13,21 @@ def _conv(batch: int, size: int, in_channels: int, out_channels: int, kernel: in
     return {"GFLOP": 2e-9 * batch * (size / stride) ** 2 * out_channels * in_channels * kernel**2}
 
 
-def _images(batch: int) -> dict[str, float]:
+def _images(batch: int, **_: int) -> dict[str, float]:
     return {"images": batch}
 
 
 def _words(steps: int, batch: int, **_: int) -> dict[str, float]:
     return {"words": steps * batch}
+
+
+def _sequences(batch: int, length: int, **_: int) -> dict[str, float]:
+    return {"words": batch * length}
+
+
+def _one_pass(n: int) -> dict[str, float]:
+    """Two arrays of float32 read and one written: the least that has to go through memory."""
+    return {"GB": 12e-9 * n}
 
 
 def _nothing(**_: int) -> dict[str, float]:
@@ -50,6 +59,15 @@ def _lstm(hidden: int, amp: str = "", gpu: bool = False) -> Row:
     return Row(f"lstm_{hidden}_{amp}", f"{title}, AMP {amp}", f"lstm_step_{amp}", sizes, _words, gpu=True, dtype=amp)
 
 
+def _gpt(layers: int, width: int, heads: int, length: int, batch: int) -> Row:
+    sizes = {"vocabulary": 65, "layers": layers, "width": width, "heads": heads, "length": length, "batch": batch}
+    title = f"training step: GPT {layers} x {width}, T {length}, batch {batch}, AdamW"
+    return Row(f"gpt_{width}", title, "gpt_step", sizes, _sequences, compiled=True)
+
+
+_CELL = {"batch": 16, "hidden": 64, "steps": 20}
+_CELL_TITLE = "LSTMCell of 64, 20 steps in small operations, batch 16"
+
 ROWS = [
     _product(2048, gpu=False),
     _product(8192),
@@ -77,5 +95,45 @@ ROWS = [
     _lstm(512),
     _lstm(650, gpu=True),
     _lstm(650, "bfloat16"),
+    Row(
+        "resnet9_inference",
+        "inference of one image: course ResNet-9",
+        "resnet9_inference",
+        {"batch": 1},
+        _images,
+        images=True,
+        compiled=True,
+    ),
+    Row(
+        "mlp",
+        "training step: MLP 784-100-10, batch 64, SGD",
+        "mlp_step",
+        {"batch": 64, "inputs": 784, "hidden": 100, "classes": 10},
+        _images,
+        compiled=True,
+    ),
+    Row("lstm_cell", f"{_CELL_TITLE}, forward and backward", "lstm_cell_training", _CELL, _nothing, compiled=True),
+    _gpt(layers=4, width=128, heads=4, length=64, batch=12),
+    _gpt(layers=6, width=256, heads=8, length=256, batch=4),
+    Row("chain", "chain of 8 element-wise operations on 16M numbers", "chain", {"n": 2**24}, _one_pass, compiled=True),
+    Row(
+        "resnet9_compile",
+        "compiling: ResNet-9 step, batch 128, Adam, until one call has run",
+        "resnet9_compile",
+        {"batch": 128},
+        _nothing,
+        images=True,
+        compiled=True,
+        cold=True,
+    ),
+    Row(
+        "lstm_cell_compile",
+        f"compiling: {_CELL_TITLE}, until one call has run",
+        "lstm_cell_compile",
+        _CELL,
+        _nothing,
+        compiled=True,
+        cold=True,
+    ),
     Row("add", "one small operation: x + y of 16 numbers", "add", {"n": 16}, _nothing),
 ]

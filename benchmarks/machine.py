@@ -87,7 +87,7 @@ def measure_peaks(workers: list[WorkerProcess], quick: bool) -> Peaks:
         sizes = row.sizes_for(quick)
         ((unit, amount),) = row.amounts(**sizes).items()
         key = unit if row.dtype == "float32" else f"{unit} {row.dtype}"
-        results, failures = compete(row, sizes, workers, runs=2 if quick else 7)
+        results, failures, _ = compete(row, sizes, workers, runs=2 if quick else 7)
         for failure in failures:
             print(f"{row.title}: {failure}", file=sys.stderr, flush=True)
         for result in results:

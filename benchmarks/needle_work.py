@@ -25,12 +25,13 @@ from needle.config import __version__
 Work = Callable[[], Any]
 
 _device = nd.cpu()
+_jit = False
 
 
-def configure(device: str) -> None:
-    """Chooses the device, by name."""
-    global _device
-    _device = next(known for known in nd.all_devices() if known.name == device)
+def configure(device: str, jit: bool = False) -> None:
+    """Chooses the device, by name, and whether the work of rows that compilers take part in is given to ndl.jit."""
+    global _device, _jit
+    _device, _jit = next(known for known in nd.all_devices() if known.name == device), jit
 
 
 def versions() -> dict[str, str]:
@@ -61,6 +62,22 @@ def peak_memory() -> int:
 
 def _tensor(values: np.ndarray, requires_grad: bool = False) -> Tensor:
     return Tensor(values, device=_device, requires_grad=requires_grad)
+
+
+def _jitted(work: Work) -> Work:
+    return ndl.jit(work) if _jit else work
+
+
+def _from_compilation(work: Work) -> Work | None:
+    """Compiles and runs the work: two calls that are recorded, and the first replay. Nothing for who does not."""
+    if not _jit:
+        return None
+
+    def run() -> Any:
+        program = ndl.jit(work)
+        return [program() for _ in range(3)][-1]
+
+    return run
 
 
 def _images(batch: int, channels: int, size: int, seed: int = 0) -> Tensor:
@@ -199,7 +216,7 @@ def copy(n: int) -> Work:
 
 def chain(n: int) -> Work:
     x, y = _tensor(normal(n)), _tensor(normal(n, seed=1))
-    return lambda: chain_of_8(x, y, ops.tanh, ops.exp)
+    return _jitted(lambda: chain_of_8(x, y, ops.tanh, ops.exp))
 
 
 def reduce_sum(rows: int, columns: int, axis: int) -> Work:
@@ -364,7 +381,48 @@ def adam_step(tensors: int, elements: int) -> Work:
 # Training steps of whole models
 
 
+def mlp_step(batch: int, inputs: int, hidden: int, classes: int) -> Work:
+    model = nn.Sequential(
+        nn.Linear(inputs, hidden, device=_device), nn.ReLU(), nn.Linear(hidden, classes, device=_device)
+    )
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    return _jitted(_step(model, optimizer, _tensor(normal(batch, inputs)), _tensor(integers(batch, below=classes))))
+
+
+def _step(model: nn.Module, optimizer: optim.Optimizer, x: Tensor, labels: Tensor) -> Work:
+    """A training step on one batch. Returns the loss."""
+    loss_function = nn.SoftmaxLoss()
+
+    def run() -> Tensor:
+        loss = loss_function(model(x), labels)
+        optimizer.reset_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return run
+
+
 def resnet9_step(batch: int, dtype: str | None = None) -> Work:
+    return _jitted(_resnet9_step(batch, dtype))
+
+
+def resnet9_compile(batch: int) -> Work | None:
+    return _from_compilation(_resnet9_step(batch))
+
+
+def resnet9_inference(batch: int) -> Work:
+    model = ResNet9(num_classes=10, device=_device).eval()
+    x = _tensor(normal(batch, 3, 32, 32))
+
+    def run() -> Tensor:
+        with ndl.no_grad():
+            return model(x)
+
+    return _jitted(run)
+
+
+def _resnet9_step(batch: int, dtype: str | None = None) -> Work:
     model = ResNet9(num_classes=10, device=_device)
     optimizer = optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-3)
     loss_function = nn.SoftmaxLoss()
@@ -389,6 +447,55 @@ def resnet9_step_bfloat16(batch: int) -> Work:
 
 def resnet9_step_float16(batch: int) -> Work:
     return resnet9_step(batch, "float16")
+
+
+class GPT(nn.Module):
+    """Word ids (B, T) to logits (B * T, vocabulary): a causal Transformer, with learned positions."""
+
+    def __init__(self, vocabulary: int, layers: int, width: int, heads: int, length: int) -> None:
+        sizes = {"num_head": heads, "dim_head": width // heads, "sequence_len": length}
+        self.embedding = nn.Embedding(vocabulary, width, device=_device)
+        self.layers = nn.Transformer(width, 4 * width, layers, **sizes, batch_first=True, device=_device)
+        self.norm = nn.LayerNorm1d(width, device=_device)
+        self.linear = nn.Linear(width, vocabulary, device=_device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.norm(self.layers(self.embedding(x))[0])
+        return self.linear(hidden.reshape((-1, hidden.shape[-1])))
+
+
+def gpt_step(vocabulary: int, layers: int, width: int, heads: int, length: int, batch: int) -> Work:
+    model = GPT(vocabulary, layers, width, heads, length)
+    optimizer = optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
+    x = _tensor(integers(batch, length, below=vocabulary))
+    return _jitted(_step(model, optimizer, x, _tensor(integers(batch * length, below=vocabulary, seed=1))))
+
+
+def lstm_cell_training(batch: int, hidden: int, steps: int) -> Work:
+    return _jitted(_lstm_cell_training(batch, hidden, steps))
+
+
+def lstm_cell_compile(batch: int, hidden: int, steps: int) -> Work | None:
+    return _from_compilation(_lstm_cell_training(batch, hidden, steps))
+
+
+def _lstm_cell_training(batch: int, hidden: int, steps: int) -> Work:
+    """The gradients of the sum of the last state, of the weights; not nn.LSTMCell, which fuses the step by hand."""
+    w_ih, w_hh = (Parameter(_tensor(normal(hidden, 4 * hidden, seed=seed) / hidden)) for seed in (1, 2))
+    bias = Parameter(_tensor(normal(4 * hidden, seed=3)))
+    inputs = [_tensor(normal(batch, hidden, seed=10 + step)) for step in range(steps)]
+    zeros = _tensor(np.zeros((batch, hidden), np.float32))
+
+    def run() -> Tensor:
+        for weight in (w_ih, w_hh, bias):
+            weight.grad = None
+        h = c = zeros
+        for x in inputs:
+            h, c = ops.lstm_cell(x, h, c, w_ih, w_hh, bias)
+        h.sum().backward()
+        return w_ih.grad
+
+    return run
 
 
 def lstm_step(vocabulary: int, hidden: int, layers: int, steps: int, batch: int, dtype: str | None = None) -> Work:

@@ -35,16 +35,18 @@ def define_flags(rows: list[Row], runs: int) -> None:
     flags.DEFINE_integer("threads", cores, "Threads of each contender; by default one per core.", lower_bound=1)
     flags.DEFINE_enum("device", None, list(DEVICES), "The device to measure on; by default all that there are.")
     flags.DEFINE_string("pytorch_python", None, "PyTorch's interpreter, where PyTorch is not installed for this one.")
+    flags.DEFINE_string("jax_python", None, "JAX's interpreter: with it, JAX takes part where compilers do.")
     flags.DEFINE_string("json", None, "File for the same results as JSON.")
     flags.DEFINE_bool("quick", False, "Take tiny sizes, which say nothing about speed, to see whether all works.")
 
 
 def everybody() -> list[Contender]:
-    """Those of --device, and of --pytorch_python."""
-    python = FLAGS.pytorch_python
-    if python is not None and "/" in python:
-        python = str(user_path(python))
-    return contenders(DEVICES if FLAGS.device is None else (FLAGS.device,), python)
+    """Those of --device, of --pytorch_python and of --jax_python."""
+    pythons = (
+        str(user_path(python)) if python is not None and "/" in python else python
+        for python in (FLAGS.pytorch_python, FLAGS.jax_python)
+    )
+    return contenders(DEVICES if FLAGS.device is None else (FLAGS.device,), *pythons)
 
 
 def chosen_rows(rows: list[Row], everybody: list[Contender]) -> list[Row]:

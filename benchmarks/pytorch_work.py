@@ -1,4 +1,4 @@
-"""The work as PyTorch does it, eagerly: see needle_work.py, whose functions these are."""
+"""The work as PyTorch does it, eagerly or by torch.compile: see needle_work.py, whose functions these are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._inductor.config
 from torch import nn
 from torch.nn import functional
 
@@ -19,8 +20,12 @@ _memory_format = torch.contiguous_format
 _compiled = False
 
 
+class Absent(Exception):
+    """The work cannot be done on this machine."""
+
+
 def configure(channels_last: bool = False, device: str = "cpu", compiled: bool = False) -> None:
-    """Chooses the order in memory of images and weights of convolutions, the device, and whether models are compiled.
+    """Chooses the order in memory of images and weights of convolutions, the device, and whether to use torch.compile.
 
     No TF32, as with Needle: PyTorch would let cuDNN use it. cuDNN may try its algorithms in the warm-up and take the
     fastest, as those who train on images of one size have it do.
@@ -62,6 +67,36 @@ def peak_memory() -> int:
 
 def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(values).to(_device)
+
+
+def _compiled_or_not(function: Callable) -> Callable:
+    """By torch.compile with its defaults, where that is configured. Raises Absent where there is no compiler for it."""
+    if not _compiled:
+        return function
+    if _device.type == "cpu":
+        from torch._inductor import cpp_builder, exc
+
+        try:
+            cpp_builder.get_cpp_compiler()
+        except exc.InvalidCxxCompiler:
+            raise Absent("torch.compile finds no C++ compiler") from None
+    return torch.compile(function)
+
+
+def _from_compilation(make: Callable[[], Work]) -> Work | None:
+    """Compiles and runs the work that `make` makes, which the first call does. Nothing for who does not compile.
+
+    What earlier calls, or earlier programs, have compiled is not used.
+    """
+    if not _compiled:
+        return None
+    torch._inductor.config.force_disable_caches = True
+
+    def run() -> Any:
+        torch.compiler.reset()
+        return make()()
+
+    return run
 
 
 def _images(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -191,7 +226,8 @@ def copy(n: int) -> Work:
 
 def chain(n: int) -> Work:
     x, y = _tensor(normal(n)), _tensor(normal(n, seed=1))
-    return lambda: chain_of_8(x, y, torch.tanh, torch.exp)
+    chain_of = _compiled_or_not(lambda x, y: chain_of_8(x, y, torch.tanh, torch.exp))
+    return lambda: chain_of(x, y)
 
 
 def reduce_sum(rows: int, columns: int, axis: int) -> Work:
@@ -388,11 +424,121 @@ class LanguageModel(nn.Module):
         return self.linear(outputs.reshape(-1, outputs.shape[-1])), state
 
 
+def mlp_step(batch: int, inputs: int, hidden: int, classes: int) -> Work:
+    model = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, classes)).to(_device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return _step(model, optimizer, _tensor(normal(batch, inputs)), _tensor(integers(batch, below=classes)))
+
+
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, labels: torch.Tensor) -> Work:
+    forward = _compiled_or_not(model)
+
+    def run() -> torch.Tensor:
+        loss = functional.cross_entropy(forward(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return run
+
+
+class GPT(nn.Module):
+    """Layer for layer that of needle_work.py, with PyTorch's fused attention."""
+
+    def __init__(self, vocabulary: int, layers: int, width: int, heads: int, length: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.position_embedding = nn.Embedding(length, width)
+        self.layers = nn.Sequential(*(TransformerLayer(width, heads) for _ in range(layers)))
+        self.norm = nn.LayerNorm(width)
+        self.linear = nn.Linear(width, vocabulary)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.layers(self.embedding(x) + self.position_embedding.weight[: x.shape[1]])
+        return self.linear(self.norm(hidden).flatten(0, 1))
+
+
+class TransformerLayer(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.projections = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(3))
+        self.out_projection = nn.Linear(width, width, bias=False)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, length, width = x.shape
+        q, k, v = (
+            projection(norm(x)).view(batch, length, self.heads, -1).transpose(1, 2)
+            for norm, projection in zip(self.norms, self.projections)
+        )
+        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out_projection(attended.transpose(1, 2).reshape(batch, length, width))
+        return x + self.feed_forward(x)
+
+
+def gpt_step(vocabulary: int, layers: int, width: int, heads: int, length: int, batch: int) -> Work:
+    model = GPT(vocabulary, layers, width, heads, length).to(_device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
+    x = _tensor(integers(batch, length, below=vocabulary))
+    return _step(model, optimizer, x, _tensor(integers(batch * length, below=vocabulary, seed=1)))
+
+
+def lstm_cell_training(batch: int, hidden: int, steps: int) -> Work:
+    w_ih, w_hh = (nn.Parameter(_tensor(normal(hidden, 4 * hidden, seed=seed) / hidden)) for seed in (1, 2))
+    bias = nn.Parameter(_tensor(normal(4 * hidden, seed=3)))
+    inputs = [_tensor(normal(batch, hidden, seed=10 + step)) for step in range(steps)]
+    zeros = torch.zeros(batch, hidden, device=_device)
+    sum_of = _compiled_or_not(_sum_of_last_state)
+
+    def run() -> torch.Tensor:
+        for weight in (w_ih, w_hh, bias):
+            weight.grad = None
+        sum_of(inputs, zeros, w_ih, w_hh, bias).backward()
+        return w_ih.grad
+
+    return run
+
+
+def _sum_of_last_state(
+    inputs: list[torch.Tensor], zeros: torch.Tensor, w_ih: torch.Tensor, w_hh: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    h = c = zeros
+    for x in inputs:
+        i, f, g, o = (x @ w_ih + h @ w_hh + bias).chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+    return h.sum()
+
+
+def lstm_cell_compile(batch: int, hidden: int, steps: int) -> Work | None:
+    return _from_compilation(lambda: lstm_cell_training(batch, hidden, steps))
+
+
+def resnet9_compile(batch: int) -> Work | None:
+    return _from_compilation(lambda: resnet9_step(batch))
+
+
+def resnet9_inference(batch: int) -> Work:
+    model = resnet9().to(_device, memory_format=_memory_format).eval()
+    forward, x = _compiled_or_not(model), _images(batch, 3, 32, 32)
+
+    def run() -> torch.Tensor:
+        with torch.no_grad():
+            return forward(x)
+
+    return run
+
+
 def resnet9_step(batch: int, dtype: torch.dtype | None = None) -> Work:
     model = resnet9().to(_device, memory_format=_memory_format)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-3)
     scaler = _scaler(dtype)
-    forward = torch.compile(model) if _compiled else model
+    forward = _compiled_or_not(model)
     x, labels = _images(batch, 3, 32, 32), _tensor(integers(batch, below=10))
 
     def run() -> torch.Tensor:

@@ -13,7 +13,9 @@ from benchmarks.row import Row, Sizes
 from needle.checkpoint import write_atomically
 
 
-def as_json(row: Row, sizes: Sizes, results: list[Result], failures: Sequence[str] = ()) -> dict[str, Any]:
+def as_json(
+    row: Row, sizes: Sizes, results: list[Result], failures: Sequence[str] = (), absent: Sequence[str] = ()
+) -> dict[str, Any]:
     """A row's results: seconds per call, amounts per second at the median, and for ours the ratio to the best peer."""
     amounts = row.amounts(**sizes)
     return {
@@ -23,6 +25,7 @@ def as_json(row: Row, sizes: Sizes, results: list[Result], failures: Sequence[st
         "amounts": amounts,
         "dtype": row.dtype,
         "failures": list(failures),
+        "absent": list(absent),
         "results": [
             {
                 "contender": result.contender.name,
@@ -73,6 +76,7 @@ def text(
             times = [duration(result[which]) for which in ("min", "median", "max")]
             lines.append(["  " + result["contender"], *times, rate(result), cell(result), ratio(result)])
         lines += [[f"  FAILED: {failure}"] for failure in row["failures"]]
+        lines += [[f"  absent: {reason}"] for reason in row["absent"]]
     head = ["", "min", "median", "max", "rate", column, "speed, best peer = 1"]
     return "\n".join([*heading(report), *more_heading, "", *table(head, lines)])
 

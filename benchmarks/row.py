@@ -21,7 +21,8 @@ class Row:
     amounts   from the sizes to how much a call does, such as {"GFLOP": 17.2, "GB": 0.05}; a table shows the first one
               per second
     images    whether contenders for images alone take part
-    compiled  whether contenders that compile models take part
+    compiled  whether contenders that compile the work take part, ours with ndl.jit among them
+    cold      whether each call begins anew, so that none warms up another: a turn is one call, and there are few
     gpu       whether only GPUs take part: the others would need minutes, or there it is no other work
     dtype     of the arithmetic that amounts["GFLOP"] counts: the bound is that dtype's where it is known
     """
@@ -33,6 +34,7 @@ class Row:
     amounts: Callable[..., dict[str, float]]
     images: bool = False
     compiled: bool = False
+    cold: bool = False
     gpu: bool = False
     dtype: str = "float32"
 

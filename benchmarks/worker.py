@@ -3,7 +3,8 @@
     python -m benchmarks.worker MODULE CONFIGURATION        # such as benchmarks.numpy_work {}
 
     {"request": "describe"}                                 {"versions": {...}, "threads": 2}
-    {"request": "prepare", "work": ..., "sizes": {...}}     {"prepared": true}, false where the module has no such work
+    {"request": "prepare", "work": ..., "sizes": {...}}     {"prepared": true}, false where the module has no such work;
+                                                            with "cold": true, without warm-up
     {"request": "turn"}                                     {"seconds": 0.01}, of one call
     {"request": "peak_memory"}                              {"bytes": 1234}, of the work and its inputs
 
@@ -11,7 +12,8 @@ A module whose work a device may do beside the program has `has_device()`, which
 which waits for it; and `begin_peak_memory()` and `peak_memory()`, the most bytes in use on the device since. Calls then
 only queue work: they are timed together with one wait at their end.
 
-Anything that goes wrong is answered with {"error": ...}. See contest.py for why there are processes.
+A module's `Absent` exception is answered with {"absent": ...}: the work cannot be done here, for that reason. Anything
+that goes wrong is answered with {"error": ...}. See contest.py for why there are processes.
 """
 
 from __future__ import annotations
@@ -40,25 +42,31 @@ class Worker:
         self._module = module
         self._work: Callable[[], Any] | None = None
         self._calls = 1
+        self._cold = False
         self._memory_before = 0
         self._has_device = hasattr(module, "has_device") and module.has_device()
 
     def describe(self) -> dict:
         return {"versions": self._module.versions(), "threads": self._module.threads()}
 
-    def prepare(self, work: str, sizes: dict[str, int]) -> dict:
-        """Makes the inputs, warms up, and finds out how many calls a turn takes."""
+    def prepare(self, work: str, sizes: dict[str, int], cold: bool = False) -> dict:
+        """Makes the inputs and, unless `cold`, warms up, and finds out how many calls a turn takes."""
         self._work = None
         gc.collect()
         self._memory_before = _memory("VmRSS")
         build = getattr(self._module, work, None)
         if build is None:
             return {"prepared": False}
-        self._work = build(**sizes)
+        self._work, self._cold = build(**sizes), cold
+        if self._work is None:
+            return {"prepared": False}
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")  # the peak, VmHWM, begins anew: making inputs is not the work
         if self._has_device:
             self._module.begin_peak_memory()
+        if cold:
+            self._calls = 1
+            return {"prepared": True}
         seconds = min(self._seconds(1) for _ in range(3))
         if self._has_device:  # a call alone is mostly the wait for it
             seconds = self._seconds(8) / 8
@@ -72,7 +80,8 @@ class Worker:
         A device has as many that do not count as do, for its clock to rise.
         """
         gc.collect()
-        self._seconds(self._calls if self._has_device else 1)
+        if not self._cold:
+            self._seconds(self._calls if self._has_device else 1)
         seconds = self._seconds(self._calls) / self._calls
         _wait_for_threads_to_sleep()
         return {"seconds": seconds}
@@ -128,6 +137,8 @@ def main() -> None:
         arguments = json.loads(line)
         try:
             answer = getattr(worker, arguments.pop("request"))(**arguments)
+        except getattr(module, "Absent", ()) as reason:
+            answer = {"absent": str(reason)}
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers)

@@ -37,6 +37,9 @@ ARCHITECTURES = {"resnet9": ResNet9, "resnet9_wide": ResNet9Wide}
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
+# Defaults, which have no state. One of each for all epochs: for a jitted step a new object is another kind of call.
+SOFTMAX_LOSS, NO_SCALER = nn.SoftmaxLoss(), GradScaler(enabled=False)
+
 
 def define_flags() -> None:
     define_training_flags(PROGRAM, epochs=10, batch_size=128, lr=1e-3)
@@ -66,6 +69,9 @@ def main() -> dict[str, Any]:
         schedule = make_schedule(optimizer, steps=FLAGS.epochs * len(train_batches))
         # Mixed precision: within `precision`, operations cast their inputs. Only float16 needs a scaled loss.
         precision, scaler = chosen_precision()
+        # With --jit, each kind of batch is recorded twice, then replayed as one program; one function for all epochs.
+        steps = train_step, evaluation_step
+        step_of_training, step_of_evaluation = map(ndl.jit, steps) if FLAGS.jit else steps
 
         notice(f"{FLAGS.arch} with {parameters:,} parameters on {FLAGS.device}; data: {source}; results: {folder.path}")
         config = {"program": PROGRAM, "data": data, "flags": run_flags()}
@@ -82,12 +88,14 @@ def main() -> dict[str, Any]:
                     optimizer,
                     schedule=schedule,
                     scaler=scaler,
+                    step=step_of_training,
                     desc=f"Epoch {epoch}/{FLAGS.epochs} train",
                     steps_before=(epoch - 1) * len(train_batches),
                     allow_nan=FLAGS.allow_nan,
                 )
                 run.record(epoch, "train", loss=loss, accuracy=accuracy, samples=train_batches.samples())
-                accuracy, loss = evaluate(model, test_batches, desc=f"Epoch {epoch}/{FLAGS.epochs} test")
+                desc = f"Epoch {epoch}/{FLAGS.epochs} test"
+                accuracy, loss = evaluate(model, test_batches, step=step_of_evaluation, desc=desc)
                 run.record(epoch, "test", loss=loss, accuracy=accuracy, samples=test_batches.samples())
                 run.save(epoch)  # the checkpoint; the rows recorded so far, as metrics.jsonl and curves.png
 
@@ -110,6 +118,7 @@ def train_epoch(
     *,
     schedule: optim.Schedule | None = None,
     scaler: GradScaler | None = None,
+    step: Callable[..., tuple[Tensor, Tensor]] | None = None,
     desc: str = "train",
     steps_before: int = 0,
     allow_nan: bool = False,
@@ -118,12 +127,14 @@ def train_epoch(
 
     The default optimizer is a new Adam with lr=1e-3, which keeps nothing from one epoch to the next; the default loss
     function is nn.SoftmaxLoss. The schedule, if any, makes a step per batch. The scaler is for training within
-    autocast("float16"). `desc` is the text before the progress bar. Raises NonFiniteLoss, unless `allow_nan`, soon
-    after a loss that is not finite; the step that it names counts from 1 after `steps_before`.
+    autocast("float16"). `step` is `train_step`, the default, or ndl.jit(train_step). `desc` is the text before the
+    progress bar. Raises NonFiniteLoss, unless `allow_nan`, soon after a loss that is not finite; the step that it names
+    counts from 1 after `steps_before`.
     """
     optimizer = optimizer or optim.Adam(model.parameters(), lr=1e-3)
-    loss_function = loss_function or nn.SoftmaxLoss()
-    scaler = scaler or GradScaler(enabled=False)
+    loss_function = loss_function or SOFTMAX_LOSS
+    scaler = scaler or NO_SCALER
+    step = step or train_step
     device = model.parameters()[0].device
     mean_loss, accuracy = RunningMean(), RunningMean()  # read now and then, so that no step waits for the device
     model.train()
@@ -131,16 +142,9 @@ def train_epoch(
         bar.metrics(loss=mean_loss, acc=accuracy)
         for batch in bar:
             x, labels = (tensor.to(device) for tensor in batch)
-            logits = model(x)
-            loss = loss_function(logits, labels)
-            optimizer.reset_grad()
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            if schedule is not None:
-                schedule.step()
-            mean_loss.add(loss.detach() * len(x), len(x))
-            accuracy.add(number_correct(logits.detach(), labels), len(x))
+            losses, correct = step(model, loss_function, optimizer, schedule, scaler, x, labels)
+            mean_loss.add(losses, len(x))
+            accuracy.add(correct, len(x))
             if not allow_nan:
                 mean_loss.check_finite(steps_before)
     figures = float(accuracy), float(mean_loss)  # reads the last losses
@@ -149,15 +153,41 @@ def train_epoch(
     return figures
 
 
+def train_step(
+    model: nn.Module,
+    loss_function: LossFunction,
+    optimizer: optim.Optimizer,
+    schedule: optim.Schedule | None,
+    scaler: GradScaler,
+    x: Tensor,
+    labels: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Trains on one batch; returns the sum of the losses and the number of correct answers, before the step."""
+    logits = model(x)
+    loss = loss_function(logits, labels)
+    optimizer.reset_grad()
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    if schedule is not None:
+        schedule.step()
+    return loss.detach() * len(x), number_correct(logits.detach(), labels)
+
+
 def evaluate(
     model: nn.Module,
     dataloader: Iterable[tuple[Tensor, Tensor]],
     loss_function: LossFunction | None = None,
     *,
+    step: Callable[..., tuple[Tensor, Tensor]] | None = None,
     desc: str = "test",
 ) -> tuple[float, float]:
-    """The accuracy and the mean loss of the model, in evaluation mode, over all batches (x, labels)."""
-    loss_function = loss_function or nn.SoftmaxLoss()
+    """The accuracy and the mean loss of the model, in evaluation mode, over all batches (x, labels).
+
+    `step` is `evaluation_step`, the default, or ndl.jit(evaluation_step).
+    """
+    loss_function = loss_function or SOFTMAX_LOSS
+    step = step or evaluation_step
     device = model.parameters()[0].device
     mean_loss, accuracy = RunningMean(), RunningMean()
     model.eval()
@@ -165,10 +195,16 @@ def evaluate(
         bar.metrics(loss=mean_loss, acc=accuracy)
         for batch in bar:
             x, labels = (tensor.to(device) for tensor in batch)
-            logits = model(x)
-            mean_loss.add(loss_function(logits, labels) * len(x), len(x))
-            accuracy.add(number_correct(logits, labels), len(x))
+            losses, correct = step(model, loss_function, x, labels)
+            mean_loss.add(losses, len(x))
+            accuracy.add(correct, len(x))
     return float(accuracy), float(mean_loss)
+
+
+def evaluation_step(model: nn.Module, loss_function: LossFunction, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of the losses and the number of correct answers of one batch."""
+    logits = model(x)
+    return loss_function(logits, labels) * len(x), number_correct(logits, labels)
 
 
 def number_correct(logits: Tensor, labels: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # the flags defined here belong to the program that calls define_training_flags
 
 PATHS = ("data_dir", "out", "checkpoint")  # become absolute, so that a resumed run finds the data too
-NOT_OF_THE_RUN = {"allow_nan", "device", "out", "resume"}  # the other flags of a training program define a run
+NOT_OF_THE_RUN = {"allow_nan", "device", "jit", "out", "resume"}  # the other flags of a training program define a run
 FREE_TO_CHANGE = {"data_dir", "epochs"}  # by a resumed run: it may have more epochs, or data that have moved
 
 
@@ -63,6 +63,7 @@ def define_training_flags(program: str, epochs: int, batch_size: int, lr: float 
     amp = flags.Flag(_PrecisionParser(), None, "amp", "none", "Mixed precision; --amp alone is bfloat16.")
     amp.boolean = True  # so that --amp needs no value
     flags.DEFINE_flag(amp)
+    flags.DEFINE_bool("jit", True, "Record the steps with ndl.jit and replay them; the numbers are the same without.")
     flags.DEFINE_string("out", f"needle-runs/{program}", "Folder for checkpoint, metrics.jsonl and curves.png.")
     flags.DEFINE_bool("resume", False, "Go on from the checkpoint in --out; flags that are not given are that run's.")
     flags.DEFINE_bool("allow_nan", False, "Go on after a loss that is NaN or infinite.")

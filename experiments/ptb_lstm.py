@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,15 @@ from experiments.command_line import (
 from experiments.metrics import Perplexity, RunningMean
 from experiments.models.language_model import SEQUENCE_MODELS, TRANSFORMER_POSITIONS, LanguageModel, State
 from experiments.training_run import RunFolder, TrainingRun, checkpoint_to_resume
-from needle import nn, optim
+from needle import Tensor, nn, optim
 from needle.amp import GradScaler
 from needle.data import batchify, get_batch, load_ptb
 from needle.errors import DataError, DTypeError, ShapeError
 
 PROGRAM = "ptb_lstm"
 LEARNING_RATES = {"lstm": 1.0, "rnn": 0.1, "transformer": 0.1}  # defaults of --lr: the others diverge with 1.0
+# Without state, and one for all epochs: for a jitted step a new object is another kind of call.
+NO_SCALER = GradScaler(enabled=False)
 
 
 def define_flags() -> None:
@@ -99,6 +102,9 @@ def main() -> dict[str, Any]:
         schedule = optim.MultiStepLR(optimizer, range(FLAGS.decay_after, FLAGS.epochs), FLAGS.lr_decay)
         # Mixed precision: within `precision`, operations cast their inputs. Only float16 needs a scaled loss.
         precision, scaler = chosen_precision()
+        # With --jit, each kind of piece is recorded twice, then replayed as one program; one function for all epochs.
+        steps = train_step, evaluation_step
+        step_of_training, step_of_evaluation = map(ndl.jit, steps) if FLAGS.jit else steps
 
         words = f"{len(corpus.train):,} words, {len(corpus.dictionary):,} different"
         notice(
@@ -120,6 +126,7 @@ def main() -> dict[str, Any]:
                     optimizer=optimizer,
                     scaler=scaler,
                     sum_over_steps=True,
+                    step=step_of_training,
                     desc=f"Epoch {epoch}/{FLAGS.epochs} train",
                     steps_before=(epoch - 1) * number_of_pieces(batches["train"], FLAGS.seq_len),
                     allow_nan=FLAGS.allow_nan,
@@ -127,12 +134,16 @@ def main() -> dict[str, Any]:
                 schedule.step()
                 run.record(epoch, "train", loss=loss, perplexity=perplexity, samples=batches["train"][1:].size)
                 desc = f"Epoch {epoch}/{FLAGS.epochs} valid"
-                perplexity, loss = evaluate_ptb(model, batches["valid"], seq_len=FLAGS.seq_len, desc=desc)
+                perplexity, loss = evaluate_ptb(
+                    model, batches["valid"], seq_len=FLAGS.seq_len, step=step_of_evaluation, desc=desc
+                )
                 run.record(epoch, "valid", loss=loss, perplexity=perplexity, samples=batches["valid"][1:].size)
                 run.save(epoch)  # the checkpoint; the rows recorded so far, as metrics.jsonl and curves.png
             if not run.is_recorded("test"):  # once, after the last epoch
                 desc = f"Epoch {run.epoch}/{FLAGS.epochs} test"
-                perplexity, loss = evaluate_ptb(model, batches["test"], seq_len=FLAGS.seq_len, desc=desc)
+                perplexity, loss = evaluate_ptb(
+                    model, batches["test"], seq_len=FLAGS.seq_len, step=step_of_evaluation, desc=desc
+                )
                 run.record(run.epoch, "test", loss=loss, perplexity=perplexity, samples=batches["test"][1:].size)
                 run.save(run.epoch)
 
@@ -156,6 +167,7 @@ def train_ptb(
     optimizer: optim.Optimizer | None = None,
     scaler: GradScaler | None = None,
     sum_over_steps: bool = False,
+    step: Callable[..., tuple[Tensor, State]] | None = None,
     desc: str = "train",
     steps_before: int = 0,
     allow_nan: bool = False,
@@ -169,14 +181,15 @@ def train_ptb(
     which suits the default `clip_norm`: no step is longer than 5. (With seq_len=20 these are the steps of Zaremba et
     al., who sum over the 20 steps, clip to 5 and begin with lr=1.)
 
-    The scaler is for training within autocast("float16"). `desc` is the text before the progress bar. Raises
-    ShapeError, before training, for data of another shape or with ids outside the vocabulary. Raises NonFiniteLoss,
-    unless `allow_nan`, soon after a loss that is not finite; the step that it names counts from 1 after `steps_before`.
+    The scaler is for training within autocast("float16"). `step` is `train_step`, the default, or ndl.jit(train_step).
+    `desc` is the text before the progress bar. Raises ShapeError, before training, for data of another shape or with
+    ids outside the vocabulary. Raises NonFiniteLoss, unless `allow_nan`, soon after a loss that is not finite; the step
+    that it names counts from 1 after `steps_before`.
     """
     check_data("train_ptb", model, train_data, seq_len)
     optimizer = optimizer or optim.SGD(model.parameters(), lr=20.0)
-    scaler = scaler or GradScaler(enabled=False)
-    loss_function = nn.SoftmaxLoss()
+    scaler = scaler or NO_SCALER
+    step = step or train_step
     device = model.parameters()[0].device
     mean_loss = RunningMean()  # read now and then, so that no step waits for the device
     perplexity = Perplexity(mean_loss)
@@ -186,17 +199,8 @@ def train_ptb(
         bar.metrics(loss=mean_loss, ppl=perplexity)
         for start in bar:
             x, y = get_batch(train_data, start, seq_len, device=device)
-            logits, state = model(x, state)
-            state = detached(state)
-            loss = loss_function(logits, y)
-            optimizer.reset_grad()
-            scaler.scale(loss * len(x) if sum_over_steps else loss).backward()
-            if clip_norm is not None:
-                scaler.unscale_(optimizer)
-                optimizer.clip_grad_norm(clip_norm)
-            scaler.step(optimizer)
-            scaler.update()
-            mean_loss.add(loss.detach() * len(y), len(y))
+            losses, state = step(model, optimizer, scaler, clip_norm, sum_over_steps, x, y, state)
+            mean_loss.add(losses, len(y))
             if not allow_nan:
                 mean_loss.check_finite(steps_before)
     figures = float(perplexity), float(mean_loss)  # reads the last losses
@@ -205,12 +209,47 @@ def train_ptb(
     return figures
 
 
+def train_step(
+    model: LanguageModel,
+    optimizer: optim.Optimizer,
+    scaler: GradScaler,
+    clip_norm: float | None,
+    sum_over_steps: bool,
+    x: Tensor,
+    y: Tensor,
+    state: State,
+) -> tuple[Tensor, State]:
+    """Trains on one piece, ids x (T, B), with the words after them, y (T*B,), from the state after the piece before.
+
+    Returns the sum of the losses before the step, and the state after the piece, through which no gradient flows.
+    """
+    logits, state = model(x, state)
+    state = detached(state)
+    loss = nn.SoftmaxLoss()(logits, y)
+    optimizer.reset_grad()
+    scaler.scale(loss * len(x) if sum_over_steps else loss).backward()
+    if clip_norm is not None:
+        scaler.unscale_(optimizer)
+        optimizer.clip_grad_norm(clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    return loss.detach() * len(y), state
+
+
 def evaluate_ptb(
-    model: LanguageModel, data: np.ndarray, *, seq_len: int = 35, desc: str = "test"
+    model: LanguageModel,
+    data: np.ndarray,
+    *,
+    seq_len: int = 35,
+    step: Callable[..., tuple[Tensor, State]] | None = None,
+    desc: str = "test",
 ) -> tuple[float, float]:
-    """The perplexity and the mean loss of the model, in evaluation mode, over all of `data` (nbatch, B)."""
+    """The perplexity and the mean loss of the model, in evaluation mode, over all of `data` (nbatch, B).
+
+    `step` is `evaluation_step`, the default, or ndl.jit(evaluation_step).
+    """
     check_data("evaluate_ptb", model, data, seq_len)
-    loss_function = nn.SoftmaxLoss()
+    step = step or evaluation_step
     device = model.parameters()[0].device
     mean_loss = RunningMean()
     perplexity = Perplexity(mean_loss)
@@ -220,9 +259,15 @@ def evaluate_ptb(
         bar.metrics(loss=mean_loss, ppl=perplexity)
         for start in bar:
             x, y = get_batch(data, start, seq_len, device=device)
-            logits, state = model(x, state)
-            mean_loss.add(loss_function(logits, y) * len(y), len(y))
+            losses, state = step(model, x, y, state)
+            mean_loss.add(losses, len(y))
     return float(perplexity), float(mean_loss)
+
+
+def evaluation_step(model: LanguageModel, x: Tensor, y: Tensor, state: State) -> tuple[Tensor, State]:
+    """The sum of the losses of one piece, and the state after it."""
+    logits, state = model(x, state)
+    return nn.SoftmaxLoss()(logits, y) * len(y), state
 
 
 def detached(state: State) -> State:

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import contest
 from benchmarks.contest import (
+    Absent,
     Contender,
     ContestError,
     Result,
@@ -30,12 +32,12 @@ ADD = Row("add", "add", "add", {"n": 16}, lambda n: {})
 class Recorder:
     """A worker that writes down whose turn it was, and fails when it is asked for `fails_at`."""
 
-    def __init__(self, contender, turns, works=("add",), fails_at=""):
-        self.contender, self.turns, self.works, self.fails_at = contender, turns, works, fails_at
+    def __init__(self, contender, turns, works=("add",), fails_at="", error=ContestError):
+        self.contender, self.turns, self.works, self.fails_at, self.error = contender, turns, works, fails_at, error
 
     def ask(self, request, **arguments):
         if request == self.fails_at:
-            raise ContestError(f"{self.contender.name}: cannot {request}")
+            raise self.error(f"{self.contender.name}: cannot {request}")
         if request == "prepare":
             return {"prepared": arguments["work"] in self.works}
         if request == "turn":
@@ -46,10 +48,10 @@ class Recorder:
 def test_every_round_begins_with_another_contender():
     turns = []
     workers = [Recorder(Contender(name, "x"), turns) for name in "abc"]
-    results, failures = compete(ADD, {"n": 16}, workers, runs=4)
+    results, failures, absent = compete(ADD, {"n": 16}, workers, runs=4)
     assert "".join(turns) == "abcbcacababc"
     assert [result.seconds for result in results] == [[1, 6, 8, 10], [2, 4, 9, 11], [3, 5, 7, 12]]
-    assert [result.peak_memory for result in results] == [7, 7, 7] and failures == []
+    assert [result.peak_memory for result in results] == [7, 7, 7] and failures == absent == []
 
 
 def test_who_cannot_do_the_work_or_only_does_images_has_no_turn():
@@ -67,9 +69,23 @@ def test_who_cannot_do_the_work_or_only_does_images_has_no_turn():
 def test_one_who_fails_is_named_and_the_others_go_on(request_):
     turns = []
     workers = [Recorder(Contender("a", "x"), turns, fails_at=request_), Recorder(Contender("b", "x"), turns)]
-    results, failures = compete(ADD, {"n": 16}, workers, runs=3)
+    results, failures, _ = compete(ADD, {"n": 16}, workers, runs=3)
     assert [result.contender.name for result in results] == ["b"] and len(results[0].seconds) == 3
     assert failures == [f"a: cannot {request_}"]
+
+
+@pytest.mark.parametrize("request_", ["prepare", "turn", "peak_memory"])
+def test_one_who_is_absent_is_no_failure(request_):
+    workers = [Recorder(Contender("a", "x"), [], fails_at=request_, error=Absent), Recorder(Contender("b", "x"), [])]
+    results, failures, absent = compete(ADD, {"n": 16}, workers, runs=3)
+    assert [result.contender.name for result in results] == ["b"] and len(results[0].seconds) == 3
+    assert failures == [] and absent == [f"a: cannot {request_}"]
+
+
+def test_turns_of_a_cold_row_are_few():
+    turns = []
+    (result,), _, _ = compete(replace(ADD, cold=True), {"n": 16}, [Recorder(Contender("a", "x"), turns)], runs=10)
+    assert turns == ["a"] * 3 == ["a"] * len(result.seconds)
 
 
 def test_rows_say_who_takes_part():
@@ -134,6 +150,39 @@ def test_failures_say_who_and_why():
             worker.ask("describe")
 
 
+def test_a_worker_says_why_work_cannot_be_done_and_one_that_compiles_for_too_long_ends(tmp_path, monkeypatch):
+    (tmp_path / "compiler.py").write_text(
+        "import time\n"
+        "class Absent(Exception): pass\n"
+        "def configure(): pass\n"
+        "def compiled(): raise Absent('no compiler')\n"
+        "def slowly(): time.sleep(60)\n"
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    with start([Contender("c", "compiler", compiled_only=True)], threads=1) as (worker,):
+        with pytest.raises(Absent, match="c: no compiler"):
+            worker.ask("prepare", work="compiled", sizes={})
+        monkeypatch.setattr(contest, "MOST_SECONDS_TO_COMPILE", 0.2)
+        with pytest.raises(Absent, match="c: not compiled after 0.2 s"):
+            worker.ask("prepare", work="slowly", sizes={})
+        assert worker._process.wait(10) == -9
+
+
+def test_a_cold_call_is_the_only_one(tmp_path, monkeypatch):
+    (tmp_path / "counting.py").write_text(
+        "calls = []\n"
+        "def configure(): pass\n"
+        "def work(): return lambda: calls.append(1)\n"
+        "def versions(): return {'calls': len(calls)}\n"
+        "def threads(): return 1\n"
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    with start([Contender("counting", "counting")], threads=1) as (worker,):
+        assert worker.ask("prepare", work="work", sizes={}, cold=True) == {"prepared": True}
+        worker.ask("turn")
+        assert worker.ask("describe")["versions"] == {"calls": 1}
+
+
 def test_what_a_library_prints_is_no_answer(tmp_path, monkeypatch):
     (tmp_path / "chatty.py").write_text(
         "import os\n"
@@ -151,7 +200,14 @@ def test_contenders_are_ours_first_with_each_provider():
     providers = cpu().kernels.providers()
     assert providers[0] == "native"
     assert names[: len(providers)] == [f"needle cpu {provider}" for provider in providers]
+    assert names[len(providers)] == f"needle cpu {providers[-1]} jit"
     assert "numpy" in names and "needle cpu_numpy" not in names
+
+
+def test_jax_takes_part_where_compilers_do_if_its_interpreter_is_named():
+    (jax,) = [contender for contender in contenders(jax_python="python3") if contender.name == "jax"]
+    assert jax.python == "python3" and jax.compiled_only and not jax.ours
+    assert "jax" not in [contender.name for contender in contenders()]
 
 
 def test_the_load_of_others_is_seen_and_that_of_children_is_not_counted():
