@@ -5,11 +5,14 @@
 
 #include <vector>
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wattributes"  // see program.h
+
 namespace needle::bindings {
 
 // Something that a container has: a dict, list, tuple or mappingproxy at a key, a cell, or any other object as an
 // attribute.
-struct [[gnu::visibility("hidden")]] Location {
+struct Location {
   pybind11::object container, key;
   Py_ssize_t index;  // of a list or tuple
 
@@ -17,7 +20,7 @@ struct [[gnu::visibility("hidden")]] Location {
   pybind11::object now() const;  // null if there is nothing
 };
 
-class [[gnu::visibility("hidden")]] Guards {
+class Guards {
  public:
   // entries: (container, key, value, is_missing). sizes: (container, size, keys or None), with a dict's keys in order.
   Guards(const pybind11::list& entries, const pybind11::list& sizes);
@@ -40,7 +43,7 @@ class [[gnu::visibility("hidden")]] Guards {
 };
 
 // The arrays at many locations.
-class [[gnu::visibility("hidden")]] Lookups {
+class Lookups {
  public:
   // (container, key, attribute or None): the object there or, unless it is None, its attribute.
   explicit Lookups(const pybind11::list& lookups);
@@ -55,3 +58,5 @@ class [[gnu::visibility("hidden")]] Lookups {
 void add_guard_classes(pybind11::module_& module);
 
 }  // namespace needle::bindings
+
+#pragma GCC diagnostic pop

@@ -191,6 +191,7 @@ Program::Program(const py::list& steps, const py::list& memories, const py::list
 
 py::list Program::run(const Kernels& kernels, MemoryPool& pool, const py::list& inputs, const py::list& numbers,
                       int64_t moment, double keeps_lock) {
+  last_failed_step = -1;
   std::vector<BufferPtr> buffers(memories_.size());
   std::vector<py::object> python_buffers(memories_.size());
   for (size_t i = 0; i < memories_.size(); ++i) {

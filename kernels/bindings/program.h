@@ -27,13 +27,16 @@
 
 #include "kernels/bindings/calls.h"
 
+// pybind11's classes, which some here have as members, are hidden in all libraries; these are so only in some builds.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wattributes"
+
 namespace needle::bindings {
 
 using Value = std::variant<Array, std::vector<Array>, Instructions, int64_t, double, bool>;
 using Values = std::vector<Value>;
 
-// Hidden, as pybind11's classes are, which it has as members.
-class [[gnu::visibility("hidden")]] Program {
+class Program {
  public:
   Program(const pybind11::list& steps, const pybind11::list& memories, const pybind11::list& results,
           std::vector<int> changed, const pybind11::list& numbers);
@@ -42,7 +45,7 @@ class [[gnu::visibility("hidden")]] Program {
   pybind11::list run(const Kernels& kernels, MemoryPool& pool, const pybind11::list& inputs,
                      const pybind11::list& numbers, int64_t moment, double keeps_lock);
 
-  static int failed_step();  // of the last run of this thread that threw an exception
+  static int failed_step();  // of this thread's last run, or -1
 
  private:
   struct Kernel;
@@ -86,7 +89,7 @@ class [[gnu::visibility("hidden")]] Program {
 
 // The Python class of programs of one backend.
 template <class Backend>
-class [[gnu::visibility("hidden")]] ProgramOf : public Program {
+class ProgramOf : public Program {
  public:
   ProgramOf(pybind11::object self, const pybind11::list& steps, const pybind11::list& memories,
             const pybind11::list& results, std::vector<int> changed, const pybind11::list& numbers)
@@ -121,3 +124,5 @@ void add_program_function(const pybind11::object& module, const pybind11::object
 }
 
 }  // namespace needle::bindings
+
+#pragma GCC diagnostic pop

@@ -14,6 +14,7 @@ from typing import Any
 from needle.amp.precision import autocast_dtype
 from needle.autograd import Tensor, is_recording
 from needle.backend_ndarray import NDArray, recording
+from needle.compiler.compare import difference
 from needle.compiler.compiled import Compiled
 from needle.compiler.recorded import Recorded, record
 from needle.compiler.tree import array_of, flatten
@@ -176,8 +177,8 @@ class JitFunction:
         form.unsettled = 0
         if like is not None:
             form.recorded = [other for other in form.recorded if other is not like]
-            difference = like.difference(recorded)
-            if difference is None:
+            differs = difference(like, recorded)
+            if differs is None:
                 compiled = Compiled(name, recorded.with_constants_of(like))
                 self._newest = weakref.ref(compiled)
                 self._stats |= compiled.stats
@@ -186,7 +187,7 @@ class JitFunction:
                 return result
             form.differences += 1
             if form.differences > 1:
-                raise JitError(f"{name}: {difference}")
+                raise JitError(f"{name}: {differs}")
         elif form.recordings > _MOST_RECORDINGS:
             changed = next(form.recorded[-1].state.changes(recorded.state), "its arguments")
             raise JitError(
@@ -256,12 +257,7 @@ def _is_off() -> bool:
 
 def _mentions(tree: Any, key: int) -> bool:
     """Whether a form has the object with that id."""
-    return (
-        isinstance(tree, tuple)
-        and tree[:2] == ("object", key)
-        or isinstance(tree, tuple)
-        and any(_mentions(part, key) for part in tree)
-    )
+    return isinstance(tree, tuple) and (tree[:2] == ("object", key) or any(_mentions(part, key) for part in tree))
 
 
 def _aliases(leaves: list[Tensor | NDArray]) -> tuple[int, ...] | None:

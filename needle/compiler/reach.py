@@ -16,8 +16,8 @@ import numpy as np
 from needle.amp import GradScaler
 from needle.autograd import Op, Tensor, Value
 from needle.backend_ndarray import NDArray
-from needle.errors import short
 from needle.compiler.state import MISSING, PLAIN, Container, Content, Entry, State
+from needle.errors import short
 from needle.nn import Module
 from needle.optim import Optimizer
 from needle.optim.schedule import Schedule

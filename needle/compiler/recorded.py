@@ -12,12 +12,12 @@ from needle.amp.precision import with_new_casts
 from needle.autograd import Op, Tensor, Value
 from needle.backend_ndarray import Device, NDArray, changes
 from needle.backend_ndarray.number import Live
-from needle.errors import GradientError, JitError, short, user_line
-from needle.compiler.program import Call, Memory, Operand, Place, Scalar, Source
-from needle.compiler.recorder import Act, Constant, Read, Recorder
+from needle.compiler.program import Call, Memory, Place, Source
 from needle.compiler.reach import reach
+from needle.compiler.recorder import Act, Constant, Read, Recorder
 from needle.compiler.state import PLAIN, Entry, State
 from needle.compiler.tree import array_of, layout_of, map_leaves
+from needle.errors import GradientError, JitError, short, user_line
 
 
 @dataclass(frozen=True)
@@ -75,80 +75,6 @@ class Recorded:
                 memories[index] = memories[index]._replace(input=source._replace(kind="host array"))
         return replace(self, constants=constants, memories=tuple(memories))
 
-    def difference(self, later: Recorded) -> str | None:
-        """How a later call differs, None if it does not."""
-        for one, other in zip(self.calls, later.calls):
-            if (found := _call_difference(one, other)) is not None:
-                return found
-        if len(self.calls) != len(later.calls):
-            longer = max(self.calls, later.calls, key=len)
-            extra = longer[min(len(self.calls), len(later.calls))]
-            return f"{extra.line}: {extra.kernel} in one call and not in the next: expected the same operations in every call"
-        for index, constant in self.constants.items():
-            new = later.constants[index]
-            if new.source is constant.source is not None:
-                continue
-            if new.array.numpy().tobytes() != constant.array.numpy().tobytes():
-                return (
-                    f"{new.line}: an array of shape {constant.array.shape} is made of other numbers in every call: expected it "
-                    "as an argument"
-                )
-        if self.places != later.places or not _is_same_tree(self.tree, later.tree):
-            return "it returns other things in one call than in the next: expected Tensors, or the same plain values"
-        if len(self.assignments) != len(later.assignments) or not all(
-            _is_one(a.container, b.container) and _is_one(a.key, b.key) and a.result == b.result
-            for a, b in zip(self.assignments, later.assignments)
-        ):
-            return "the gradients and arrays that it sets differ from call to call"
-        return None
-
-
-def _is_same_tree(a: Any, b: Any) -> bool:
-    leaves: tuple[list[Any], list[Any]] = [], []
-    for tree, found in zip((a, b), leaves):
-        map_leaves(found.append, tree)
-    if len(leaves[0]) != len(leaves[1]):
-        return False
-    return all(
-        x is y or type(x) is type(y) and (isinstance(x, Live) or not isinstance(x, Tensor) and repr(x) == repr(y))
-        for x, y in zip(*leaves)
-    )
-
-
-def _is_one(a: object, b: object) -> bool:
-    """Whether two containers, or two keys, are one."""
-    return a is b or type(a) is type(b) and isinstance(a, (Argument, *PLAIN)) and a == b
-
-
-def _call_difference(one: Call, other: Call) -> str | None:
-    if one.kernel != other.kernel:
-        return (
-            f"{one.line}: {one.kernel} in one call, and {other.kernel} at {other.line} in the next: expected the same "
-            "operations in every call"
-        )
-    for a, b in zip(one.operands, other.operands):
-        if not _is_equal(a, b):
-            return (
-                f"{other.line}: {one.kernel} has {_text(a)} in one call and {_text(b)} in the next: expected the same in "
-                "every call, or a Tensor that is an argument"
-            )
-    return None
-
-
-def _is_equal(a: Operand, b: Operand) -> bool:
-    if isinstance(a, Live) or isinstance(b, Live):
-        return isinstance(a, Live) and isinstance(b, Live)
-    if isinstance(a, Scalar) and isinstance(b, Scalar):
-        return a.dtype is b.dtype and _is_equal(a.value, b.value)
-    return type(a) is type(b) and (a == b or a != a and b != b)
-
-
-def _text(operand: Operand) -> str:
-    if isinstance(operand, Place):
-        return f"an array of shape {operand.shape} and dtype {operand.dtype}"
-    value = operand.value if isinstance(operand, Scalar) else operand
-    return "a number that may change" if isinstance(value, Live) else f"the number {value!r}"
-
 
 def record(
     call: Callable[[], Any], roots: Mapping[str, object], arguments: list[Tensor | NDArray]
@@ -205,6 +131,11 @@ def record(
     )  # fmt: skip
 
 
+def is_one(a: object, b: object) -> bool:
+    """Whether two containers, or two keys, are one."""
+    return a is b or type(a) is type(b) and isinstance(a, (Argument, *PLAIN)) and a == b
+
+
 class _Before:
     """What was where before a call."""
 
@@ -220,7 +151,7 @@ class _Before:
         for tensor in [*(leaf for leaf in arguments if isinstance(leaf, Tensor)), *self.tensors.values()]:
             index_or_none = self._arguments.get(id(tensor))
             container = tensor if index_or_none is None else Argument(index_or_none)
-            if any(_is_one(container, held[0]) for held in self._held):
+            if any(is_one(container, held[0]) for held in self._held):
                 continue
             self._held.append((container, tensor, tensor.cached_data, tensor.grad, tensor.requires_grad))
             if id(tensor) in self.tensors:
@@ -275,19 +206,15 @@ class _Before:
                 if isinstance(entry.container, dict) and entry.container.get(entry.key) is not None:
                     entry.container[entry.key] = entry.value.value
                 raise JitError(
-                    f"{user_line()}: {entry.path} is a number that may change from call to call, which a replay would not store: expected the "
-                    "function to return it"
+                    f"{user_line()}: {entry.path} is a number that may change from call to call, which a replay would not "
+                    "store: expected the function to return it"
                 )
 
     def leave_out(self, after: State, carried: list[Assignment]) -> None:
         """Takes what is carried out of both states: it may be another object in each call."""
-        places = {(id(a.container), repr(a.key) if not isinstance(a.key, Tensor) else id(a.key)) for a in carried}
 
         def is_carried(entry: Entry) -> bool:
-            return (
-                id(entry.container),
-                repr(entry.key) if not isinstance(entry.key, Tensor) else id(entry.key),
-            ) in places
+            return any(a.container is entry.container and is_one(a.key, entry.key) for a in carried)
 
         for state in (self.state, after):
             gone = {

@@ -18,8 +18,8 @@ from needle.backend_ndarray import Device, DType, NDArray, all_devices, recordin
 from needle.backend_ndarray.dtype import DTYPES
 from needle.backend_ndarray.kernel_table import KERNELS
 from needle.backend_ndarray.number import Live
-from needle.errors import JitError, user_line
 from needle.compiler.program import Call, Operand, Place, Scalar
+from needle.errors import JitError, user_line
 from needle.typing import Number, NumPyArray
 
 _one_at_a_time = threading.Lock()

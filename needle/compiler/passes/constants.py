@@ -9,8 +9,8 @@ from needle.backend_ndarray import Device, NDArray
 from needle.backend_ndarray.kernel_table import KERNELS, RANDOM
 from needle.backend_ndarray.number import Live
 from needle.compiler.passes.uses import CHECKING, written_once
-from needle.compiler.tree import layout_of
 from needle.compiler.program import Call, Place, Program, Scalar, Source
+from needle.compiler.tree import layout_of
 
 MOST_BYTES = (
     1 << 16
