@@ -44,9 +44,9 @@ class Compiled:
         for run in chosen_passes().values():
             program = run(program)
         self.program = program
-        arena, offsets = plan(program)
+        block, spots = plan(program)
         kept = sum(memory.nbytes for memory in program.memories if memory.input is None and memory.is_kept)
-        self.stats |= {"calls": len(program.calls), "bytes": program.traffic(), "peak memory": arena + kept}
+        self.stats |= {"calls": len(program.calls), "bytes": program.traffic(), "peak memory": block + kept}
         inputs = [(i, memory.input) for i, memory in enumerate(program.memories) if memory.input is not None]
         state = [(i, source) for i, source in inputs if not _is_of_argument(source)]
         arguments = [(i, source) for i, source in inputs if _is_of_argument(source)]
@@ -62,7 +62,7 @@ class Compiled:
         self._runner: Any = None
         if program.device is not None:
             order = [memory for memory, _ in state + arguments]
-            self._runner, self._numbers = lower(program, order, arena, offsets, recorded.changed)
+            self._runner, self._numbers = lower(program, order, block, spots, recorded.changed)
         self.stats["seconds to compile"] = time.perf_counter() - started
 
     def inputs(self, leaves: list[Tensor | NDArray]) -> list[NDArray] | None:

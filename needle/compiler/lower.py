@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from needle.backend_ndarray.number import Live
+from needle.compiler.memory_plan import Spot
 from needle.compiler.program import Operand, Place, Program, Scalar
 
 
 def lower(
-    program: Program, inputs: list[int], arena: int, offsets: dict[int, int], changed: list[int]
+    program: Program, inputs: list[int], block: int, spots: dict[int, Spot], changed: list[int]
 ) -> tuple[Any, list[Live]]:
     """The backend's program, and the live numbers that it takes.
 
     inputs: the memories that come from outside, in the order in which they are given to it.
-    arena, offsets: the bytes that all temporaries together take, and where in them each begins.
+    block, spots: the bytes of the block that temporaries share, and where each is.
     changed: the inputs that calls write.
     """
     assert program.device is not None
@@ -26,12 +27,13 @@ def lower(
         if memory.input is None and memory.is_kept:
             index_of[index] = len(memories)
             memories.append((-1, memory.nbytes))
-    for index in offsets:
-        index_of[index] = len(memories)
-    memories.append((-1, arena))
+    for index, spot in spots.items():
+        index_of[index] = len(memories) if spot.memory is None else index_of[spot.memory]
+    memories.append((-1, block))
 
     def place(array: Place) -> tuple[Any, ...]:
-        offset = array.offset + offsets.get(array.memory, 0) // array.dtype.itemsize
+        spot = spots.get(array.memory)
+        offset = array.offset + (0 if spot is None else spot.offset // array.dtype.itemsize)
         return index_of[array.memory], array.dtype.code, array.shape, array.strides, offset
 
     def number(live: Live) -> int:

@@ -1,40 +1,72 @@
-"""The memory plan: temporaries share one block of memory, each at a place that is free while it is in use."""
+"""The memory plan: temporaries share memory, each at a place that is free while it is in use."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from needle.compiler.program import Program
 
 ALIGNMENT = 64  # bytes, as of the memory pool
 
 
-def plan(program: Program) -> tuple[int, dict[int, int]]:
-    """The size of the block in bytes, and for each temporary where in it it begins.
+class Spot(NamedTuple):
+    """Where a temporary is: in the memory of a result or, if `memory` is None, in the block that temporaries have."""
+
+    memory: int | None
+    offset: int  # bytes
+
+
+class _Block:
+    """Memory in which temporaries have places."""
+
+    def __init__(self, memory: int | None, nbytes: float, until: float) -> None:
+        self.memory = memory
+        self.nbytes = nbytes
+        self.until = until  # the call before which its temporaries must be dead
+        self.used = 0
+        self._placed: list[tuple[int, int, int, int]] = []  # offset, end, first call, last call: by offset
+
+    def place(self, nbytes: int, first: int, last: int) -> int | None:
+        """The lowest offset that is free from the call `first` to the call `last`, or None."""
+        offset = 0
+        for begin, end, other_first, other_last in self._placed:
+            if other_last < first or last < other_first:
+                continue
+            if offset + nbytes <= begin:
+                break
+            offset = max(offset, end)
+        if last >= self.until or offset + nbytes > self.nbytes:
+            return None
+        self._placed.append((offset, offset + nbytes, first, last))
+        self._placed.sort()
+        self.used = max(self.used, offset + nbytes)
+        return offset
+
+
+def plan(program: Program) -> tuple[int, dict[int, Spot]]:
+    """The size of the block for temporaries in bytes, and where each temporary is.
 
     A temporary is in use from the first call that names it to the last. The largest are placed first, each at the
-    lowest place that is free during all of its life (Pisarchyk and Lee 2020, "greedy by size").
+    lowest place that is free during all of its life (Pisarchyk and Lee 2020, "greedy by size"): in the memory of a
+    result that is not written before it is dead, such as a gradient's, or else in the block.
     """
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     for number, call in enumerate(program.calls):
         for place, _, _ in call.places():
-            memory = program.memories[place.memory]
-            if memory.input is None and not memory.is_kept:
+            if program.memories[place.memory].input is None:
                 first.setdefault(place.memory, number)
                 last[place.memory] = number
-    offsets: dict[int, int] = {}
-    placed: list[tuple[int, int, int]] = []  # offset, end, index of the memory: by offset
-    size = 0
-    for index in sorted(first, key=lambda index: -program.memories[index].nbytes):
+    temporaries = [index for index in first if not program.memories[index].is_kept]
+    results = [index for index in first if program.memories[index].is_kept]
+    blocks = [_Block(index, program.memories[index].nbytes, first[index]) for index in results]
+    blocks.append(_Block(None, float("inf"), float("inf")))
+    spots: dict[int, Spot] = {}
+    for index in sorted(temporaries, key=lambda index: -program.memories[index].nbytes):
         nbytes = -(-program.memories[index].nbytes // ALIGNMENT) * ALIGNMENT
-        offset = 0
-        for begin, end, other in placed:
-            if last[other] < first[index] or last[index] < first[other]:
-                continue
-            if offset + nbytes <= begin:
+        for block in blocks:
+            offset = block.place(nbytes, first[index], last[index])
+            if offset is not None:
+                spots[index] = Spot(block.memory, offset)
                 break
-            offset = max(offset, end)
-        offsets[index] = offset
-        placed.append((offset, offset + nbytes, index))
-        placed.sort()
-        size = max(size, offset + nbytes)
-    return size, offsets
+    return blocks[-1].used, spots

@@ -127,6 +127,8 @@ class Program:
             written, read = [], []
             for operand, role in zip(call.operands, KERNELS[call.kernel].operands):
                 text = self._text_of(operand, role.name)
+                if not text:
+                    continue
                 if role.is_written:
                     written.append(text)
                 if role.is_read or not role.is_written:
