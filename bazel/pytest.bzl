@@ -39,3 +39,24 @@ def small_pytest_tests(names):
                 "//tests:conftest",
             ],
         )
+
+def emulated_pytest_test(test, deps = [], **kwargs):
+    """TEST.py once more as TEST_cuda_emulated, on the emulated GPU: arrays there are not the host's.
+
+    Args:
+      test: the name of the file.
+      deps: as pytest_test's; needle and what every test needs are added.
+      **kwargs: passed on to pytest_test.
+    """
+    pytest_test(
+        name = test + "_cuda_emulated",
+        srcs = [test + ".py"],
+        env = {"NEEDLE_TEST_CUDA": "emulated"},
+        tags = ["cuda_emulated"],
+        deps = deps + [
+            "//needle",
+            "//tests:conftest",
+            "//tests:emulated_cuda",
+        ],
+        **kwargs
+    )
