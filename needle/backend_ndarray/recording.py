@@ -46,13 +46,13 @@ def set_recorder(recorder: Recorder | None) -> None:
 
 def live(read: Callable[[], Number]) -> Number | Live:
     """`read()`, a number that may change from call to call: a replay calls `read` again."""
-    active = None if _recorder is None else recorder()
+    active = recorder()
     return read() if active is None else active.live(read)
 
 
 def act(action: Callable[..., None], *arrays: NDArray) -> None:
     """`action(*arrays)`, which changes something in Python: a replay does it again, with its own arrays."""
-    active = None if _recorder is None else recorder()
+    active = recorder()
     if active is None:
         action(*arrays)
     else:
@@ -61,13 +61,13 @@ def act(action: Callable[..., None], *arrays: NDArray) -> None:
 
 def host_reads(array: NDArray) -> None:
     """Told before the host reads, or shares, the elements of an array. A recorder raises JitError."""
-    active = None if _recorder is None else recorder()
+    active = recorder()
     if active is not None:
         active.host_reads(array)
 
 
 def host_writes(array: NDArray, source: object) -> None:
     """Told after the host filled a new array with the values of `source`."""
-    active = None if _recorder is None else recorder()
+    active = recorder()
     if active is not None:
         active.host_writes(array, source)

@@ -11,6 +11,7 @@ import numpy as np
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray, random
 from needle.compiler.recorded import Assignment
+from needle.compiler.state import held, put
 from needle.compiler.tree import flatten
 from needle.errors import JitError
 from needle.typing import NumPyArray
@@ -30,7 +31,7 @@ def checked(
     live_objects: those whose `live_attributes` both change.
     """
     arrays = [array.copy() for array in changed]
-    values = [_get(container, assignment.key) for container, assignment in assigned]
+    values = [held(container, assignment.key) for container, assignment in assigned]
     attributes = [
         (of, key, vars(of)[key], copy.copy(vars(of)[key])) for of in live_objects for key in type(of).live_attributes
     ]
@@ -39,7 +40,7 @@ def checked(
     def left(result: Any) -> list[bytes]:
         """All bits that a call leaves behind."""
         leaves: list[Tensor | NDArray] = []
-        flatten((result, [_get(container, assignment.key) for container, assignment in assigned]), leaves, [])
+        flatten((result, [held(container, assignment.key) for container, assignment in assigned]), leaves, [])
         found = [_bits(leaf.numpy()) for leaf in [*leaves, *changed]]
         numbers = [
             repr(vars(of).get(key)).encode() for of in live_objects for key in ("_lr", "_steps", "_scale", "last_step")
@@ -50,7 +51,7 @@ def checked(
     for array, before in zip(changed, arrays):
         array[...] = before
     for (container, assignment), value in zip(assigned, values):
-        _set(container, assignment.key, value)
+        put(container, assignment.key, value)
     for of, key, value, kept in attributes:
         if isinstance(value, list):  # others may hold it
             value[:] = kept
@@ -67,14 +68,3 @@ def _bits(values: NumPyArray) -> bytes:
     if values.dtype.kind not in "iub":
         values = np.where(values != values, values.dtype.type("nan"), values)
     return values.tobytes()
-
-
-def _get(container: Any, key: Any) -> Any:
-    return getattr(container, key) if isinstance(container, Tensor) else container[key]
-
-
-def _set(container: Any, key: Any, value: Any) -> None:
-    if isinstance(container, Tensor):
-        setattr(container, key, value)
-    else:
-        container[key] = value

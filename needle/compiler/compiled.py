@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import operator
 import time
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from needle.compiler.passes import chosen_passes
 from needle.compiler.program import Program, Source
 from needle.compiler.recorded import Argument, Recorded, Result, cut
 from needle.compiler.recorder import Act, Read
+from needle.compiler.state import put
 from needle.compiler.tree import array_of, layout_of, map_leaves
 from needle.errors import NeedleError
 
@@ -57,7 +57,10 @@ class Compiled:
         number_of = {memory: number for number, (memory, _) in enumerate(state + arguments)}
         written = set[int]().union(*(call.writes() for call in program.calls))
         self._changed = [number for memory, number in number_of.items() if memory in written]
-        self._shared = [(number_of[memory], source) for memory, source in recorded.shared if memory in number_of]
+        shared = [(number_of[memory], source) for memory, source in recorded.shared if memory in number_of]
+        self._shared_arguments = [(number, source) for number, source in shared if _is_of_argument(source)]
+        self._shared_state = [(number, source) for number, source in shared if not _is_of_argument(source)]
+        self._shared_lookups = cpu().kernels.Lookups([_location(source) for _, source in self._shared_state])
         self._numbers: list[Live] = []
         self._runner: Any = None
         if program.device is not None:
@@ -77,10 +80,10 @@ class Compiled:
         arrays: list[NDArray] = state + [_of_argument(source, leaves) for source in self._arguments]
         if any(array is None for array in arrays[len(state) :]):
             return None
-        for number, source in self._shared:  # that one buffer was in several places must still be so
-            array = _of_argument(source, leaves) if _is_of_argument(source) else _find(source)
+        twins = [_of_argument(source, leaves) for _, source in self._shared_arguments] + self._shared_lookups.now()
+        for (number, _), array in zip(self._shared_arguments + self._shared_state, twins):
             if array is None or array.buffer is not arrays[number].buffer:
-                return None
+                return None  # what was in several places no longer is
         if self._changed and len({id(array.buffer) for array in arrays}) != len(arrays):
             return None  # some share memory that did not
         return arrays
@@ -95,7 +98,7 @@ class Compiled:
         arrays = self._run_kernels(inputs)
         for container, key, result in self._assignments:
             value = None if result is None else _tensor(arrays, result)
-            _assign(leaves[container.index] if isinstance(container, Argument) else container, key, value)
+            put(leaves[container.index] if isinstance(container, Argument) else container, key, value)
         for event, indices in self._after:
             if isinstance(event, Act):
                 event.action(*[arrays[index] for index in indices])
@@ -146,25 +149,11 @@ def _tensor(arrays: list[NDArray], result: Result) -> Tensor | NDArray:
     """A result as what the function makes of it."""
     if result.cls is None:
         return arrays[result.index]
-    tensor = Tensor.make_const(arrays[result.index])
-    if result.cls is not Tensor:
-        tensor = result.cls.__new__(result.cls)
-        tensor._init_leaf(arrays[result.index], False)
-    if result.requires_grad:
-        tensor.requires_grad = True
-        if not result.is_leaf:
-            cut(tensor)
+    tensor = result.cls.__new__(result.cls)
+    tensor._init_leaf(arrays[result.index], result.requires_grad)
+    if result.requires_grad and not result.is_leaf:
+        cut(tensor)
     return tensor
-
-
-def _assign(container: Any, key: Any, value: Any) -> None:
-    """Puts a value where a call of the function does."""
-    if isinstance(container, Tensor):
-        setattr(container, key, value)
-    elif isinstance(container, types.CellType):
-        container.cell_contents = value
-    else:
-        container[key] = value
 
 
 def _is_of_argument(source: Source) -> bool:
@@ -176,10 +165,6 @@ def _of_argument(source: Source, leaves: list[Tensor | NDArray]) -> Any:
         return array_of(leaves[source.key])
     grad = leaves[source.key.index].grad
     return None if grad is None or layout_of(grad.cached_data) != source.layout else grad.cached_data
-
-
-def _find(source: Source) -> Any:
-    return cpu().kernels.Lookups([_location(source)]).now()[0]
 
 
 def _location(source: Source) -> tuple[Any, Any, str | None]:

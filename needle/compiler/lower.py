@@ -20,7 +20,8 @@ def lower(
     """
     assert program.device is not None
     kernels = program.device.kernels
-    numbers: dict[int, Live] = {}
+    lives: list[Live] = []
+    number_of: dict[int, int] = {}  # by the id of a Live
     memories: list[tuple[int, ...]] = [(index,) for index in range(len(inputs))]
     index_of = {memory: index for index, memory in enumerate(inputs)}
     for index, memory in enumerate(program.memories):
@@ -37,8 +38,10 @@ def lower(
         return index_of[array.memory], array.dtype.code, array.shape, array.strides, offset
 
     def number(live: Live) -> int:
-        numbers.setdefault(id(live), live)
-        return list(numbers).index(id(live))
+        if id(live) not in number_of:
+            number_of[id(live)] = len(lives)
+            lives.append(live)
+        return number_of[id(live)]
 
     def operand(given: Operand) -> Any:
         if isinstance(given, Place):
@@ -56,6 +59,5 @@ def lower(
     for result in program.results:
         memory, _, shape, strides, offset = place(result)
         results.append((memory, shape, strides, offset, result.dtype, program.device))
-    lives = list(numbers.values())
     values = [live.value for live in lives]
     return kernels.program(steps, memories, results, [index_of[memory] for memory in changed], values), lives

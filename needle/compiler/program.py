@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
@@ -155,7 +156,4 @@ class Program:
 
 def _nbytes(place: Place) -> int:
     """Bytes of the elements that an array has in memory, a broadcast one only once."""
-    size = place.dtype.itemsize
-    for extent, stride in zip(place.shape, place.strides):
-        size *= extent if stride else 1
-    return size
+    return place.dtype.itemsize * math.prod(extent for extent, stride in zip(place.shape, place.strides) if stride)

@@ -16,7 +16,7 @@ import numpy as np
 from needle.amp import GradScaler
 from needle.autograd import Op, Tensor, Value
 from needle.backend_ndarray import NDArray
-from needle.compiler.state import MISSING, PLAIN, Container, Content, Entry, State
+from needle.compiler.state import MISSING, PLAIN, Container, Content, Entry, State, held
 from needle.errors import short
 from needle.nn import Module
 from needle.optim import Optimizer
@@ -196,7 +196,7 @@ class _Walk:
             self._look(f"{path}[{short(key)}]", items, key)
 
     def _look(self, path: str, container: Container, key: Any) -> None:
-        value = _now(container, key)
+        value = held(container, key)
         path = self._unique(path)
         if value is MISSING:
             return
@@ -212,20 +212,6 @@ class _Walk:
     def _unique(self, path: str) -> str:
         self._paths[path] += 1
         return path if self._paths[path] == 1 else f"{path} ({self._paths[path]})"
-
-
-def _now(container: Container, key: Any) -> object:
-    """What a container has now."""
-    if isinstance(container, types.CellType):
-        try:
-            return container.cell_contents
-        except ValueError:
-            return MISSING
-    if isinstance(container, Mapping):
-        return container.get(key, MISSING)
-    if isinstance(container, (list, tuple)):
-        return container[key]
-    return getattr(container, key, MISSING)
 
 
 @functools.lru_cache(maxsize=1024)

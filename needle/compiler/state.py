@@ -9,7 +9,8 @@ program was recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,6 +97,30 @@ class Guards:
         return self._guards.hold() and all(
             content.describe(content.value) == content.description for content in self._contents
         )
+
+
+def held(container: Container, key: Any) -> Any:
+    """What a container has at a key, MISSING if nothing."""
+    if isinstance(container, types.CellType):
+        try:
+            return container.cell_contents
+        except ValueError:
+            return MISSING
+    if isinstance(container, Mapping):
+        return container.get(key, MISSING)
+    if isinstance(container, (list, tuple)):
+        return container[key]
+    return getattr(container, key, MISSING)
+
+
+def put(container: Container, key: Any, value: object) -> None:
+    """Makes a container have a value at a key."""
+    if isinstance(container, Tensor):
+        setattr(container, key, value)
+    elif isinstance(container, types.CellType):
+        container.cell_contents = value
+    else:
+        container[key] = value
 
 
 def is_same(a: object, b: object) -> bool:

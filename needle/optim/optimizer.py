@@ -100,9 +100,7 @@ class Optimizer:
         self._read_lr()
         steps = self.steps
         updated: list[int] = []
-        condition: dict[str, list[NDArray]] = {}
-        if only_if_finite is not None:
-            condition = {"only_if_finite": [only_if_finite]}
+        condition = {} if only_if_finite is None else {"only_if_finite": [only_if_finite]}
         groups: dict[tuple[Device, DType, int, int], list[tuple[Any, ...]]] = defaultdict(list)
         seen: Counter[int] = Counter()  # arrays of one buffer may overlap, so no call may change two of them
         for index, parameter in enumerate(self.params):

@@ -11,7 +11,6 @@ writes what it reads or writes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 
 from needle.backend_ndarray.kernel_table import COMPARISON, COPY, ELEMENTWISE, KERNELS
@@ -46,8 +45,9 @@ def fusion(program: Program) -> Program:
                 if together is not None and together.fits(reads, inside):
                     groups.remove(group)
                     joined = together
+        of_call = call.reads(), call.writes()
         for group in list(groups):
-            if group.conflicts_with(call):
+            if group.conflicts_with(*of_call):
                 close(group)
         if joined is None:
             emitted.append((index, call))
@@ -71,31 +71,30 @@ def _is_elementwise(call: Call) -> bool:
 class _Group:
     """Calls that can be one: in it, all arrays over a memory that it writes are the same array."""
 
-    def __init__(self, calls: tuple[Call, ...], last: int, shape: Shape) -> None:
+    def __init__(self, calls: tuple[Call, ...], last: int, shape: Shape, reads: set[int], writes: set[int]) -> None:
         self.calls = calls
         self.last = last  # the index in the program of its last call
         self.shape = shape
-        self.reads = set[int]().union(*(call.reads() for call in calls))
-        self.writes = set[int]().union(*(call.writes() for call in calls))
+        self.reads = reads  # memories, as `writes`
+        self.writes = writes
 
     @staticmethod
     def of(index: int, call: Call) -> _Group:
         """A group of one call."""
-        out = call.operands[-1]
-        assert isinstance(out, Place)
-        return _Group((call,), index, out.shape)
+        return _Group((call,), index, _output_of(call).shape, call.reads(), call.writes())
 
     def is_near(self, later: _Group) -> bool:
         """Whether joining saves a pass over memory."""
         return bool(later.reads & (self.writes | self.reads))
 
-    def conflicts_with(self, call: Call) -> bool:
-        """Whether the group must run before a call."""
-        return bool(call.reads() & self.writes or call.writes() & (self.reads | self.writes))
+    def conflicts_with(self, reads: set[int], writes: set[int]) -> bool:
+        """Whether the group must run before a call that reads and writes these."""
+        return bool(reads & self.writes or writes & (self.reads | self.writes))
 
     def with_group(self, later: _Group) -> _Group | None:
         """Both as one, or None if they cannot be."""
-        together = _Group(self.calls + later.calls, max(self.last, later.last), self.shape)
+        last, reads, writes = max(self.last, later.last), self.reads | later.reads, self.writes | later.writes
+        together = _Group(self.calls + later.calls, last, self.shape, reads, writes)
         places: dict[int, Place] = {}
         for call in together.calls:
             for place, _, _ in call.places():
@@ -117,13 +116,14 @@ class _Group:
         written: dict[int, int] = {}  # the last call that writes each memory
         own_reads: Counter[int] = Counter()
         for number, call in enumerate(self.calls):
-            own_reads.update(call.reads())
-            for operand in _inputs_of(call):
+            operands = _inputs_of(call)
+            own_reads.update({operand.memory for operand in operands if isinstance(operand, Place)})
+            for operand in operands:
                 if not (isinstance(operand, Place) and operand.memory in written) and _find(inputs, operand) is None:
                     inputs.append(operand)
-            written |= dict.fromkeys(call.writes(), number)
+            written[_output_of(call).memory] = number
         needed = [m for m in written if m not in inside or reads[m] > own_reads[m]]
-        outputs = [self.calls[written[m]].operands[-1] for m in needed]
+        outputs = [_output_of(self.calls[written[m]]) for m in needed]
         register_of = {written[m]: len(inputs) + i for i, m in enumerate(needed)}
         free = len(inputs) + len(outputs)
         registers = []
@@ -133,7 +133,7 @@ class _Group:
             else:
                 registers.append(free)
                 free += 1
-        return inputs, outputs, registers  # type: ignore[return-value]  # an element-wise call's output is a Place
+        return inputs, outputs, registers
 
     def as_calls(self, reads: Counter[int], inside: set[int]) -> list[Call]:
         """The one call, or the only one that the group has; none if nobody reads a result."""
@@ -149,19 +149,22 @@ class _Group:
             for operand in _inputs_of(call):
                 inner = holds.get(operand.memory) if isinstance(operand, Place) else None
                 sources.append(_find(inputs, operand) if inner is None else inner)
-            out = call.operands[-1]
-            assert isinstance(out, Place)
+            out = _output_of(call)
             code = (out.dtype.code,) if call.kernel == "copy" else ()
             instructions.append((call.kernel, register, *sources, *code))
-            holds |= dict.fromkeys(call.writes(), register)
+            holds[out.memory] = register
         lines = ", ".join(dict.fromkeys(call.line for call in self.calls))
         return [Call("fused", (inputs, outputs, tuple(instructions)), lines)]
 
 
-def _inputs_of(call: Call) -> Iterator[Place | Scalar]:
-    for operand in call.operands[:-1]:
-        if isinstance(operand, (Place, Scalar)):
-            yield operand
+def _inputs_of(call: Call) -> list[Place | Scalar]:
+    return [operand for operand in call.operands[:-1] if isinstance(operand, (Place, Scalar))]
+
+
+def _output_of(call: Call) -> Place:
+    out = call.operands[-1]
+    assert isinstance(out, Place)  # of an element-wise call
+    return out
 
 
 def _find(inputs: list[Place | Scalar], operand: Place | Scalar) -> int | None:

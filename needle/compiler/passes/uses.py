@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
-from needle.backend_ndarray.shape import compact_strides
+from needle.backend_ndarray.shape import dense_strides_like
 from needle.compiler.program import Call, Place, Program
 
 # Kernels that raise an error for some values of their operands, so that they count even if nobody reads their results.
 CHECKING = frozenset({"gather", "scatter_add", "crop_images", "softmax_cross_entropy"})
 
 
-def count_writes(program: Program) -> Counter[int]:
-    """How many calls write each memory."""
-    return Counter(memory for call in program.calls for memory in call.writes())
-
-
 def is_whole(program: Program, place: Place) -> bool:
     """Whether an array is all of its memory, in any order of its axes."""
-    memory = program.memories[place.memory]
-    order = sorted(range(len(place.shape)), key=lambda axis: -place.strides[axis])
-    shape = tuple(place.shape[axis] for axis in order if place.shape[axis] != 1)
-    strides = tuple(place.strides[axis] for axis in order if place.shape[axis] != 1)
-    size = 1
-    for extent in place.shape:
-        size *= extent
-    return size * place.dtype.itemsize == memory.nbytes and place.offset == 0 and strides == compact_strides(shape)
+    shape, strides = place.shape, place.strides
+    dense = dense_strides_like(shape, strides)
+    return (
+        math.prod(shape) * place.dtype.itemsize == program.memories[place.memory].nbytes
+        and place.offset == 0
+        and all(extent == 1 or stride == step for extent, stride, step in zip(shape, strides, dense))
+    )
 
 
 def written_once(program: Program) -> set[int]:
@@ -34,18 +29,13 @@ def written_once(program: Program) -> set[int]:
 
     Inputs that no call writes are among them.
     """
-    writes = count_writes(program)
-    once = {i for i, memory in enumerate(program.memories) if memory.input is not None and not writes[i]}
+    writes = Counter(memory for call in program.calls for memory in call.writes())
+    once = {index for index, memory in enumerate(program.memories) if memory.input is not None and not writes[index]}
     for call in program.calls:
         for place, is_read, is_written in call.places():
-            if (
-                is_written
-                and not is_read
-                and writes[place.memory] == 1
-                and program.memories[place.memory].input is None
-            ):
-                if is_whole(program, place):
-                    once.add(place.memory)
+            is_input = program.memories[place.memory].input is not None
+            if is_written and not is_read and not is_input and writes[place.memory] == 1 and is_whole(program, place):
+                once.add(place.memory)
     return once
 
 
