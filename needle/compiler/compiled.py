@@ -96,13 +96,6 @@ class Compiled:
             else:
                 event.cell[0] = event.read()
         arrays = self._run_kernels(inputs)
-        for container, key, result in self._assignments:
-            value = None if result is None else _tensor(arrays, result)
-            put(leaves[container.index] if isinstance(container, Argument) else container, key, value)
-        for event, indices in self._after:
-            if isinstance(event, Act):
-                event.action(*[arrays[index] for index in indices])
-
         tensors: dict[int, Tensor | NDArray] = {}
 
         def leaf(of: object) -> object:
@@ -114,6 +107,11 @@ class Compiled:
                 return leaves[of.index]
             return of.value if isinstance(of, Live) else of
 
+        for container, key, value in self._assignments:
+            put(leaves[container.index] if isinstance(container, Argument) else container, key, leaf(value))
+        for event, indices in self._after:
+            if isinstance(event, Act):
+                event.action(*[arrays[index] for index in indices])
         return map_leaves(leaf, self._tree)
 
     def checked_run(self, leaves: list[Tensor | NDArray], inputs: list[NDArray], call: Callable[[], Any]) -> Any:

@@ -38,11 +38,11 @@ class Argument:
 
 
 class Assignment(NamedTuple):
-    """What a call puts somewhere: a result, or None, as the attribute of a Tensor or the item of a container."""
+    """What a call puts somewhere, as the attribute of a Tensor or the item of a container."""
 
     container: Any  # an Argument stands for the Tensor that is the argument
     key: Any
-    result: Result | None
+    value: Any  # a leaf as of the returned tree, None for no gradient
 
 
 @dataclass
@@ -176,8 +176,7 @@ class _Before:
             if tensor.cached_data is not data:
                 found.append(Assignment(container, "cached_data", build.add(tensor.cached_data)))
             if tensor.grad is not grad:
-                new = None if tensor.grad is None else build.tensor(tensor.grad)
-                found.append(Assignment(container, "grad", new))
+                found.append(Assignment(container, "grad", build.leaf(tensor.grad)))
         return found
 
     def carried(self, after: State, build: _Results) -> list[Assignment]:
@@ -190,13 +189,16 @@ class _Before:
                 continue
             if type(now.value) is not type(entry.value) or not isinstance(now.value, (Tensor, NDArray)):
                 continue
-            result = build.tensor(now.value) if isinstance(now.value, Tensor) else build.add(now.value)
-            found.append(Assignment(entry.container, entry.key, result))
+            # Of a Tensor that was elsewhere before, as when two are exchanged, the array is carried.
+            moved = self.tensors.get(id(now.value))
+            value = build.leaf(now.value) if moved is None else build.tensor(moved)
+            found.append(Assignment(entry.container, entry.key, value))
             if isinstance(entry.value, Tensor):
-                key = entry.container, entry.key, "cached_data"
-                self.sources[id(entry.value.cached_data.buffer)].insert(
-                    0, Source("array", key, layout_of(entry.value.cached_data))
-                )
+                array, key = entry.value.cached_data, (entry.container, entry.key, "cached_data")
+                sources = self.sources[id(array.buffer)]
+                # The array is wherever the container's Tensor has it, which is another Tensor in the next call.
+                sources[:] = [source for source in sources if source.key is not entry.value]
+                sources.insert(0, Source("array", key, layout_of(array)))
         return found
 
     def refuse_live_numbers(self, after: State) -> None:
