@@ -12,4 +12,7 @@ namespace needle::check {
 NEEDLE_KERNELS(NEEDLE_DECLARE)
 #undef NEEDLE_DECLARE
 
+// Those of `sum`, for a kernel `op` that adds numbers up as well.
+void check_sum(const char* op, const Array& a, const Array& out);
+
 }  // namespace needle::check

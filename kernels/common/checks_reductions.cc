@@ -39,11 +39,13 @@ void check_arg_extremum(const char* op, const Array& a, const Array& out) {
 
 }  // namespace
 
-void sum(const Array& a, const Array& out) {
-  check_not_bool("sum", {"a", a});
-  if (!is_half_dtype(a.dtype) || out.dtype != DType::float32) check_same_dtype("sum", {"a", a}, {"out", out});
-  check_axes("sum", a, out);
+void check_sum(const char* op, const Array& a, const Array& out) {
+  check_not_bool(op, {"a", a});
+  if (!is_half_dtype(a.dtype) || out.dtype != DType::float32) check_same_dtype(op, {"a", a}, {"out", out});
+  check_axes(op, a, out);
 }
+
+void sum(const Array& a, const Array& out) { check_sum("sum", a, out); }
 
 void sum_of_squares(const Array& a, const Array& out) {
   check_floating("sum_of_squares", {"a", a});

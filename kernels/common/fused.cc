@@ -1,6 +1,8 @@
 #include "kernels/common/fused.h"
 
 #include <algorithm>
+#include <limits>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -79,6 +81,49 @@ void run_one_by_one(const Kernels& kernels, MemoryPool& pool, const ArrayList& i
   for (int64_t k = inputs.count; k < num_arrays; ++k) {
     const Array& out = outputs[k - inputs.count];
     if (first_byte(*registers[k]) != first_byte(out)) kernels.copy(*registers[k], out);
+  }
+}
+
+namespace {
+
+BufferPtr no_memory() {
+  static std::byte nothing;
+  static const auto buffer = std::make_shared<Buffer>(&nothing, std::numeric_limits<int64_t>::max(), [] {});
+  return buffer;
+}
+
+// An array of the shape that all arrays of a `fused_sum` have but its total.
+const Array& array_of_its_shape(const ArrayList& inputs, const ArrayList& outputs, const Array& total) {
+  if (outputs.count > 0) return outputs[0];
+  const Array* found = std::find_if(inputs.begin(), inputs.end(), [](const Array& a) { return a.ndim > 0; });
+  return found == inputs.end() ? total : *found;
+}
+
+}  // namespace
+
+FusedCall::FusedCall(const ArrayList& inputs, const ArrayList& given, const Array& total,
+                     const Instructions& given_instructions, int summed, MemoryPool* pool)
+    : instructions(given_instructions) {
+  const int num_inputs = static_cast<int>(inputs.count), num_arrays = num_inputs + static_cast<int>(given.count);
+  if (summed < num_arrays) {
+    outputs.push_back(given[summed - num_inputs]);
+  } else {
+    DType dtypes[kMostRegisters] = {};
+    for (int k = 0; k < num_inputs; ++k) dtypes[k] = inputs[k].dtype;
+    for (const Instruction& instruction : instructions) dtypes[instruction.out] = result_dtype(instruction, dtypes);
+    const Array& like = array_of_its_shape(inputs, given, total);
+    if (pool)
+      outputs.push_back(Array::compact(dtypes[summed], like.ndim, like.shape, *pool));
+    else
+      outputs.emplace_back(no_memory(), dtypes[summed], like.ndim, like.shape, compact_strides(like.ndim, like.shape),
+                           0);
+  }
+  for (int k = num_inputs; k < num_arrays; ++k)
+    if (k != summed) outputs.push_back(given[k - num_inputs]);
+  const auto moved = [&](int k) { return k == summed ? num_inputs : k >= num_inputs && k < summed ? k + 1 : k; };
+  for (Instruction& instruction : instructions) {
+    instruction.out = moved(instruction.out);
+    for (int& k : instruction.in) k = moved(k);
   }
 }
 

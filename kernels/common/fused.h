@@ -1,5 +1,7 @@
-// What the implementations of the kernel `fused` share.
+// What the implementations of the kernels `fused` and `fused_sum` share.
 #pragma once
+
+#include <vector>
 
 #include "kernels/common/kernel_table.h"
 
@@ -27,5 +29,16 @@ void call(const Kernels& kernels, const Instruction& instruction, const Array* c
 // Runs instructions one by one as kernels over whole arrays, the temporaries in memory of `pool`.
 void run_one_by_one(const Kernels& kernels, MemoryPool& pool, const ArrayList& inputs, const ArrayList& outputs,
                     const Instructions& instructions);
+
+// The call of `fused` that is part of a call of `fused_sum`: the register that is summed is its first output.
+struct FusedCall {
+  std::vector<Array> outputs;
+  Instructions instructions;
+
+  // If no array of the call holds that register, it is in new memory of `pool` or, without a pool, in memory that
+  // nobody may look at.
+  FusedCall(const ArrayList& inputs, const ArrayList& outputs, const Array& total, const Instructions& instructions,
+            int summed, MemoryPool* pool);
+};
 
 }  // namespace needle

@@ -1,10 +1,9 @@
 // Whole graphs of element-wise kernels, chunk by chunk: each chunk goes through all instructions while it is in the L1
 // cache, by the loops of the separate kernels. So each element is computed by the same machine instructions.
-#include "kernels/common/fused.h"
+#include "kernels/cpu/fused.h"
 
 #include <algorithm>
 
-#include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/half.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
@@ -12,20 +11,8 @@ namespace {
 
 constexpr int64_t kCacheBytes = 24576;  // of the L1 cache, 32 KiB or more, for a chunk of every slot
 constexpr int64_t kSmallestChunk = 64;
-// An instruction fills two slots with numbers at most, runs its kernel and rounds. At the end outputs are stored.
-constexpr int kMostSteps = 4 * kMostInstructions + kMaxOperands;
-constexpr int kMostScratch = kMostInstructions + 2;  // one for every instruction's result, and two numbers of `where`
-
 // Bytes of an element as loops see it.
 int64_t compute_size(DType dtype) { return is_half_dtype(dtype) ? sizeof(float) : itemsize(dtype); }
-
-// One pass over the current chunk. A slot is a chunk of an array or of scratch memory; slots[0] is the output.
-struct Step {
-  Loop loop;
-  const void* context;
-  int num_slots;
-  int slots[4];
-};
 
 // Fills the output with the number that is the context.
 template <class T>
@@ -42,44 +29,7 @@ void round_loop(int64_t n, void* const* operands, const void*) {
   convert(n, rounded, values);
 }
 
-// The instructions as loops over slots. Slots 0, 1, ... are the outputs, then the inputs, then scratch memory.
-class Steps {
- public:
-  Steps(const ArrayList& inputs, const ArrayList& outputs, const Instructions& instructions);
-  Steps(const Steps&) = delete;  // steps point to numbers
-
-  // The work per element, in additions.
-  int cost() const { return cost_; }
-  // Runs all steps over n consecutive elements.
-  void run(int64_t n, void* const* arrays) const;
-
- private:
-  void add_instruction(int index);
-  CostedLoop loop_of(const Instruction& instruction) const;
-  // The slot of an instruction's operand; for a half-type number that `copy` and `where` do not use as it is, a new
-  // one.
-  int read_slot(const Instruction& instruction, int operand);
-  int new_scratch();
-  void release(int slot) { free_[num_free_++] = slot; }
-  void add(Loop loop, const int* slots, int num_slots, const void* context = nullptr);
-  bool is_temporary(int k) const { return k >= inputs_.count + outputs_.count; }
-
-  const ArrayList& inputs_;
-  const ArrayList& outputs_;
-  const Instructions& instructions_;
-  const LastReads last_reads_;
-  const int num_arrays_;
-  DType dtypes_[kMostRegisters];
-  int slots_[kMostRegisters];
-  int num_steps_ = 0, num_free_ = 0, num_scratch_ = 0, num_numbers_ = 0;
-  Step steps_[kMostSteps];
-  int free_[kMostScratch];    // scratch slots
-  int64_t scratch_size_ = 1;  // bytes of an element of a scratch slot
-  int64_t array_sizes_[kMaxOperands];
-  int64_t chunk_;
-  int cost_ = 0;
-  double numbers_[2 * kMostInstructions];  // a float32 is in the first half
-};
+}  // namespace
 
 Steps::Steps(const ArrayList& inputs, const ArrayList& outputs, const Instructions& instructions)
     : inputs_(inputs),
@@ -206,18 +156,16 @@ void Steps::run(int64_t n, void* const* arrays) const {
   }
 }
 
-void fused_loop(int64_t n, void* const* operands, const void* context) {
+void run_steps(int64_t n, void* const* operands, const void* context) {
   static_cast<const Steps*>(context)->run(n, operands);
 }
-
-}  // namespace
 
 void fused(const ArrayList& inputs, const ArrayList& outputs, const Instructions& instructions) {
   const Steps steps(inputs, outputs, instructions);
   const Array* arrays[kMaxOperands];
   for (int64_t k = 0; k < outputs.count; ++k) arrays[k] = &outputs[k];
   for (int64_t k = 0; k < inputs.count; ++k) arrays[outputs.count + k] = &inputs[k];
-  elementwise(fused_loop, arrays, static_cast<int>(inputs.count + outputs.count), steps.cost(),
+  elementwise(run_steps, arrays, static_cast<int>(inputs.count + outputs.count), steps.cost(),
               static_cast<int>(outputs.count), /*update=*/false, &steps);
 }
 

@@ -163,6 +163,8 @@ struct Blocks {
   int64_t strips;         // strips of `rows` rows that cover dimension 1
 };
 
+}  // namespace
+
 // The state shared by all positions of one set of arrays. Its units are divided among the threads.
 struct Call {
   Plan plan;
@@ -176,6 +178,8 @@ struct Call {
   Call(Loop loop, const Array* const* arrays, int num_arrays, int outputs, bool update, const void* context);
   void run(int64_t begin, int64_t end) const;
 };
+
+namespace {
 
 // The chunks of all operands, and which block each input's chunk holds: often the next block needs the same inputs.
 struct Chunks {
@@ -193,8 +197,8 @@ struct Chunks {
   }
 };
 
-// Runs positions begin..end-1, row by row.
-void run_rows(const Call& call, int64_t begin, int64_t end) {
+// Runs positions begin..end-1, row by row. The elements of operand 0 are at `first`, unless that is null.
+void run_rows(const Call& call, int64_t begin, int64_t end, std::byte* first = nullptr) {
   const Plan& plan = call.plan;
   Chunks chunks;
   bool direct[kMaxOperands], all_direct = true;
@@ -209,7 +213,8 @@ void run_rows(const Call& call, int64_t begin, int64_t end) {
     if (!all_direct && n > kChunk) n = kChunk;
     for (int k = 0; k < plan.num_operands; ++k) {
       const Access& access = call.access[k];
-      operands[k] = direct[k] ? static_cast<void*>(cursor.pointer(k)) : chunks.data[k];
+      std::byte* const pointer = k == 0 && first ? first : cursor.pointer(k);
+      operands[k] = direct[k] ? static_cast<void*>(pointer) : chunks.data[k];
       if (direct[k] || !access.read) continue;
       if (!access.written && chunks.holds(k, cursor.pointer(k), 1, n)) continue;
       access.load(n, cursor.pointer(k), plan.stride[k][0], chunks.data[k]);
@@ -217,7 +222,8 @@ void run_rows(const Call& call, int64_t begin, int64_t end) {
     call.loop(n, operands, call.context);
     for (int k = 0; k < plan.num_operands; ++k)
       if (!direct[k] && call.access[k].written)
-        call.access[k].store(n, chunks.data[k], cursor.pointer(k), plan.stride[k][0]);
+        call.access[k].store(n, chunks.data[k], k == 0 && first ? first : cursor.pointer(k), plan.stride[k][0]);
+    if (first) first += n * call.access[0].size;
     cursor.advance(n);
     begin += n;
   }
@@ -293,6 +299,8 @@ bool make_transposed(Plan& plan) {
 
 constexpr int64_t kUnit = 64;  // elements; keeps threads from sharing a cache line of a contiguous output
 
+}  // namespace
+
 Call::Call(Loop loop, const Array* const* arrays, int num_arrays, int outputs, bool update, const void* context)
     : plan(arrays, num_arrays, kAllAxes), loop(loop), context(context) {
   for (int k = 0; k < num_arrays; ++k) {
@@ -320,7 +328,11 @@ void Call::run(int64_t begin, int64_t end) const {
     run_rows(*this, begin * kUnit, end * kUnit < plan.size ? end * kUnit : plan.size);
 }
 
-}  // namespace
+ElementRanges::ElementRanges(Loop loop, const Array* const* arrays, int num_arrays, int outputs, const void* context)
+    : call_(std::make_unique<Call>(loop, arrays, num_arrays, outputs, /*update=*/false, context)) {}
+ElementRanges::~ElementRanges() = default;
+bool ElementRanges::are_fast() const { return !call_->in_blocks; }
+void ElementRanges::run(int64_t begin, int64_t end, std::byte* first) const { run_rows(*call_, begin, end, first); }
 
 Load load_for(DType dtype) { return access_of(dtype).load; }
 Store store_for(DType dtype) { return access_of(dtype).store; }

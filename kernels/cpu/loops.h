@@ -8,6 +8,8 @@
 // Files in cpu/ are compiled once per instruction level (NEEDLE_LEVEL), each into its own namespace.
 #pragma once
 
+#include <memory>
+
 #include "kernels/common/check.h"
 #include "kernels/common/dispatch.h"
 #include "kernels/common/parallel.h"
@@ -42,6 +44,24 @@ void elementwise(Loop loop, const Array* const* arrays, int num_arrays, int cost
 // the threads as one piece of work, regardless of the arrays' sizes.
 void elementwise(Loop loop, const ArrayList* lists, int num_lists, int cost, int outputs, bool update,
                  const void* context);
+
+// The elements of several arrays of one shape, the first of which is dense, for a kernel that asks for them range by
+// range, in the order in which the first one has them in memory.
+class ElementRanges {
+ public:
+  // As of `elementwise`. `context` and what the arrays are in must outlive this.
+  ElementRanges(Loop loop, const Array* const* arrays, int num_arrays, int outputs, const void* context);
+  ~ElementRanges();
+
+  // Whether ranges take no longer than `elementwise`, which does not go row by row if rows are short or transposed.
+  bool are_fast() const;
+  // Applies the loop to the elements begin, ..., end - 1. Those of the first array are at `first` instead of in its
+  // memory, unless that is null.
+  void run(int64_t begin, int64_t end, std::byte* first) const;
+
+ private:
+  std::unique_ptr<const struct Call> call_;
+};
 
 // How a type is stored. A bool is stored as a byte, which loops read as != 0, so that any byte value is well defined.
 template <class T>

@@ -4,8 +4,10 @@
 // consecutive elements fold into one result ("runs"). If a kept axis is innermost, up to kChunk neighbouring results
 // are accumulated together, row by row ("columns"). A long reduction is cut into blocks of a fixed size whose partial
 // results are joined in order, so that results are bitwise independent of timing and of the number of threads.
+#include "kernels/cpu/reduce.h"
+
+#include "kernels/common/sizes.h"
 #include "kernels/cpu/fold.h"
-#include "kernels/cpu/loops.h"
 
 namespace needle::cpu::NEEDLE_LEVEL {
 namespace {
@@ -14,6 +16,7 @@ constexpr int64_t kBlock = 65536;        // approximate number of elements that 
 constexpr int64_t kEnoughTasks = 256;    // enough for any machine; a reduction with as many is not cut into blocks
 constexpr int64_t kLongest = 1 << 30;    // most positions that one task reduces
 constexpr int64_t kLargestPartial = 16;  // bytes
+constexpr int64_t kMostComputed = kRun > 4 * kChunk ? kRun : 4 * kChunk;  // elements at a time
 
 // Sums, maxima and minima: the Operations of fold.h. Values fold into a Partial, which is converted to the result.
 template <class Operation>
@@ -187,15 +190,21 @@ struct Job {
   DType dtype;
   Load load;
   Store store;
+  const Computed* computed = nullptr;  // instead of elements in memory
 };
 
 // Reduces some positions of the reduced plan, for the results at positions kept.begin..kept.end-1 of the kept plan.
 template <class Kind>
 void reduce_runs(const Job& job, Range kept, Range reduced, void* partials) {
-  alignas(64) std::byte chunk[kChunk * 8];
+  alignas(64) std::byte chunk[kChunk * 8], computed[kMostComputed * 8];
   auto* partial = static_cast<typename Kind::Partial*>(partials);
   const int64_t stride = job.reduced.stride[0][0];
   const int64_t longest = is_direct(job.dtype, stride) ? kRun : kChunk;
+  // Several short runs that follow each other in memory are computed at once.
+  const int64_t size = reduced.end - reduced.begin;
+  const bool are_adjacent = job.reduced.ndim == 1 && size <= longest && job.kept.stride[0][0] == size * stride;
+  int64_t runs_ready = 0;
+  const std::byte* ready = nullptr;
   Cursor result(job.kept, kept.begin);
   for (int64_t k = kept.begin; k < kept.end; ++k, ++partial, result.advance(1)) {
     *partial = Kind::begin();
@@ -204,6 +213,16 @@ void reduce_runs(const Job& job, Range kept, Range reduced, void* partials) {
       int64_t n = cursor.remaining() < reduced.end - position ? cursor.remaining() : reduced.end - position;
       if (n > longest) n = longest;
       const std::byte* from = result.pointer(0) + (cursor.pointer(0) - job.reduced.data[0]);
+      if (job.computed && runs_ready == 0) {
+        const int64_t rows = result.remaining() < kept.end - k ? result.remaining() : kept.end - k;
+        runs_ready = are_adjacent && n == size ? (kMostComputed / n < rows ? kMostComputed / n : rows) : 1;
+        ready = job.computed->run((from - job.kept.data[0]) / stride, runs_ready * n, stride, computed);
+      }
+      if (job.computed) {
+        from = ready;
+        ready += n * stride;
+        --runs_ready;
+      }
       const void* values = job.load(n, from, stride, chunk);
       Kind::fold_run(*partial, n, static_cast<const typename Kind::Value*>(values), position);
       cursor.advance(n);
@@ -216,21 +235,40 @@ void reduce_runs(const Job& job, Range kept, Range reduced, void* partials) {
 template <class Kind>
 void reduce_columns(const Job& job, Range kept, Range reduced, void* partials) {
   using Value = typename Kind::Value;
-  alignas(64) std::byte chunk[kChunk * 8];
+  alignas(64) std::byte chunk[kChunk * 8], computed[kMostComputed * 8];
   const int64_t stride = job.kept.stride[0][0], step = job.reduced.stride[0][0], count = kept.end - kept.begin;
+  const bool are_adjacent = step == count * stride;  // the rows
+  const int64_t rows_computed = are_adjacent ? kMostComputed / count / 4 * 4 : 4;
   const std::byte* corner = Cursor(job.kept, kept.begin).pointer(0);
   typename Kind::Columns columns(count);
   Cursor cursor(job.reduced, reduced.begin);
   for (int64_t position = reduced.begin; position < reduced.end;) {
     const int64_t n = cursor.remaining() < reduced.end - position ? cursor.remaining() : reduced.end - position;
     const std::byte* row = corner + (cursor.pointer(0) - job.reduced.data[0]);
-    int64_t i = 0;
-    if (is_direct(job.dtype, stride))
-      for (; i + 4 <= n; i += 4, row += 4 * step)
-        columns.add_four_rows(reinterpret_cast<const Value*>(row), step / static_cast<int64_t>(sizeof(Value)),
-                              position + i);
-    for (; i < n; ++i, row += step)
-      columns.add_row(static_cast<const Value*>(job.load(count, row, stride, chunk)), position + i);
+    for (int64_t i = 0, rows = n; i < n; i += rows, row += rows * step) {
+      const std::byte* from = row;
+      int64_t from_step = step;
+      if (job.computed) {
+        rows = n - i < rows_computed ? n - i : rows_computed;
+        const int64_t first = (row - job.kept.data[0]) / stride;
+        if (are_adjacent) {
+          from = job.computed->run(first, rows * count, stride, computed);
+        } else {
+          from = job.computed->run(first, count, stride, computed);
+          for (int64_t r = 1; r < rows; ++r)
+            job.computed->run(first + r * step / stride, count, stride, computed + r * count * stride);
+          if (!job.computed->memory) from_step = count * stride;
+        }
+      }
+      int64_t r = 0;
+      if (is_direct(job.dtype, stride))
+        for (; r + 4 <= rows; r += 4)
+          columns.add_four_rows(reinterpret_cast<const Value*>(from + r * from_step),
+                                from_step / static_cast<int64_t>(sizeof(Value)), position + i + r);
+      for (; r < rows; ++r)
+        columns.add_row(static_cast<const Value*>(job.load(count, from + r * from_step, stride, chunk)),
+                        position + i + r);
+    }
     cursor.advance(n);
     position += n;
   }
@@ -313,15 +351,19 @@ class Tasks {
   int64_t width_, length_, groups_per_row_ = 1;
 };
 
-void reduce(const Functions& functions, const Array& a, const Array& out, unsigned reduced_axes) {
+// Returns false, and has done nothing, if elements that are computed are not side by side.
+bool reduce(const Functions& functions, const Array& a, const Array& out, const Computed* computed = nullptr) {
+  const unsigned axes = reduced_axes(a, out);
   const Array* arrays[] = {&a, &out};
-  const Job job{Plan(arrays, 2, ~reduced_axes), Plan(arrays, 1, reduced_axes), a.dtype, load_for(a.dtype),
-                store_for(out.dtype)};
-  if (job.kept.size == 0) return;
+  const Job job{Plan(arrays, 2, ~axes), Plan(arrays, 1, axes), a.dtype,
+                load_for(a.dtype),      store_for(out.dtype),  computed};
+  if (job.kept.size == 0) return true;
   const Tasks tasks(job.kept, job.reduced);
+  if (computed && (tasks.by_columns ? job.kept : job.reduced).stride[0][0] != itemsize(a.dtype)) return false;
+  const int64_t work = saturated_product(job.kept.size * job.reduced.size, computed ? 1 + computed->cost : 1);
   const auto reduce_task = tasks.by_columns ? functions.columns : functions.runs;
   if (tasks.blocks == 1) {
-    const int parts = parallel_parts(tasks.groups, job.kept.size * job.reduced.size);
+    const int parts = parallel_parts(tasks.groups, work);
     parallel_for(tasks.groups, parts, [&](int, int64_t begin, int64_t end) {
       alignas(64) std::byte partials[kChunk * kLargestPartial];
       for (int64_t g = begin; g < end; ++g) {
@@ -329,12 +371,12 @@ void reduce(const Functions& functions, const Array& a, const Array& out, unsign
         functions.store(job, tasks.group(g), partials);
       }
     });
-    return;
+    return true;
   }
   const int64_t size = functions.partial_size, row = job.kept.size * size;  // a row of partial results for each block
   const Buffer partials(tasks.blocks * row);
   const int64_t count = tasks.groups * tasks.blocks;
-  parallel_for(count, parallel_parts(count, job.kept.size * job.reduced.size), [&](int, int64_t begin, int64_t end) {
+  parallel_for(count, parallel_parts(count, work), [&](int, int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       const Range group = tasks.group(task / tasks.blocks);
       const int64_t block = task % tasks.blocks;
@@ -351,6 +393,7 @@ void reduce(const Functions& functions, const Array& a, const Array& out, unsign
       functions.store(job, group, first);
     }
   });
+  return true;
 }
 
 // The type that a dtype's values are compared in.
@@ -359,32 +402,34 @@ using Ordered = Stored<Compute<T>>;
 
 template <template <class> class Extremum>
 void extremum(const Array& a, const Array& out) {
-  const unsigned axes = reduced_axes(a, out);
-  dispatch(a.dtype, [&](auto zero) { reduce(functions<Fold<Extremum<Ordered<decltype(zero)>>>>(), a, out, axes); });
+  dispatch(a.dtype, [&](auto zero) { reduce(functions<Fold<Extremum<Ordered<decltype(zero)>>>>(), a, out); });
 }
 
 template <template <class> class Extremum>
 void arg_extremum(const Array& a, const Array& out) {
-  const unsigned axes = reduced_axes(a, out);
-  dispatch(a.dtype, [&](auto zero) { reduce(functions<Arg<Extremum<Ordered<decltype(zero)>>>>(), a, out, axes); });
+  dispatch(a.dtype, [&](auto zero) { reduce(functions<Arg<Extremum<Ordered<decltype(zero)>>>>(), a, out); });
+}
+
+bool sum(const Array& a, const Array& out, const Computed* computed) {
+  bool is_done = true;
+  dispatch(a.dtype, [&](auto zero) {
+    using T = Compute<decltype(zero)>;
+    if constexpr (std::is_floating_point_v<T>)
+      is_done = reduce(functions<Fold<Add<T>>>(), a, out, computed);
+    else if constexpr (!std::is_same_v<T, bool>)
+      is_done = reduce(functions<Fold<Add<std::make_unsigned_t<T>>>>(), a, out, computed);  // wraps around
+  });
+  return is_done;
 }
 
 }  // namespace
 
-void sum(const Array& a, const Array& out) {
-  const unsigned axes = reduced_axes(a, out);
-  dispatch(a.dtype, [&](auto zero) {
-    using T = Compute<decltype(zero)>;
-    if constexpr (std::is_floating_point_v<T>)
-      reduce(functions<Fold<Add<T>>>(), a, out, axes);
-    else if constexpr (!std::is_same_v<T, bool>)
-      reduce(functions<Fold<Add<std::make_unsigned_t<T>>>>(), a, out, axes);  // wraps around
-  });
-}
+void sum(const Array& a, const Array& out) { sum(a, out, nullptr); }
+
+bool sum_computed(const Computed& computed, const Array& a, const Array& out) { return sum(a, out, &computed); }
 
 void sum_of_squares(const Array& a, const Array& out) {
-  const unsigned axes = reduced_axes(a, out);
-  reduce(a.dtype == DType::float64 ? functions<FoldSquares<double>>() : functions<FoldSquares<float>>(), a, out, axes);
+  reduce(a.dtype == DType::float64 ? functions<FoldSquares<double>>() : functions<FoldSquares<float>>(), a, out);
 }
 
 void max(const Array& a, const Array& out) { extremum<Max>(a, out); }

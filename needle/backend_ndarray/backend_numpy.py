@@ -194,7 +194,13 @@ def power(a: NumPyArray, b: NumPyArray) -> NumPyArray:
     return np.where(b < 0, np.where(np.abs(a) == 1, odd, 0), result).astype(a.dtype)
 
 
-def fused(inputs: list[NumPyArray], outputs: list[NumPyArray], instructions: tuple[tuple[Any, ...], ...]) -> None:
+def _run(
+    inputs: list[NumPyArray],
+    outputs: list[NumPyArray],
+    shape: tuple[int, ...],
+    instructions: tuple[tuple[Any, ...], ...],
+) -> dict[int, NumPyArray]:
+    """The registers of `fused` after all instructions."""
     before = [a if isinstance(a, _HalfScalar) else a.copy() for a in inputs]  # an output may be the same array
     registers: dict[int, NumPyArray] = dict(enumerate([*before, *outputs]))
     for kernel, out, *read in instructions:
@@ -206,8 +212,24 @@ def fused(inputs: list[NumPyArray], outputs: list[NumPyArray], instructions: tup
                 dtype = DTYPES[read[1]].numpy
             elif KERNELS[kernel].kind == COMPARISON:
                 dtype = np.dtype(bool)
-            registers[out] = np.empty(outputs[0].shape, dtype)
+            registers[out] = np.empty(shape, dtype)
         globals()[kernel](*operands, registers[out])
+    return registers
+
+
+def fused(inputs: list[NumPyArray], outputs: list[NumPyArray], instructions: tuple[tuple[Any, ...], ...]) -> None:
+    _run(inputs, outputs, outputs[0].shape, instructions)
+
+
+def fused_sum(
+    inputs: list[NumPyArray],
+    outputs: list[NumPyArray],
+    total: NumPyArray,
+    instructions: tuple[tuple[Any, ...], ...],
+    summed: int,
+) -> None:
+    like = next((a for a in [*outputs, *inputs] if a.ndim), total)
+    sum(_run(inputs, outputs, like.shape, instructions)[summed], total)
 
 
 def _reduced_axes(a: NumPyArray, out: NumPyArray) -> tuple[int, ...]:

@@ -166,6 +166,8 @@ _LIST = [
     # register keeps the values from before
     _kernel("fused", ELEMENTWISE, ANY, "inputs[] -> outputs[]; instructions instructions",
             "what the kernels of the instructions compute one after another, to the bit"),
+    _kernel("fused_sum", REDUCTION, ANY, "inputs[] -> outputs[], total; instructions instructions, int summed",
+            "`fused`, whose outputs may be none, and the sum of the register `summed`, to the bit"),
 
     # Reductions. Sums of integers wrap around
     _kernel("sum", REDUCTION, NUMBERS, "a -> out", "0 of nothing; where a is of a half type, out may be float32"),

@@ -318,6 +318,34 @@ def reduction(draw: Draw, dtype: DType, min_extent: int, specials: bool) -> Case
     return Case([a, draw.layout(out_shape, dtype)], exact=dtype.kind != "floating", scale=16 + 8 * np.sqrt(a.base.size))
 
 
+# Kernels of ROUNDED_ONCE whose results are no larger than their operands.
+BOUNDED = ("copy", "negate", "abs", "sign", "relu", "maximum", "minimum", "relu_backward", "where")
+
+
+def fused_sum(draw: Draw, dtype: DType, kernels: tuple[str, ...] = BOUNDED, shape: tuple[int, ...] = ()) -> Case:
+    """A random graph of kernels and the sum of one of its registers, of which all, some or none are outputs."""
+    inputs, outputs, instructions = fused(draw, dtype, kernels, shape).operands
+    shape = outputs[0].shape
+    dtypes = dict(enumerate(operand.dtype for operand in inputs))
+    for kernel, out, *read in instructions:
+        dtypes[out] = DTYPES[read[1]] if kernel == "copy" else dtypes[read[-1]]
+        if KERNELS[kernel].kind == "comparison":
+            dtypes[out] = bool_
+    summed = draw.data.draw(draw.st.sampled_from([out for _, out, *_ in instructions]), label="summed")
+    if dtypes[summed] is bool_:
+        last = 1 + max(dtypes)
+        instructions = (*instructions, ("copy", last, summed, dtype.code if dtype is not bool_ else float32.code))
+        summed, dtypes[last] = last, dtype if dtype is not bool_ else float32
+    number = draw.integer(0, len(outputs), "outputs")
+    outputs, others = outputs[:number], outputs[number:]
+    for other in others:
+        other.written = False  # it may be an input, too
+    total_shape = tuple(1 if draw.boolean("summed axis") else extent for extent in shape)
+    of = dtypes[summed]
+    total = draw.layout(total_shape, float32 if of.itemsize == 2 and draw.boolean("float32 out") else of)
+    return Case([inputs, outputs, total, instructions, summed], scale=16 + 8 * np.sqrt(np.prod(shape)))
+
+
 def summation(draw: Draw, dtype: DType) -> Case:
     case = reduction(draw, dtype, 0, specials=True)
     if dtype.itemsize == 2 and draw.boolean("float32 out"):
@@ -643,6 +671,7 @@ _MAKERS = {
     "power": power,
     "where": where,
     "fused": fused,
+    "fused_sum": fused_sum,
     "sum": summation,
     "sum_of_squares": sum_of_squares,
     "max": lambda draw, dtype: reduction(draw, dtype, 1, specials=True),

@@ -15,7 +15,7 @@ from needle.backend_ndarray.dispatch import call
 from needle.backend_ndarray.dtype import DTYPES, as_dtype, bool_, float16, float32, float64, int8
 from needle.backend_ndarray.kernel_table import KERNELS
 from needle.errors import DTypeError, ShapeError
-from tests.backend_ndarray.kernel_cases import Case, Draw, fused
+from tests.backend_ndarray.kernel_cases import Case, Draw, fused, fused_sum
 from tests.devices import devices
 from tests.targets import on_every_target
 
@@ -33,34 +33,47 @@ def targets() -> Iterator[tuple[str, Device]]:
         yield "cpu_numpy()", cpu_numpy()
 
 
-def one_after_another(device: Device, case: Case) -> list[np.ndarray]:
-    """The values of the outputs, by the separate kernels, each into an array of its own."""
-    inputs, outputs, instructions = case.on(device)[0]
+def one_after_another(device: Device, kernel: str, case: Case) -> list[np.ndarray]:
+    """The values of the outputs and of the sum, by the separate kernels, each into an array of its own."""
+    inputs, outputs, *total, instructions = case.on(device)[0][: 4 if kernel == "fused_sum" else 3]
+    shape = next((a.shape for a in [*outputs, *inputs, *total] if isinstance(a, NDArray) and a.shape), ())
     registers = dict(enumerate(inputs))
     dtypes = {k: operand.dtype for k, operand in enumerate(case.operands[0])}
-    for kernel, out, *read in instructions:
-        operands, dtypes[out] = read, dtypes[read[-1]] if kernel != "copy" else DTYPES[read[1]]
-        if kernel == "copy":
+    for name, out, *read in instructions:
+        operands, dtypes[out] = read, dtypes[read[-1]] if name != "copy" else DTYPES[read[1]]
+        if name == "copy":
             operands = read[:1]
-        elif KERNELS[kernel].kind == "comparison":
+        elif KERNELS[name].kind == "comparison":
             dtypes[out] = bool_
-        registers[out] = device.empty(outputs[0].shape, dtypes[out])
-        call(device, kernel, *(registers[k] for k in operands), registers[out])
-    return [registers[len(inputs) + k].numpy() for k in range(len(outputs))]
+        registers[out] = device.empty(shape, dtypes[out])
+        call(device, name, *(registers[k] for k in operands), registers[out])
+    results = [registers[len(inputs) + k] for k in range(len(outputs))]
+    if kernel == "fused_sum":
+        summed = registers[case.operands[-1]]
+        if case.operands[-1] < len(inputs) + len(outputs):  # in the order of that output's memory
+            output = outputs[case.operands[-1] - len(inputs)]
+            call(device, "copy", summed, output)
+            summed = output
+        results.append(device.empty(total[0].shape, total[0].dtype))
+        call(device, "sum", summed, results[-1])
+    return [result.numpy() for result in results]
 
 
-def in_one_call(device: Device, case: Case) -> list[np.ndarray]:
-    """The values of the outputs, by `fused`, after a look at everything that it must not write to."""
+def in_one_call(device: Device, kernel: str, case: Case) -> list[np.ndarray]:
+    """The values of the outputs, by `fused` or `fused_sum`, after a look at everything that it must not write to."""
     operands, bases = case.on(device)
     before = [base.numpy().copy() for base in bases]
-    call(device, "fused", *operands)
+    call(device, kernel, *operands)
+    written, results = case.operands[1], operands[1]
+    if kernel == "fused_sum":
+        written, results = [*written, case.operands[2]], [*results, operands[2]]
     for operand, old, new in zip(case.arrays(), before, (base.numpy() for base in bases)):
-        if any(operand is output for output in case.operands[1]):
+        if any(operand is output for output in written):
             beside = np.ones(old.shape, bool)
             view(beside, operand)[...] = False
             old, new = old[beside], new[beside]
         assert old.tobytes() == new.tobytes(), "written beside an output"
-    return [output.numpy() for output in operands[1]]
+    return [result.numpy() for result in results]
 
 
 def view(base: np.ndarray, operand) -> np.ndarray:
@@ -75,8 +88,9 @@ def bits(values: np.ndarray) -> bytes:
     return result.tobytes() + (values != values).tobytes()
 
 
-def assert_same_bits(device: Device, case: Case, target: str) -> None:
-    for actual, expected in zip(in_one_call(device, case), one_after_another(device, case), strict=True):
+def assert_same_bits(device: Device, kernel: str, case: Case, target: str) -> None:
+    together, separate = in_one_call(device, kernel, case), one_after_another(device, kernel, case)
+    for actual, expected in zip(together, separate, strict=True):
         assert actual.dtype == expected.dtype
         assert bits(actual) == bits(expected), f"{target}: {actual} instead of {expected}"
 
@@ -94,7 +108,24 @@ def test_bits_are_those_of_the_kernels_one_after_another(dtype, data):
     shape = (draw.integer(1000, 3000, "extent"),) if draw.boolean("many chunks") else ()
     case = fused(draw, dtype, INSTRUCTIONS, shape)
     for target, device in targets():
-        assert_same_bits(device, case, target)
+        assert_same_bits(device, "fused", case, target)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.generate, Phase.shrink),
+)
+@given(data=st.data())
+def test_sums_are_those_of_the_kernels_one_after_another(dtype, data):
+    draw = Draw(data, st)
+    extents = [(3000,), (5, 700), (700, 5), (150, 130), (9, 4, 90), (2, 70000)]
+    shape = data.draw(st.sampled_from(extents), label="shape") if draw.boolean("many chunks") else ()
+    case = fused_sum(draw, dtype, INSTRUCTIONS, shape)
+    for target, device in targets():
+        assert_same_bits(device, "fused_sum", case, target)
 
 
 # The call: inputs of the given dtypes and numbers, outputs of these dtypes, and the instructions.
@@ -199,7 +230,7 @@ TWO = ["float32", "float32"]
         (TWO, ["float32"], (), ShapeError, "output 0"),
         (TWO, ["float32"], (("add", 3, 0, 1),), ShapeError, "output 0"),
         (TWO, [], (("add", 2, 0, 1),), ShapeError, "no outputs"),
-        (TWO, ["float32"] * 15, ADD, ShapeError, "17 inputs and outputs"),
+        (TWO, ["float32"] * 15, ADD, ShapeError, "17 arrays and numbers"),
         (TWO, ["float32"], ADD + tuple(("add", 3, 0, 1) for _ in range(64)), ShapeError, "65 instructions"),
         (TWO, ["float64"], ADD, DTypeError, "float64"),
         (["float32", "int32"], ["float32"], ADD, DTypeError, "add: a is float32 and b is int32"),

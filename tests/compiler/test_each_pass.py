@@ -90,6 +90,67 @@ def test_fusion(monkeypatch):
     assert names == ["fused", "matmul", "fused"]
 
 
+def test_fusion_ends_in_a_sum(monkeypatch):
+    def squares(x, y):
+        return ((x - y) * (x - y)).sum(1)
+
+    names = calls(monkeypatch, squares, (4, 5), (4, 5), passes="repeated_calls,fusion")
+    assert names == ["fused_sum"]
+
+    def with_a_product_before_the_sum(x, y):
+        z = ops.exp(x * 2)
+        return z @ y, z.sum(0)
+
+    names = calls(monkeypatch, with_a_product_before_the_sum, (4, 4), (4, 4), passes="fusion")
+    assert names == ["fused_sum", "matmul"]
+
+
+def test_a_sum_of_what_changes_before_it_is_left_alone(monkeypatch):
+    def f(x, y):
+        z = x * 2 + 1
+        product = z @ y
+        z.cached_data[...] = product.cached_data
+        return z.sum()
+
+    names = calls(monkeypatch, f, (4, 4), (4, 4), passes="fusion")
+    assert names == ["fused", "matmul", "copy", "sum"]
+
+
+def test_a_sum_of_a_permuted_result_keeps_the_order_of_its_memory(monkeypatch):
+    names = calls(monkeypatch, lambda x: (x.permute((1, 0)) * 2 + 1).sum(0), (4, 3), passes="fusion")
+    assert names == ["fused", "sum"]
+
+
+def test_fusion_needs_no_more_memory(monkeypatch):
+    """Step by step there are at most three arrays at a time, so no more than two products may wait for each other."""
+
+    def f(x, y):
+        total = x * 2
+        for _ in range(4):
+            total = total + x @ y
+        return total
+
+    names = calls(monkeypatch, f, (10, 10), (10, 10), passes="fusion")
+    assert names == ["matmul", "matmul", "fused", "matmul", "add", "matmul", "add"]
+
+
+def test_copies(monkeypatch):
+    def both(x, y):
+        return ops.stack([x * 2, ops.exp(y)], axis=1)
+
+    assert calls(monkeypatch, both, (3,), (3,)) == ["multiply", "exp", "copy", "copy"]
+    assert calls(monkeypatch, both, (3,), (3,), passes="copies") == ["multiply", "exp"]
+    assert calls(monkeypatch, both, (3,), (3,), passes="copies,fusion") == ["fused"]
+
+
+def test_copies_of_what_is_read_elsewhere_stay(monkeypatch):
+    def f(x):
+        y = x * 2
+        return ops.stack([y, y], axis=0), y
+
+    assert calls(monkeypatch, f, (3,), passes="copies") == ["multiply", "copy", "copy"]
+
+
 def test_fusion_leaves_calls_of_other_shapes_apart(monkeypatch):
     names = calls(monkeypatch, lambda x, y: (x * 2, y * 2), (3,), (4,), passes="fusion")
     assert names == ["multiply", "multiply"]

@@ -23,7 +23,7 @@ SHAPES = [(4, 6), (6,), (1, 6), (4, 1), (), (2, 4, 6), (4, 6), (4, 6)]
 def random_step(rng, values):
     """A function of the values so far, Tensors of several shapes, that appends another one."""
     kind = rng.choice(["unary"] * 4 + ["binary"] * 5 + ["number"] * 3 + ["shape", "reduce", "matmul", "linear", "where",
-                                       "softmax", "index", "constant", "cast", "copy"])  # fmt: skip
+                                       "softmax", "index", "constant", "cast", "copy", "stack"])  # fmt: skip
     i, j = rng.randrange(len(values)), rng.randrange(len(values))
     x, y = values[i], values[j]
     number = rng.choice([0.5, 2, -1.5, 3.0, 0.0])
@@ -63,6 +63,8 @@ def random_step(rng, values):
         return (lambda v: v[i][1:]) if x.ndim and x.shape[0] > 2 else None
     if kind == "constant":
         return lambda v: ndl.Tensor(np.full((6,), number, np.float32), device=v[0].device, requires_grad=False) * 2
+    if kind == "stack":
+        return (lambda v: ops.stack([v[i], v[j] * number, v[i]], axis=0)) if x.shape == y.shape and x.ndim < 3 else None
     if kind == "cast":
         return lambda v: v[i].astype("float64").astype("float32")
     return lambda v: ops.multiply(v[i], v[i]) + ops.multiply(v[i], v[i])  # twice the same
@@ -136,5 +138,7 @@ def test_random_programs_leave_the_same_bits(device, monkeypatch):
         monkeypatch.setenv("NEEDLE_JIT_PASSES", ",".join(PASSES if seed % 2 else rng.choice(COMBINATIONS)))
         jitted = ndl.jit(program)
         assert bits(jitted, weights, size, device) == expected, f"program {seed}"
+        for compiled in jitted.programs():
+            assert compiled.program.peak_memory() <= compiled.stats["peak memory before"], f"program {seed}"
         replayed += bool(jitted.programs())
     assert replayed >= 0.9 * count

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
+from needle.compiler.passes.lifetimes import Lifetimes
 from needle.compiler.passes.uses import are_disjoint, is_elementwise
 from needle.compiler.program import Call, Place, Program
 
@@ -15,32 +14,27 @@ def copies(program: Program) -> Program:
     they may add numbers in another order if their result has another layout.
     """
     calls: list[Call | None] = list(program.calls)
-    uses: defaultdict[int, list[int]] = defaultdict(list)  # by memory: the calls that name it
-    for index, call in enumerate(program.calls):
-        for memory in call.reads() | call.writes():
-            uses[memory].append(index)
+    lifetimes = Lifetimes(program)
     for index, call in enumerate(program.calls):
         if call.kernel != "copy":
             continue
         source, target = call.operands
         if not (isinstance(source, Place) and isinstance(target, Place) and source[1:3] == target[1:3]):
             continue  # it converts or fills
-        if any(program.memories[place.memory].input is not None for place in (source, target)):
+        if len(lifetimes.uses(source.memory)) != 2 or program.memories[source.memory].is_kept:
             continue
-        if program.memories[source.memory].is_kept or len(uses[source.memory]) != 2:
-            continue
-        before = uses[source.memory][0]
-        first = calls[before]
+        writer = lifetimes.uses(source.memory)[0]
+        first = calls[writer]
         if first is None or not is_elementwise(first) or first.operands[-1] != source:
             continue
-        between = [calls[use] for use in uses[target.memory] if before <= use < index]
-        if all(other is None or _leaves(other, target) for other in between):
-            calls[before] = first._replace(operands=(*first.operands[:-1], target))
+        others = [calls[use] for use in lifetimes.uses(target.memory) if writer <= use < index]
+        is_free = bool(lifetimes.uses(target.memory)) and all(
+            other is None or _leaves(other, target) for other in others
+        )
+        if is_free and lifetimes.merge({source.memory: target.memory}):
+            calls[writer] = first._replace(operands=(*first.operands[:-1], target))
             calls[index] = None
-            uses[target.memory].append(before)
-            uses[target.memory].remove(index)
-    without = program.with_calls([call for call in calls if call is not None])
-    return without if without.peak_memory() <= program.peak_memory() else program
+    return program.with_calls([call for call in calls if call is not None])
 
 
 def _leaves(call: Call, array: Place) -> bool:

@@ -1,9 +1,11 @@
-"""How much memory a program needs when calls run later than they did."""
+"""How much memory a program needs when calls run at other places, or with other memories, than they did."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+
+import numpy as np
 
 from needle.compiler.program import Program
 
@@ -21,22 +23,25 @@ class Lifetimes:
         self._nbytes = {memory: program.memories[memory].nbytes for memory in self._uses}
         self._kept = {memory for memory in self._uses if program.memories[memory].is_kept}
         self._runs_at = list(range(len(program.calls)))  # of each call: the place at which it runs now
-        self._spans: dict[int, range] = {}
-        self._held = [0] * len(program.calls)  # bytes in use at each place
+        self._spans: dict[int, slice] = {}
+        self._held = np.zeros(len(program.calls), np.int64)  # bytes in use at each place
         for memory, uses in self._uses.items():
-            self._set_span(memory, range(uses[0], self._end(memory, uses[-1])))
-        self._most = max(self._held, default=0)
+            self._set_span(memory, slice(uses[0], self._end(memory, uses[-1])))
+        self._most = self._held.max(initial=0)
+
+    def uses(self, memory: int) -> list[int]:
+        """The calls that name a memory, if it is no input, in the order that they had."""
+        return self._uses.get(memory, [])
 
     def is_inside(self, memory: int, calls: Collection[int]) -> bool:
         """Whether only these calls use a memory."""
         return memory in self._uses and memory not in self._kept and all(call in calls for call in self._uses[memory])
 
-    def join(self, calls: Collection[int]) -> bool:
-        """Lets calls run as one where the last of them was, without the memories that only they use.
+    def join(self, calls: Collection[int], place: int) -> bool:
+        """Lets calls run as one at the place of one of them, without the memories that only they use.
 
         Returns whether it did: not if the program needed more memory then than it did at first.
         """
-        place = max(calls)
         memories = self._uses.keys() & set[int]().union(*(self._memories[call] for call in calls))
         old_spans = {memory: self._spans[memory] for memory in memories}
         old_places = {call: self._runs_at[call] for call in calls}
@@ -45,8 +50,8 @@ class Lifetimes:
         for memory in memories:
             places = [self._runs_at[call] for call in self._uses[memory]]
             inside = self.is_inside(memory, calls)
-            self._set_span(memory, range(0) if inside else range(min(places), self._end(memory, max(places))))
-        if all(self._held[i] <= self._most for memory in memories for i in self._new_part(memory, old_spans[memory])):
+            self._set_span(memory, slice(0) if inside else slice(min(places), self._end(memory, max(places))))
+        if self._held.max() <= self._most:
             return True
         for call, old_place in old_places.items():
             self._runs_at[call] = old_place
@@ -54,18 +59,26 @@ class Lifetimes:
             self._set_span(memory, span)
         return False
 
+    def merge(self, into: dict[int, int]) -> bool:
+        """Lets what is in some memories be in others. Returns whether it did: not if that needed more memory."""
+        old_spans = {memory: self._spans[memory] for memory in [*into, *into.values()]}
+        for memory, other in into.items():
+            span, longer = self._spans[memory], self._spans[other]
+            self._set_span(memory, slice(0))
+            self._set_span(other, slice(min(span.start, longer.start), max(span.stop, longer.stop)))
+        if self._held.max() <= self._most:
+            for memory, other in into.items():
+                self._uses[other] = sorted(self._uses[other] + self._uses.pop(memory))
+            return True
+        for memory, span in old_spans.items():
+            self._set_span(memory, span)
+        return False
+
     def _end(self, memory: int, last: int) -> int:
         return len(self._held) if memory in self._kept else last + 1
 
-    def _new_part(self, memory: int, old: range) -> range:
-        """Where a memory is in use now, and was not before: calls only move to later places."""
-        new = self._spans[memory]
-        return range(max(new.start, old.stop), new.stop)
-
-    def _set_span(self, memory: int, span: range) -> None:
-        nbytes = self._nbytes[memory]
-        for place in self._spans.get(memory, ()):
-            self._held[place] -= nbytes
-        for place in span:
-            self._held[place] += nbytes
+    def _set_span(self, memory: int, span: slice) -> None:
+        if memory in self._spans:
+            self._held[self._spans[memory]] -= self._nbytes[memory]
+        self._held[span] += self._nbytes[memory]
         self._spans[memory] = span

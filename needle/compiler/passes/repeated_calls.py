@@ -6,6 +6,7 @@ from typing import Any
 
 from needle.backend_ndarray.kernel_table import KERNELS
 from needle.backend_ndarray.number import Live
+from needle.compiler.passes.lifetimes import Lifetimes
 from needle.compiler.passes.uses import map_places, written_once
 from needle.compiler.program import Call, Operand, Place, Program, Scalar
 
@@ -13,6 +14,7 @@ from needle.compiler.program import Call, Operand, Place, Program, Scalar
 def repeated_calls(program: Program) -> Program:
     """Common subexpression elimination, over memories that are written once."""
     once = written_once(program)
+    lifetimes = Lifetimes(program)
     known: dict[Any, list[Place]] = {}
     renamed: dict[int, int] = {}
     calls = []
@@ -28,7 +30,11 @@ def repeated_calls(program: Program) -> Program:
         if first is written or any(program.memories[place.memory].is_kept for place in written):
             calls.append(call)  # a result has memory of its own
             continue
-        renamed |= {place.memory: other.memory for place, other in zip(written, first)}
+        same = {place.memory: other.memory for place, other in zip(written, first)}
+        if lifetimes.merge(same):
+            renamed |= same
+        else:
+            calls.append(call)  # it would take less time, but more memory
     return program.with_calls(calls)
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from needle.backend_ndarray.kernel_table import COMPARISON, COPY, ELEMENTWISE, KERNELS
-from needle.backend_ndarray.shape import Shape, dense_strides_like
+from needle.backend_ndarray.shape import dense_strides_like
 from needle.compiler.program import Call, Place, Program, Scalar
 
 # Kernels that raise an error for some values of their operands, so that they count even if nobody reads their results.
@@ -26,26 +26,19 @@ def is_elementwise(call: Call) -> bool:
 
 
 def are_disjoint(a: Place, b: Place) -> bool:
-    """Whether two arrays are side by side along an axis, as parts of one array are, and so have no element in common."""
+    """Whether two arrays surely have no element in common: they are in different memories, or parts of a larger array.
+
+    Together, such parts are an array with one more axis, along which they are `distance` elements apart. In it each
+    stride steps over everything that smaller strides reach.
+    """
     if a.memory != b.memory:
         return True
     if a[1:4] != b[1:4]:  # dtype, shape, strides
         return False
     distance = abs(a.offset - b.offset)
-    for axis, (extent, stride) in enumerate(zip(a.shape, a.strides)):
-        if stride > 0 and distance % stride == 0 and distance // stride >= extent:
-            both = list(a.shape)
-            both[axis] = distance // stride + extent  # an array that contains the two
-            if _has_no_overlap(both, a.strides):
-                return True
-    return False
-
-
-def _has_no_overlap(shape: list[int], strides: Shape) -> bool:
-    """Whether no two elements of an array are surely in the same place: each stride steps over all smaller ones."""
     reach = 0
-    for stride, extent in sorted((stride, extent) for stride, extent in zip(strides, shape) if extent > 1):
-        if stride <= reach:
+    for stride, extent in sorted([(distance, 2), *zip(a.strides, a.shape)]):
+        if extent > 1 and stride <= reach:
             return False
         reach += stride * (extent - 1)
     return True
