@@ -10,7 +10,7 @@ import numpy as np
 
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray, random
-from needle.compiler.recorded import Assignment
+from needle.compiler.results import Assignment
 from needle.compiler.state import held, put
 from needle.compiler.tree import flatten
 from needle.errors import JitError

@@ -11,15 +11,17 @@ from typing import Any
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray, changes, cpu
 from needle.backend_ndarray.number import Live
+from needle.compiler.before import add_leaves
 from needle.compiler.check import checked
 from needle.compiler.lower import lower
 from needle.compiler.memory_plan import plan
 from needle.compiler.passes import chosen_passes
 from needle.compiler.program import Program, Source
-from needle.compiler.recorded import Argument, Recorded, Result, cut
+from needle.compiler.recorded import Recorded
 from needle.compiler.recorder import Act, Read
+from needle.compiler.results import Argument, Result, cut
 from needle.compiler.state import put
-from needle.compiler.tree import array_of, layout_of, map_leaves
+from needle.compiler.tree import array_of, is_tree, layout_of, map_leaves
 from needle.errors import NeedleError
 
 
@@ -30,6 +32,7 @@ class Compiled:
         started = time.perf_counter()
         self._name = name
         self._guards = recorded.state.guards()
+        self._carried = recorded.carried
         self._tree = recorded.tree
         self._assignments = recorded.assignments
         # What comes after the last live number, such as counting a step, comes after the kernels.
@@ -69,8 +72,11 @@ class Compiled:
         self.stats["seconds to compile"] = time.perf_counter() - started
 
     def inputs(self, leaves: list[Tensor | NDArray]) -> list[NDArray] | None:
-        """The arrays to run with, or None where the program would not do what the function does."""
-        if not self._guards.hold():
+        """The arrays to run with, or None where the program would not do what the function does.
+
+        Appends the leaves of what is carried from call to call to those of the arguments.
+        """
+        if not self._guards.hold() or self._carried and not add_leaves(self._carried, leaves):
             return None
         state = self._lookups.now()
         if not all(map(operator.is_, state, self._last_state)):  # the layouts of the same arrays are the same
@@ -105,6 +111,8 @@ class Compiled:
                 return tensors[of.index]
             if isinstance(of, Argument):
                 return leaves[of.index]
+            if is_tree(of):
+                return map_leaves(leaf, of)
             return of.value if isinstance(of, Live) else of
 
         for container, key, value in self._assignments:
@@ -112,7 +120,7 @@ class Compiled:
         for event, indices in self._after:
             if isinstance(event, Act):
                 event.action(*[arrays[index] for index in indices])
-        return map_leaves(leaf, self._tree)
+        return leaf(self._tree)
 
     def checked_run(self, leaves: list[Tensor | NDArray], inputs: list[NDArray], call: Callable[[], Any]) -> Any:
         """`run`, compared with a call of the function."""
@@ -173,5 +181,5 @@ def _location(source: Source) -> tuple[Any, Any, str | None]:
     if source.kind == "grad":
         return key, "grad", "cached_data"
     if source.kind == "array":
-        return key if len(key) == 3 else (*key, None)
+        return *key, None
     return (key,), 0, None

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from needle.amp.precision import autocast_dtype
 from needle.autograd import Tensor, is_recording
 from needle.backend_ndarray import NDArray, recording
@@ -18,7 +20,7 @@ from needle.compiler.compare import difference
 from needle.compiler.compiled import Compiled
 from needle.compiler.recorded import Recorded, record
 from needle.compiler.tree import array_of, flatten
-from needle.errors import JitError
+from needle.errors import JitError, short, user_line
 
 MANY_FORMS = 8  # of one function: the next one gives a warning that says what differs
 MOST_FORMS = 32  # of one function: the one that was not called for longest is forgotten
@@ -122,6 +124,7 @@ class JitFunction:
         with self._lock:
             form = self._forms.get(key)
             if form is not None:
+                count = len(leaves)
                 for compiled in form.programs:
                     inputs = compiled.inputs(leaves)
                     if inputs is not None:
@@ -131,6 +134,7 @@ class JitFunction:
                                 leaves, inputs, functools.partial(self._function, *args, **kwargs)
                             )
                         return compiled.run(leaves, inputs)
+                    del leaves[count:]
             return self._record(key, leaves, objects, functools.partial(self._function, *args, **kwargs))
 
     def program(self) -> Any:
@@ -154,12 +158,18 @@ class JitFunction:
     def _record(self, key: Any, leaves: list[Any], objects: list[object], call: Callable[[], Any]) -> Any:
         """Runs the function, and makes a program of it if it did what it did in a call before."""
         name = _name_of(self._function)
+        for value in objects:
+            if isinstance(value, np.ndarray):
+                raise JitError(
+                    f"{user_line()}: an argument of a function of ndl.jit is {short(value)}, whose values would be frozen: "
+                    "expected a Tensor"
+                )
         roots = {
             name.partition(" ")[0]: self._function,
             **{f"argument {i}" if i else "self": x for i, x in enumerate(objects)},
         }
         form = self._forms.get(key)
-        like = None if form is None else next((r for r in reversed(form.recorded) if r.state.guards().hold()), None)
+        like = None if form is None else next((r for r in reversed(form.recorded) if r.fits(leaves)), None)
         self._stats["recordings"] += 1
         self._warn_if_always_recorded(name)
         result, recorded = record(call, roots, leaves)
@@ -189,7 +199,7 @@ class JitFunction:
             if form.differences > 1:
                 raise JitError(f"{name}: {differs}")
         elif form.recordings > _MOST_RECORDINGS:
-            changed = next(form.recorded[-1].state.changes(recorded.state), "its arguments")
+            changed = next(form.recorded[-1].changes(recorded), "its arguments")
             raise JitError(
                 f"{name}: {form.recordings} calls in a row were all different: {changed}: expected what changes from call "
                 "to call to be a Tensor and an argument"

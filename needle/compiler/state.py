@@ -115,12 +115,12 @@ def held(container: Container, key: Any) -> Any:
 
 def put(container: Container, key: Any, value: object) -> None:
     """Makes a container have a value at a key."""
-    if isinstance(container, Tensor):
-        setattr(container, key, value)
-    elif isinstance(container, types.CellType):
+    if isinstance(container, types.CellType):
         container.cell_contents = value
-    else:
+    elif isinstance(container, (list, dict)):
         container[key] = value
+    else:
+        setattr(container, key, value)
 
 
 def is_same(a: object, b: object) -> bool:

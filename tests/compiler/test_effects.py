@@ -25,7 +25,7 @@ def test_a_result_is_appended_to_a_list(jit, see):
         see(losses)
 
 
-@refused("another object")
+@same_bits
 def test_a_result_is_stored_in_an_object(jit, see):
     log = Log([])
 
