@@ -16,7 +16,7 @@ from needle.compiler.program import Call, Memory, Place, Source
 from needle.compiler.reach import reach
 from needle.compiler.recorder import Act, Constant, Read, Recorder
 from needle.compiler.results import Assignment, Results
-from needle.compiler.state import Entry, State
+from needle.compiler.state import Entry, State, put
 from needle.compiler.tree import layout_of, map_leaves
 from needle.errors import JitError
 
@@ -95,6 +95,7 @@ def record(
     kept = {place.memory for place in build.places}
     if unsettled is None:
         _refuse_escapes(recorder, kept)
+    _refuse_held_numbers(recorder, after)
     memories, constants, changed, shared = [], {}, [], []
     for index, made in enumerate(recorder.memories):
         sources: list[Source] = []
@@ -134,4 +135,18 @@ def _refuse_escapes(recorder: Recorder, kept: set[int]) -> None:
         raise JitError(
             f"{recorder.memories[index].line}: an array that is made here is kept by something outside the function, where "
             "a replay would not put the next one: expected the function to return it"
+        )
+
+
+def _refuse_held_numbers(recorder: Recorder, after: State) -> None:
+    """Raises JitError for a live number that somebody still holds, in whose place later calls could not use it."""
+    if recorder.held_numbers():
+        gc.collect()
+    for line in recorder.held_numbers():
+        for entry in after.entries:
+            if isinstance(entry.value, Live) and not isinstance(entry.container, tuple):
+                put(entry.container, entry.key, entry.value.value)
+        raise JitError(
+            f"{line}: a number that may change from call to call is read here and kept by something outside the function, "
+            "where a replay would not put the next one: expected the function to return it"
         )

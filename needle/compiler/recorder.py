@@ -70,6 +70,13 @@ class Act(NamedTuple):
     line: str
 
 
+class _Origin:
+    """Where a live number was read. It lives as long as anybody holds the number, or one that was computed from it."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+
+
 class Made:
     """What is known of a memory."""
 
@@ -92,6 +99,7 @@ class Recorder:
         self.device: Device | None = None
         self._index: dict[int, int] = {}  # of the memory of a buffer, by the buffer's id
         self._watched: list[weakref.ref[Any]] = []  # buffers that were made meanwhile
+        self._origins: list[weakref.ref[_Origin]] = []
         self._is_acting = False
 
     @contextmanager
@@ -174,7 +182,7 @@ class Recorder:
             return self.place_of(operand)
         if isinstance(operand, list):
             return [self.place_of(array) for array in operand]
-        return operand.scalar if isinstance(operand, _RecordedScalar) else operand
+        return operand.scalar if isinstance(operand, _RecordedScalar) else own(operand)
 
     # What Python does besides, see backend_ndarray/recording.py
 
@@ -189,7 +197,13 @@ class Recorder:
             )
         cell = [read()]
         self.events.append(Read(read, cell))
-        return Live(lambda: cell[0])
+        origin = _Origin(user_line())
+        self._origins.append(weakref.ref(origin))
+        return Live(lambda: cell[0], (origin,))
+
+    def held_numbers(self) -> list[str]:
+        """The lines that read live numbers which somebody still holds."""
+        return [origin.line for reference in self._origins if (origin := reference()) is not None]
 
     def act(self, action: Callable[..., None], arrays: tuple[NDArray, ...]) -> None:
         outer, self._is_acting = self._is_acting, True
@@ -198,6 +212,8 @@ class Recorder:
         finally:
             self._is_acting = outer
         if not outer:
+            if isinstance(action, partial):
+                action = partial(action.func, *map(own, action.args))
             self.events.append(Act(action, tuple(map(self.place_of, arrays)), user_line()))
 
     def host_reads(self, array: NDArray) -> None:
@@ -243,6 +259,11 @@ def _owner(function: Any) -> object:
     return getattr(function.func if isinstance(function, partial) else function, "__self__", None)
 
 
+def own(value: Any) -> Any:
+    """A value as a recorder keeps it: if it is a live number, one of its own."""
+    return Live(value.compute) if isinstance(value, Live) else value
+
+
 def _plain(operand: Any) -> Any:
     """An operand as a kernel takes it."""
     if isinstance(operand, Live):
@@ -270,7 +291,7 @@ class _RecordingKernels:
         return partial(recorder.call, real, name) if name in KERNELS else real
 
     def _scalar(self, value: Number | Live, code: int) -> _RecordedScalar:
-        return _RecordedScalar(Scalar(value, DTYPES[code]), self._kernels.scalar(_plain(value), code))
+        return _RecordedScalar(Scalar(own(value), DTYPES[code]), self._kernels.scalar(_plain(value), code))
 
 
 # The functions that make their result in one call do nothing, so that it is made in steps, which the recorder sees.

@@ -10,7 +10,7 @@ from needle.autograd import Op, Tensor, Value
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray.number import Live
 from needle.compiler.program import Place
-from needle.compiler.recorder import Recorder
+from needle.compiler.recorder import Recorder, own
 from needle.compiler.state import PLAIN
 from needle.errors import GradientError, JitError, short, user_line
 
@@ -58,7 +58,7 @@ class Results:
     def leaf(self, leaf: object) -> object:
         """How a replay makes a leaf of the returned tree."""
         if isinstance(leaf, (Live, *PLAIN)):
-            return leaf
+            return own(leaf)
         if id(leaf) in self._arguments:
             return Argument(self._arguments[id(leaf)])
         if id(leaf) in self._tensors:
