@@ -19,6 +19,7 @@ from needle.backend_ndarray import NDArray, recording
 from needle.compiler.compare import difference
 from needle.compiler.compiled import Compiled
 from needle.compiler.recorded import Recorded, record
+from needle.compiler.rehearsal import ReplayFailed
 from needle.compiler.tree import array_of, flatten
 from needle.errors import JitError, short, user_line
 
@@ -129,11 +130,14 @@ class JitFunction:
                     inputs = compiled.inputs(leaves)
                     if inputs is not None:
                         self._stats["replays"] += 1
-                        if self._check:
-                            return compiled.checked_run(
-                                leaves, inputs, functools.partial(self._function, *args, **kwargs)
-                            )
-                        return compiled.run(leaves, inputs)
+                        try:
+                            if not self._check:
+                                return compiled.run(leaves, inputs)
+                            call = functools.partial(self._function, *args, **kwargs)
+                            return compiled.checked_run(leaves, inputs, call)
+                        except ReplayFailed as error:
+                            failed = error
+                        raise failed.rehearse(functools.partial(self._function, *args, **kwargs))
                     del leaves[count:]
             return self._record(key, leaves, objects, functools.partial(self._function, *args, **kwargs))
 

@@ -14,7 +14,7 @@ from needle.backend_ndarray.number import Live
 from needle.compiler.before import Before, Carried, add_leaves
 from needle.compiler.program import Call, Memory, Place, Source
 from needle.compiler.reach import reach
-from needle.compiler.recorder import Act, Constant, Read, Recorder
+from needle.compiler.recorder import Act, Constant, Read, Recorder, standing_in
 from needle.compiler.results import Assignment, Results
 from needle.compiler.state import Entry, State, put
 from needle.compiler.tree import layout_of, map_leaves
@@ -72,7 +72,7 @@ def record(
     before = Before(reach(roots), arguments)
     moment = changes.count
     recorder = Recorder()
-    with recorder.recording(), with_new_casts():
+    with standing_in(recorder), with_new_casts():
         result = call()
     after = reach(roots)
     carried = before.find_carried(after)
