@@ -48,9 +48,10 @@ def jit(function: Callable[..., Any], *, check: bool = False) -> Any:
 
     Arguments and results are Tensors, plain values, and tuples, lists and dicts of them; an argument may also be any
     other object, such as a model. Numbers of an optimizer, a schedule or a GradScaler, and random numbers, are new in
-    every call. What a replay could not repeat is a JitError that names the line: a value of a Tensor that is read
-    inside (`item()`, `if x > 0`), a Tensor that escapes into a list, a number that differs from call to call. Results
-    have no graph: `backward` belongs into the function.
+    every call. State may go from call to call in attributes, entries, globals and closures, in which a call puts new
+    Tensors, or tuples, lists and dicts of them, in the place of others. What a replay could not repeat is a JitError
+    that names the line: a value of a Tensor that is read inside (`item()`, `if x > 0`), a Tensor that escapes into a
+    list, a number that differs from call to call. Results have no graph: `backward` belongs into the function.
 
     With `check`, every replay is compared, bit by bit, with a call as usual, whose effects are undone. The environment
     variable NEEDLE_JIT=off makes all functions run as usual.

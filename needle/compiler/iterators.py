@@ -24,7 +24,8 @@ def position(iterator: Any) -> object:
         frame = iterator.gi_frame
         if frame is None:  # it has ended
             return None
-        return frame.f_lasti, {name: x for name, x in frame.f_locals.items() if isinstance(x, PLAIN)}, inner
+        variables = {name: x if isinstance(x, PLAIN) else id(x) for name, x in frame.f_locals.items()}
+        return (frame.f_lasti, variables, inner) if variables else object()
     if isinstance(iterator, itertools.count):
         return repr(iterator)
     left = operator.length_hint(iterator, -1)

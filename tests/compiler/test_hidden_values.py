@@ -406,6 +406,18 @@ def test_built_in_iterators_that_decide_late(kind):
     scenario()
 
 
+@refused("every call changes what it depends on: flips has changed")
+def test_a_generator_without_variables(jit, see):
+    def flip():
+        while True:
+            yield random.random() < 0.99
+
+    flips = flip()
+    f = jit(lambda x: x * 2 if next(flips) else x)
+    for i in range(12):
+        see(f(numbers(3, seed=i)))
+
+
 @same_bits
 def test_an_iterator_that_goes_on_outside(jit, see):
     base = Derived()
