@@ -19,11 +19,11 @@ from needle.compiler.live_state import LiveState
 from needle.compiler.passes import chosen_passes
 from needle.compiler.program import Program, Source
 from needle.compiler.recorded import Recorded
-from needle.compiler.recorder import Act, Read
+from needle.compiler.recorder import Act, Read, owner
 from needle.compiler.rehearsal import ReplayFailed, add_note
 from needle.compiler.results import Argument, Result, cut
 from needle.compiler.state import put
-from needle.compiler.tree import array_of, is_tree, layout_of, map_leaves
+from needle.compiler.tree import array_of, layout_of, map_leaves
 from needle.errors import NeedleError
 
 
@@ -41,8 +41,8 @@ class Compiled:
         last = max((i for i, (event, _) in enumerate(recorded.events) if isinstance(event, Read)), default=-1) + 1
         self._before = [event for event, indices in recorded.events[:last] if not indices]
         self._live_objects = recorded.state.live_objects
-        acts_before = any(isinstance(event, Act) for event in self._before)
-        self._changed_before = self._live_objects if acts_before else []
+        # A number that no object has is drawn from the random generator, which has a new state then.
+        self._acts_before = any(isinstance(event, Act) or owner(event.read) is None for event in self._before)
         self._after = [(event, of) for i, (event, of) in enumerate(recorded.events) if of or i >= last]
         self._refreshed = [constant for constant in recorded.constants.values() if constant.source is not None]
         program = Program(recorded.device, recorded.calls, recorded.memories, recorded.places)
@@ -100,7 +100,7 @@ class Compiled:
 
     def run(self, leaves: list[Tensor | NDArray], inputs: list[NDArray]) -> Any:
         """Does what the function does, and returns what it returns."""
-        numbers = LiveState(self._changed_before) if self._before else None
+        numbers = LiveState(self._live_objects) if self._acts_before else None
         for event in self._before:
             if isinstance(event, Act):
                 event.action()
@@ -121,16 +121,15 @@ class Compiled:
                 return tensors[of.index]
             if isinstance(of, Argument):
                 return leaves[of.index]
-            if is_tree(of):
-                return map_leaves(leaf, of)
             return of.value if isinstance(of, Live) else of
 
         for container, key, value in self._assignments:
-            put(leaves[container.index] if isinstance(container, Argument) else container, key, leaf(value))
+            new = leaf(value) if type(value) is Result else map_leaves(leaf, value)
+            put(leaves[container.index] if isinstance(container, Argument) else container, key, new)
         for event, indices in self._after:
             if isinstance(event, Act):
                 event.action(*[arrays[index] for index in indices])
-        return leaf(self._tree)
+        return map_leaves(leaf, self._tree)
 
     def checked_run(self, leaves: list[Tensor | NDArray], inputs: list[NDArray], call: Callable[[], Any]) -> Any:
         """`run`, compared with a call of the function."""

@@ -201,8 +201,8 @@ class Recorder:
     def live(self, read: Callable[[], Number]) -> Number | Live:
         if self.is_acting:
             return read()
-        owner = _owner(read)
-        if any(isinstance(e, Act) and e.places and _owner(e.action) is owner for e in self.events):
+        of = owner(read)
+        if any(isinstance(e, Act) and e.places and owner(e.action) is of for e in self.events):
             raise JitError(
                 f"{user_line()}: reads a number that depends on results of this very call: expected the function to end "
                 "before it, as one step"
@@ -266,7 +266,7 @@ class _RecordedScalar:
         self.operand = operand
 
 
-def _owner(function: Any) -> object:
+def owner(function: Any) -> object:
     """The object that a bound method is of, also within `partial`."""
     return getattr(function.func if isinstance(function, partial) else function, "__self__", None)
 
