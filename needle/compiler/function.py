@@ -131,6 +131,7 @@ class JitFunction:
                     inputs = compiled.inputs(leaves)
                     if inputs is not None:
                         self._stats["replays"] += 1
+                        form.unsettled = form.recordings = 0
                         try:
                             if not self._check:
                                 return compiled.run(leaves, inputs)
