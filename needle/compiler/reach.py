@@ -13,7 +13,7 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable, ItemsView, KeysView, Mapping, Set, ValuesView
+from collections.abc import ItemsView, KeysView, Mapping, Set, ValuesView
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from needle.amp import GradScaler
 from needle.autograd import Op, Tensor, Value
 from needle.backend_ndarray import NDArray
 from needle.compiler.iterators import is_built_in_iterator, position
-from needle.compiler.state import MISSING, PLAIN, Container, Content, Entry, State, held
+from needle.compiler.state import MISSING, PLAIN, Behind, Container, Content, Entry, State, held
 from needle.errors import short
 from needle.nn import Module
 from needle.optim import Optimizer
@@ -87,6 +87,14 @@ class _Walk:
             self._visit_items("os.environ", os.environ._data)  # type: ignore[attr-defined]
         elif isinstance(value, types.FunctionType):
             self._visit_function(path, value)
+        elif isinstance(value, (list, tuple, dict, collections.deque)):
+            self._visit_items(path, value)
+        elif isinstance(value, types.ModuleType):
+            self._visit_module(path, value)
+        elif isinstance(value, type):
+            self._visit_class(path, value)
+        elif isinstance(value, _OPEN):
+            self._visit_object(path, value)
         elif names := next((names for cls, names in _WRAPPERS if isinstance(value, cls)), None):
             for name in names:
                 self.visit(path if name != "__self__" else f"{path}.__self__", getattr(value, name))
@@ -94,8 +102,6 @@ class _Walk:
             self.visit(path, value.func)
             self._visit_items(f"{path}.args", value.args)
             self._visit_items(f"{path}.keywords", value.keywords)
-        elif isinstance(value, (list, tuple, dict, collections.deque)):
-            self._visit_items(path, value)
         elif isinstance(value, (set, frozenset)):
             self._look_at_content(path, value, frozenset)
         elif isinstance(value, np.ndarray):
@@ -107,9 +113,9 @@ class _Walk:
             for viewed in gc.get_referents(value):
                 self.visit(path, viewed)
         elif isinstance(value, contextvars.ContextVar):
-            self._look(f"{path}.get()", _Behind(functools.partial(value.get, None)), "value")
+            self._look(f"{path}.get()", Behind(functools.partial(value.get, None)), "value")
         elif isinstance(value, threading.local):
-            self._look(f"the number of attributes of {path}", _Behind(lambda: len(vars(value))), "value")
+            self._look(f"the number of attributes of {path}", Behind(lambda: len(vars(value))), "value")
             for name in sorted(self.known_names & vars(value).keys()):
                 self._look(f"{path}.{name}", value, name)  # not in vars(value), which each thread has its own of
         elif isinstance(value, weakref.ref):
@@ -118,11 +124,7 @@ class _Walk:
             self._look_at_content(path, value, position, is_guarded=False)
         elif isinstance(value, _GENERATORS):
             self._look_at_content(path, value, _generator_state, is_guarded=False)
-        elif isinstance(value, types.ModuleType):
-            self._visit_module(path, value)
-        elif isinstance(value, type):
-            self._visit_class(path, value)
-        elif isinstance(value, _OPEN) or not _is_opaque(type(value).__module__):
+        elif not _is_opaque(type(value).__module__):
             self._visit_object(path, value)
         elif not _is_ours(type(value).__module__) and hasattr(value, "__dict__"):
             self._visit_attributes(path, vars(value))
@@ -233,17 +235,6 @@ class _Walk:
     def _unique(self, path: str) -> str:
         self._paths[path] += 1
         return path if self._paths[path] == 1 else f"{path} ({self._paths[path]})"
-
-
-class _Behind:
-    """What a function returns, as the attribute `value`, for a guard."""
-
-    def __init__(self, read: Callable[[], object]) -> None:
-        self._read = read
-
-    @property
-    def value(self) -> object:
-        return self._read()
 
 
 @functools.lru_cache(maxsize=1024)
