@@ -41,7 +41,7 @@ class Recorded:
 
     def fits(self, leaves: list[Tensor | NDArray]) -> bool:
         """Whether a call with these arguments depends on the same values."""
-        return add_leaves(self.carried, [*leaves]) and self.state.guards().hold()
+        return self.state.guards().hold() and add_leaves(self.carried, [*leaves])
 
     def changes(self, later: Recorded) -> Iterator[str]:
         """Says what a later call depended on that was different."""

@@ -122,6 +122,24 @@ def test_entries_of_a_list_are_replaced(jit, see):
 
 
 @same_bits
+def test_a_list_of_states_becomes_shorter_between_calls(jit, see):
+    hs = [numbers(3), numbers(3, seed=5)]
+
+    def f(x):
+        for i in range(len(hs)):
+            hs[i] = hs[i] * 0.5 + x
+        return x * 2
+
+    f = jit(f)
+    for i in range(12):
+        if i in (1, 7):
+            hs.pop()
+        if i == 4:
+            hs.append(numbers(3, seed=6))
+        see(f(numbers(3, seed=i)), hs)
+
+
+@same_bits
 def test_a_list_of_states_is_replaced(jit, see):
     m = M()
     m.hs = [numbers(3), numbers(3, seed=5)]
