@@ -11,13 +11,17 @@ from typing import Any
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray, changes, cpu
 from needle.backend_ndarray.number import Live
+from needle.compiler.before import add_leaves
 from needle.compiler.check import checked
 from needle.compiler.lower import lower
 from needle.compiler.memory_plan import plan
+from needle.compiler.live_state import LiveState
 from needle.compiler.passes import chosen_passes
 from needle.compiler.program import Program, Source
-from needle.compiler.recorded import Argument, Recorded, Result, cut
-from needle.compiler.recorder import Act, Read
+from needle.compiler.recorded import Recorded
+from needle.compiler.recorder import Act, Read, owner
+from needle.compiler.rehearsal import ReplayFailed, add_note
+from needle.compiler.results import Argument, Result, cut
 from needle.compiler.state import put
 from needle.compiler.tree import array_of, layout_of, map_leaves
 from needle.errors import NeedleError
@@ -30,14 +34,17 @@ class Compiled:
         started = time.perf_counter()
         self._name = name
         self._guards = recorded.state.guards()
+        self._carried = recorded.carried
         self._tree = recorded.tree
         self._assignments = recorded.assignments
         # What comes after the last live number, such as counting a step, comes after the kernels.
         last = max((i for i, (event, _) in enumerate(recorded.events) if isinstance(event, Read)), default=-1) + 1
         self._before = [event for event, indices in recorded.events[:last] if not indices]
+        self._live_objects = recorded.state.live_objects
+        # A number that no object has is drawn from the random generator, which has a new state then.
+        self._acts_before = any(isinstance(event, Act) or owner(event.read) is None for event in self._before)
         self._after = [(event, of) for i, (event, of) in enumerate(recorded.events) if of or i >= last]
         self._refreshed = [constant for constant in recorded.constants.values() if constant.source is not None]
-        self._live_objects = recorded.state.live_objects
         program = Program(recorded.device, recorded.calls, recorded.memories, recorded.places)
         self.stats: dict[str, Any] = {"calls before": len(program.calls), "bytes before": program.traffic()}
         self.stats["peak memory before"] = program.peak_memory()
@@ -56,7 +63,7 @@ class Compiled:
         self._state_layouts = [source.layout for _, source in state]
         number_of = {memory: number for number, (memory, _) in enumerate(state + arguments)}
         written = set[int]().union(*(call.writes() for call in program.calls))
-        self._changed = [number for memory, number in number_of.items() if memory in written]
+        self._changed = {number: memory for memory, number in number_of.items() if memory in written}
         shared = [(number_of[memory], source) for memory, source in recorded.shared if memory in number_of]
         self._shared_arguments = [(number, source) for number, source in shared if _is_of_argument(source)]
         self._shared_state = [(number, source) for number, source in shared if not _is_of_argument(source)]
@@ -69,8 +76,11 @@ class Compiled:
         self.stats["seconds to compile"] = time.perf_counter() - started
 
     def inputs(self, leaves: list[Tensor | NDArray]) -> list[NDArray] | None:
-        """The arrays to run with, or None where the program would not do what the function does."""
-        if not self._guards.hold():
+        """The arrays to run with, or None where the program would not do what the function does.
+
+        Appends the leaves of what is carried from call to call to those of the arguments.
+        """
+        if not self._guards.hold() or self._carried and not add_leaves(self._carried, leaves):
             return None
         state = self._lookups.now()
         if not all(map(operator.is_, state, self._last_state)):  # the layouts of the same arrays are the same
@@ -90,12 +100,18 @@ class Compiled:
 
     def run(self, leaves: list[Tensor | NDArray], inputs: list[NDArray]) -> Any:
         """Does what the function does, and returns what it returns."""
+        numbers = LiveState(self._live_objects) if self._acts_before else None
         for event in self._before:
             if isinstance(event, Act):
                 event.action()
             else:
                 event.cell[0] = event.read()
-        arrays = self._run_kernels(inputs)
+        try:
+            arrays = self._run_kernels(inputs)
+        except ReplayFailed:
+            if numbers is not None:
+                numbers.restore()
+            raise
         tensors: dict[int, Tensor | NDArray] = {}
 
         def leaf(of: object) -> object:
@@ -108,7 +124,8 @@ class Compiled:
             return of.value if isinstance(of, Live) else of
 
         for container, key, value in self._assignments:
-            put(leaves[container.index] if isinstance(container, Argument) else container, key, leaf(value))
+            new = leaf(value) if type(value) is Result else map_leaves(leaf, value)
+            put(leaves[container.index] if isinstance(container, Argument) else container, key, new)
         for event, indices in self._after:
             if isinstance(event, Act):
                 event.action(*[arrays[index] for index in indices])
@@ -135,11 +152,13 @@ class Compiled:
             arrays: list[NDArray] = self._runner.run(inputs, [live.value for live in self._numbers], changes.count)
         except (NeedleError, IndexError) as error:
             step = self._runner.failed_step()
-            if hasattr(error, "add_note") and 0 <= step < len(self.program.calls):
-                error.add_note(
-                    f"{self.program.calls[step].line}: in {self.program.calls[step].kernel}, of {self._name}"
-                )
-            raise
+            if not 0 <= step < len(self.program.calls):
+                raise
+            failed = self.program.calls[step]
+            add_note(error, f"{failed.line}: in {failed.kernel}, of {self._name}")
+            done = set[int]().union(*(call.writes() for call in self.program.calls[:step]))
+            written = {id(inputs[number].buffer) for number, memory in self._changed.items() if memory in done}
+            raise ReplayFailed(error, written) from error
         return arrays
 
 
@@ -173,5 +192,5 @@ def _location(source: Source) -> tuple[Any, Any, str | None]:
     if source.kind == "grad":
         return key, "grad", "cached_data"
     if source.kind == "array":
-        return key if len(key) == 3 else (*key, None)
+        return *key, None
     return (key,), 0, None
