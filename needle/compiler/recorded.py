@@ -85,7 +85,7 @@ def record(
     recorder = Recorder()
     with recorder.recording(), with_new_casts():
         result = call()
-    after = reach(roots)
+    after = reach(roots, before.state.names)
     build = _Results(recorder, arguments, before.tensors)
     tree = map_leaves(build.leaf, result)
     result = map_leaves(lambda leaf: leaf.value if isinstance(leaf, Live) else leaf, result)
