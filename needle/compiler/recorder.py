@@ -163,8 +163,8 @@ class Recorder:
 
     def call(self, kernel: Callable[..., None], name: str, *operands: Any) -> None:
         """Runs a kernel and records the call."""
-        kernel(*map(_plain, operands))
-        call = Call(name, tuple(self._operand(operand) for operand in operands), user_line())
+        kernel(*[operand if type(operand) is NDArray else _plain(operand) for operand in operands])
+        call = Call(name, tuple([self._operand(operand) for operand in operands]), user_line())
         self.calls.append(call)
         for index in call.writes():
             self.memories[index].constant = None  # if it was one, its values are not known any more
