@@ -61,6 +61,9 @@ class Read(NamedTuple):
     read: Callable[[], Number]
     cell: list[Number]
 
+    def renew(self) -> None:
+        self.cell[0] = self.read()
+
 
 class Act(NamedTuple):
     """Something that the function does in Python besides, with arrays of the program."""
