@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 
 from needle.compiler.passes.constants import constants
+from needle.compiler.passes.copies import copies
 from needle.compiler.passes.dead_calls import dead_calls
 from needle.compiler.passes.fusion import fusion
 from needle.compiler.passes.relu import relu
@@ -20,6 +21,7 @@ PASSES: dict[str, Callable[[Program], Program]] = {
     "repeated_calls": repeated_calls,
     "relu": relu,
     "dead_calls": dead_calls,
+    "copies": copies,
     "fusion": fusion,
 }
 

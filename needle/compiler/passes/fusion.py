@@ -5,155 +5,123 @@ is computed by the same instructions as before (kernels/cpu/fused.cc).
 
 The pass goes through the calls in order and keeps groups open. A call joins a group whose results or inputs it reads. A
 group runs where its last call was. So it is closed by a call that cannot join and that reads what the group writes, or
-writes what it reads or writes.
+writes what it reads or writes. What a group reads stays in memory until it runs. So no call joins one if the program
+needed more memory then than it does without fusion.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+from collections import defaultdict
 from dataclasses import replace
 
-from needle.backend_ndarray.kernel_table import COMPARISON, COPY, ELEMENTWISE, KERNELS
-from needle.backend_ndarray.shape import Shape
-from needle.compiler.passes.uses import written_once
+from needle.compiler.passes.lifetimes import Lifetimes
+from needle.compiler.passes.uses import are_disjoint, is_elementwise
 from needle.compiler.program import Call, Place, Program, Scalar
 
 MOST_INSTRUCTIONS = 64  # of the kernel `fused`
 MOST_ARRAYS = 16  # inputs and outputs
-_KINDS = (COPY, ELEMENTWISE, COMPARISON)
 
 
 def fusion(program: Program) -> Program:
     """Fuses element-wise calls. Not on GPUs, where `fused` runs its instructions one by one."""
     if program.device is None or program.device.name == "cuda":
         return program
-    once = written_once(program)
-    reads = Counter(memory for call in program.calls for memory in call.reads())
-    inside = {i for i in once if program.memories[i].input is None and not program.memories[i].is_kept}
-    emitted: list[tuple[int, Call]] = []
+    lifetimes = Lifetimes(program)
+    runs: list[tuple[int, Call]] = []
     groups: list[_Group] = []
 
     def close(group: _Group) -> None:
         groups.remove(group)
-        emitted.extend((group.last, call) for call in group.as_calls(reads, inside))
+        runs.extend((group.last, call) for call in group.as_calls(lifetimes))
 
     for index, call in enumerate(program.calls):
-        joined = _Group.of(index, call) if _is_elementwise(call) else None
+        joined = _Group({index: call}) if is_elementwise(call) else None
         if joined is not None:
-            for group in [group for group in groups if group.shape == joined.shape and group.is_near(joined)]:
-                together = group.with_group(joined)
-                if together is not None and together.fits(reads, inside):
+            for group in [group for group in groups if group.is_near(joined)]:
+                together = _Group(group.calls | joined.calls)
+                if together.is_possible(lifetimes) and lifetimes.join(together.calls.keys()):
                     groups.remove(group)
                     joined = together
-        of_call = call.reads(), call.writes()
-        for group in list(groups):
-            if group.conflicts_with(*of_call):
-                close(group)
+        for group in [group for group in groups if group.conflicts_with(call)]:
+            close(group)
         if joined is None:
-            emitted.append((index, call))
+            runs.append((index, call))
         else:
             groups.append(joined)
     for group in list(groups):
         close(group)
-    return replace(program, calls=tuple(call for _, call in sorted(emitted, key=lambda pair: pair[0])))
-
-
-def _is_elementwise(call: Call) -> bool:
-    if KERNELS[call.kernel].kind not in _KINDS or call.kernel == "fused":
-        return False
-    *inputs, out = call.operands
-    return isinstance(out, Place) and all(
-        isinstance(operand, Scalar) or isinstance(operand, Place) and operand.shape in (out.shape, ())
-        for operand in inputs
-    )
+    return replace(program, calls=tuple(call for _, call in sorted(runs, key=lambda run: run[0])))
 
 
 class _Group:
-    """Calls that can be one: in it, all arrays over a memory that it writes are the same array."""
+    """Calls, by index, that can be one, which runs where the last of them was."""
 
-    def __init__(self, calls: tuple[Call, ...], last: int, shape: Shape, reads: set[int], writes: set[int]) -> None:
+    def __init__(self, calls: dict[int, Call]) -> None:
         self.calls = calls
-        self.last = last  # the index in the program of its last call
-        self.shape = shape
-        self.reads = reads  # memories, as `writes`
-        self.writes = writes
-
-    @staticmethod
-    def of(index: int, call: Call) -> _Group:
-        """A group of one call."""
-        return _Group((call,), index, _output_of(call).shape, call.reads(), call.writes())
+        self.last = max(calls)
+        self.shape = _output_of(calls[self.last]).shape
+        self.reads = set[int]().union(*(call.reads() for call in calls.values()))  # memories, as `writes`
+        self.writes = set[int]().union(*(call.writes() for call in calls.values()))
 
     def is_near(self, later: _Group) -> bool:
         """Whether joining saves a pass over memory."""
-        return bool(later.reads & (self.writes | self.reads))
+        return self.shape == later.shape and bool((later.reads | later.writes) & (self.writes | self.reads))
 
-    def conflicts_with(self, reads: set[int], writes: set[int]) -> bool:
-        """Whether the group must run before a call that reads and writes these."""
-        return bool(reads & self.writes or writes & (self.reads | self.writes))
+    def conflicts_with(self, call: Call) -> bool:
+        """Whether the group must run before a call."""
+        return bool(call.reads() & self.writes or call.writes() & (self.reads | self.writes))
 
-    def with_group(self, later: _Group) -> _Group | None:
-        """Both as one, or None if they cannot be."""
-        last, reads, writes = max(self.last, later.last), self.reads | later.reads, self.writes | later.writes
-        together = _Group(self.calls + later.calls, last, self.shape, reads, writes)
-        places: dict[int, Place] = {}
-        for call in together.calls:
+    def is_possible(self, lifetimes: Lifetimes) -> bool:
+        """Whether the kernel can run it, and in any order of the elements."""
+        inputs, outputs, _ = self._registers(lifetimes)
+        if len(self.calls) > MOST_INSTRUCTIONS or len(inputs) + len(outputs) > MOST_ARRAYS:
+            return False
+        places: defaultdict[int, set[Place]] = defaultdict(set)
+        for call in self.calls.values():
             for place, _, _ in call.places():
-                if place.memory in together.writes and places.setdefault(place.memory, place) != place:
-                    return None
-        return together
+                places[place.memory].add(place)
+        return all(
+            len(places[memory]) == 1
+            or memory not in self.reads
+            and all(are_disjoint(a, b) for a, b in itertools.combinations(places[memory], 2))
+            for memory in self.writes
+        )
 
-    def fits(self, reads: Counter[int], inside: set[int]) -> bool:
-        """Whether it is within the limits of the kernel."""
-        inputs, outputs, _ = self._registers(reads, inside)
-        return len(self.calls) <= MOST_INSTRUCTIONS and len(inputs) + len(outputs) <= MOST_ARRAYS
-
-    def _registers(self, reads: Counter[int], inside: set[int]) -> tuple[list[Place | Scalar], list[Place], list[int]]:
-        """The arrays and numbers that it reads from outside, those that it must write, and each call's output register.
-
-        reads: how many calls of the program read each memory. inside: memories that only calls look at.
-        """
+    def _registers(self, lifetimes: Lifetimes) -> tuple[list[Place | Scalar], list[Place], list[int]]:
+        """The arrays and numbers that it reads from outside, those that it must write, and each call's output register."""
         inputs: list[Place | Scalar] = []
-        written: dict[int, int] = {}  # the last call that writes each memory
-        own_reads: Counter[int] = Counter()
-        for number, call in enumerate(self.calls):
-            operands = _inputs_of(call)
-            own_reads.update({operand.memory for operand in operands if isinstance(operand, Place)})
-            for operand in operands:
-                if not (isinstance(operand, Place) and operand.memory in written) and _find(inputs, operand) is None:
+        written: dict[Place, int] = {}  # by the last call
+        for number, call in enumerate(self.calls.values()):
+            for operand in _inputs_of(call):
+                if not (isinstance(operand, Place) and operand in written) and _find(inputs, operand) is None:
                     inputs.append(operand)
-            written[_output_of(call).memory] = number
-        needed = [m for m in written if m not in inside or reads[m] > own_reads[m]]
-        outputs = [_output_of(self.calls[written[m]]) for m in needed]
-        register_of = {written[m]: len(inputs) + i for i, m in enumerate(needed)}
-        free = len(inputs) + len(outputs)
-        registers = []
-        for number in range(len(self.calls)):
-            if number in register_of:
-                registers.append(register_of[number])
-            else:
-                registers.append(free)
-                free += 1
+            written[_output_of(call)] = number
+        outputs = [place for place in written if not lifetimes.is_inside(place.memory, self.calls.keys())]
+        register_of = {written[place]: len(inputs) + i for i, place in enumerate(outputs)}
+        free = itertools.count(len(inputs) + len(outputs))
+        registers = [register_of[i] if i in register_of else next(free) for i in range(len(self.calls))]
         return inputs, outputs, registers
 
-    def as_calls(self, reads: Counter[int], inside: set[int]) -> list[Call]:
+    def as_calls(self, lifetimes: Lifetimes) -> list[Call]:
         """The one call, or the only one that the group has; none if nobody reads a result."""
         if len(self.calls) == 1:
-            return list(self.calls)
-        inputs, outputs, registers = self._registers(reads, inside)
+            return list(self.calls.values())
+        inputs, outputs, registers = self._registers(lifetimes)
         if not outputs:
             return []
-        holds: dict[int, int] = {}  # the register that holds a memory's array at this point
+        holds: dict[Place, int] = {}  # the register that holds an array at this point
         instructions = []
-        for call, register in zip(self.calls, registers):
-            sources = []
-            for operand in _inputs_of(call):
-                inner = holds.get(operand.memory) if isinstance(operand, Place) else None
-                sources.append(_find(inputs, operand) if inner is None else inner)
+        for call, register in zip(self.calls.values(), registers):
+            sources = [
+                holds[operand] if isinstance(operand, Place) and operand in holds else _find(inputs, operand)
+                for operand in _inputs_of(call)
+            ]
             out = _output_of(call)
             code = (out.dtype.code,) if call.kernel == "copy" else ()
             instructions.append((call.kernel, register, *sources, *code))
-            holds[out.memory] = register
-        lines = ", ".join(dict.fromkeys(call.line for call in self.calls))
+            holds[out] = register
+        lines = ", ".join(dict.fromkeys(call.line for call in self.calls.values()))
         return [Call("fused", (inputs, outputs, tuple(instructions)), lines)]
 
 

@@ -6,11 +6,49 @@ import math
 from collections import Counter
 from typing import Any
 
+from needle.backend_ndarray.kernel_table import COMPARISON, COPY, ELEMENTWISE, KERNELS
 from needle.backend_ndarray.shape import Shape, dense_strides_like, remembered
-from needle.compiler.program import Call, Place, Program
+from needle.compiler.program import Call, Place, Program, Scalar
 
 # Kernels that raise an error for some values of their operands, so that they count even if nobody reads their results.
 CHECKING = frozenset({"gather", "scatter_add", "crop_images", "softmax_cross_entropy"})
+
+
+def is_elementwise(call: Call) -> bool:
+    """Whether a call computes each element of its one result from elements at the same place, and from numbers."""
+    if KERNELS[call.kernel].kind not in (COPY, ELEMENTWISE, COMPARISON) or call.kernel == "fused":
+        return False
+    *inputs, out = call.operands
+    return isinstance(out, Place) and all(
+        isinstance(operand, Scalar) or isinstance(operand, Place) and operand.shape in (out.shape, ())
+        for operand in inputs
+    )
+
+
+def are_disjoint(a: Place, b: Place) -> bool:
+    """Whether two arrays are side by side along an axis, as parts of one array are, and so have no element in common."""
+    if a.memory != b.memory:
+        return True
+    if a[1:4] != b[1:4]:  # dtype, shape, strides
+        return False
+    distance = abs(a.offset - b.offset)
+    for axis, (extent, stride) in enumerate(zip(a.shape, a.strides)):
+        if stride > 0 and distance % stride == 0 and distance // stride >= extent:
+            both = list(a.shape)
+            both[axis] = distance // stride + extent  # an array that contains the two
+            if _has_no_overlap(both, a.strides):
+                return True
+    return False
+
+
+def _has_no_overlap(shape: list[int], strides: Shape) -> bool:
+    """Whether no two elements of an array are surely in the same place: each stride steps over all smaller ones."""
+    reach = 0
+    for stride, extent in sorted((stride, extent) for stride, extent in zip(strides, shape) if extent > 1):
+        if stride <= reach:
+            return False
+        reach += stride * (extent - 1)
+    return True
 
 
 def is_whole(program: Program, place: Place) -> bool:
