@@ -665,6 +665,7 @@ class Program:
 
     def run(self, inputs: list[NDArray], numbers: list[Any], moment: int) -> list[NDArray]:
         """Runs all steps; the results."""
+        self._failed_step = -1
         buffers: list[Any] = [
             inputs[index].buffer if index >= 0 else Buffer(nbytes[0]) for index, *nbytes in self._memories
         ]

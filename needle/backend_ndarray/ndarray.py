@@ -37,7 +37,7 @@ from needle.backend_ndarray.shape import (
     reshape_strides,
     resolve_reshape,
 )
-from needle.errors import DeviceError, DTypeError, OutOfMemoryError, ShapeError, short
+from needle.errors import DeviceError, DTypeError, JitError, OutOfMemoryError, ShapeError, short
 from needle.typing import ArrayLike, HasDLPack, Index, NumPyArray
 
 if TYPE_CHECKING:
@@ -512,6 +512,8 @@ def as_host_values(op: str, data: ArrayLike) -> NumPyArray:
     """`data` as a NumPy array of numbers. Raises ShapeError or DTypeError if it cannot be one."""
     try:
         values = np.asarray(data)
+    except JitError:  # a live number, see number.py
+        raise
     except MemoryError as error:
         raise OutOfMemoryError(f"{op}: {error}") from None
     except (RuntimeError, TypeError, ValueError) as error:

@@ -30,10 +30,11 @@ class Live:
     Whatever would take its value as it is now, such as math.sqrt or a comparison, raises JitError.
     """
 
-    __slots__ = ("compute",)
+    __slots__ = ("compute", "origins")
 
-    def __init__(self, compute: Callable[[], Number]) -> None:
+    def __init__(self, compute: Callable[[], Number], origins: tuple[object, ...] = ()) -> None:
         self.compute = compute
+        self.origins = origins  # by whose lives a recorder knows whether somebody still holds the number
 
     @property
     def value(self) -> Number:
@@ -42,9 +43,10 @@ class Live:
 
     def map(self, function: Callable[[Number], Number]) -> Live:
         """function(this number)"""
-        return Live(lambda: function(self.compute()))
+        compute = self.compute
+        return Live(lambda: function(compute()), self.origins)
 
-    def _refuse(self, *_: object) -> NoReturn:
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise JitError(
             f"{user_line()}: the number {self.value!r} may change from call to call, and its value is used here as it is now: expected "
             "arithmetic (+ - * / // % **), which each replay does anew, or this line outside the function"
@@ -52,7 +54,7 @@ class Live:
 
     __bool__ = __float__ = __int__ = __index__ = __round__ = __trunc__ = __floor__ = __ceil__ = _refuse
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
-    __hash__ = __repr__ = __str__ = __format__ = _refuse
+    __hash__ = __repr__ = __str__ = __format__ = __array__ = _refuse
 
     def __neg__(self) -> Live:
         return self.map(operator.neg)
@@ -64,8 +66,8 @@ class Live:
 def _live_arithmetic(function: Callable[[Any, Any], Any], is_reflected: bool) -> Callable[[Live, object], object]:
     def method(self: Live, other: object) -> object:
         if type(other) is Live:
-            of_both = other  # so that mypy sees its type in the lambda
-            return Live(lambda: function(self.compute(), of_both.compute()))
+            left, right = self.compute, other.compute
+            return Live(lambda: function(left(), right()), self.origins + other.origins)
         if type(other) not in NUMBER_TYPES:
             return NotImplemented
         return self.map(lambda value: function(other, value) if is_reflected else function(value, other))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray, random
-from needle.compiler.recorded import Assignment
+from needle.compiler.live_state import LiveState
+from needle.compiler.results import Assignment
 from needle.compiler.state import held, put
 from needle.compiler.tree import flatten
 from needle.errors import JitError
@@ -32,10 +32,7 @@ def checked(
     """
     arrays = [array.copy() for array in changed]
     values = [held(container, assignment.key) for container, assignment in assigned]
-    attributes = [
-        (of, key, vars(of)[key], copy.copy(vars(of)[key])) for of in live_objects for key in type(of).live_attributes
-    ]
-    generator = random.get_state()
+    numbers_before = LiveState(live_objects)
 
     def left(result: Any) -> list[bytes]:
         """All bits that a call leaves behind."""
@@ -52,11 +49,7 @@ def checked(
         array[...] = before
     for (container, assignment), value in zip(assigned, values):
         put(container, assignment.key, value)
-    for of, key, value, kept in attributes:
-        if isinstance(value, list):  # others may hold it
-            value[:] = kept
-        vars(of)[key] = value if isinstance(value, list) else kept
-    random.set_state(generator)
+    numbers_before.restore()
     result = replay()
     if left(result) != expected:
         raise JitError(f"{name}: a replay leaves other bits than the function: expected the same, see needle.jit")

@@ -7,7 +7,8 @@ from typing import Any
 from needle.autograd import Tensor
 from needle.backend_ndarray.number import Live
 from needle.compiler.program import Call, Operand, Place, Scalar
-from needle.compiler.recorded import Recorded, is_one
+from needle.compiler.recorded import Recorded
+from needle.compiler.results import is_one
 from needle.compiler.tree import leaves_of
 
 

@@ -9,14 +9,18 @@ from typing import Any
 
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray, changes, cpu
+from needle.compiler.before import add_leaves
 from needle.compiler.check import checked
+from needle.compiler.live_state import LiveState
 from needle.compiler.lower import lower
 from needle.compiler.memory_plan import plan
 from needle.compiler.outcome import Outcome
 from needle.compiler.passes import chosen_passes
 from needle.compiler.program import Program, Source
-from needle.compiler.recorded import Argument, Recorded
-from needle.compiler.recorder import Act, Read
+from needle.compiler.recorded import Recorded
+from needle.compiler.recorder import Act, Read, owner
+from needle.compiler.rehearsal import ReplayFailed, add_note
+from needle.compiler.results import Argument
 from needle.errors import NeedleError
 from needle.typing import Number
 
@@ -28,22 +32,22 @@ class Compiled:
         started = time.perf_counter()
         self._name = name
         self._guards = recorded.state.guards()
+        self._carried = recorded.carried
         self._assignments = recorded.assignments
         self._outcome = Outcome(recorded.tree, recorded.assignments)
         # What comes after the last live number, such as counting a step, comes after the kernels.
         last = max((i for i, (event, _) in enumerate(recorded.events) if isinstance(event, Read)), default=-1) + 1
-        self._before = [
-            event.action if isinstance(event, Act) else event.renew
-            for event, indices in recorded.events[:last]
-            if not indices
-        ]
+        before = [event for event, indices in recorded.events[:last] if not indices]
+        self._before = [event.action if isinstance(event, Act) else event.renew for event in before]
         self._after = [
             (event.action, of)
             for i, (event, of) in enumerate(recorded.events)
             if isinstance(event, Act) and (of or i >= last)
         ]
-        self._refreshed = [constant for constant in recorded.constants.values() if constant.source is not None]
         self._live_objects = recorded.state.live_objects
+        # A number that no object has is drawn from the random generator, which has a new state then.
+        self._acts_before = any(isinstance(event, Act) or owner(event.read) is None for event in before)
+        self._refreshed = [constant for constant in recorded.constants.values() if constant.source is not None]
         program = Program(recorded.device, recorded.calls, recorded.memories, recorded.places)
         self.stats: dict[str, Any] = {"calls before": len(program.calls), "bytes before": program.traffic()}
         self.stats["peak memory before"] = program.peak_memory()
@@ -56,7 +60,7 @@ class Compiled:
         inputs = [(i, memory.input) for i, memory in enumerate(program.memories) if memory.input is not None]
         number_of = {memory: number for number, (memory, _) in enumerate(inputs)}
         written = set[int]().union(*(call.writes() for call in program.calls))
-        self._changed = [number for memory, number in number_of.items() if memory in written]
+        self._changed = {number: memory for memory, number in number_of.items() if memory in written}
         # Inputs that shared memory when they were recorded are one input. Others may not, if any is written.
         self._inputs = cpu().kernels.Lookups([_location(source) for _, source in inputs], not self._changed)
         shared = [(number_of[memory], source) for memory, source in recorded.shared if memory in number_of]
@@ -71,8 +75,11 @@ class Compiled:
         self.stats["seconds to compile"] = time.perf_counter() - started
 
     def inputs(self, leaves: list[Tensor | NDArray]) -> list[NDArray] | None:
-        """The arrays to run with, or None where the program would not do what the function does."""
-        if not self._guards.hold():
+        """The arrays to run with, or None where the program would not do what the function does.
+
+        Appends the leaves of what is carried from call to call to those of the arguments.
+        """
+        if not self._guards.hold() or self._carried and not add_leaves(self._carried, leaves):
             return None
         arrays: list[NDArray] | None = self._inputs.now(leaves)
         if arrays is not None and self._shared:  # what was in several places must still be there
@@ -83,9 +90,15 @@ class Compiled:
 
     def run(self, leaves: list[Tensor | NDArray], inputs: list[NDArray]) -> Any:
         """Does what the function does, and returns what it returns."""
+        numbers = LiveState(self._live_objects) if self._acts_before else None
         for prepare in self._before:
             prepare()
-        arrays = self._run_kernels(inputs)
+        try:
+            arrays = self._run_kernels(inputs)
+        except ReplayFailed:
+            if numbers is not None:
+                numbers.restore()
+            raise
         values = self._outcome.values(arrays, leaves)
         self._outcome.assign(values)
         for act, indices in self._after:
@@ -113,11 +126,13 @@ class Compiled:
             arrays: list[NDArray] = self._runner.run(inputs, [number() for number in self._numbers], changes.count)
         except (NeedleError, IndexError) as error:
             step = self._runner.failed_step()
-            if hasattr(error, "add_note") and 0 <= step < len(self.program.calls):
-                error.add_note(
-                    f"{self.program.calls[step].line}: in {self.program.calls[step].kernel}, of {self._name}"
-                )
-            raise
+            if not 0 <= step < len(self.program.calls):
+                raise
+            failed = self.program.calls[step]
+            add_note(error, f"{failed.line}: in {failed.kernel}, of {self._name}")
+            done = set[int]().union(*(call.writes() for call in self.program.calls[:step]))
+            written = {id(inputs[number].buffer) for number, memory in self._changed.items() if memory in done}
+            raise ReplayFailed(error, written) from error
         return arrays
 
 
@@ -133,7 +148,7 @@ def _location(source: Source) -> tuple[Any, Any, str | None, tuple[Any, ...]]:
     elif source.kind == "grad":
         location = (None, key.index, "grad") if isinstance(key, Argument) else (key, "grad", None)
     elif source.kind == "array":
-        location = key if len(key) == 3 else (*key, None)
+        location = *key, None
     else:  # the Tensor or the constant
         location = (key,), 0, None
     return *location, source.layout

@@ -11,14 +11,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from needle.amp.precision import autocast_dtype
 from needle.autograd import Tensor, is_recording
 from needle.backend_ndarray import NDArray, cpu, recording
 from needle.compiler.compare import difference
 from needle.compiler.compiled import Compiled
 from needle.compiler.recorded import Recorded, record
+from needle.compiler.rehearsal import ReplayFailed
 from needle.compiler.tree import array_of, flatten
-from needle.errors import JitError
+from needle.errors import JitError, short, user_line
 
 MANY_FORMS = 8  # of one function: the next one gives a warning that says what differs
 MOST_FORMS = 32  # of one function: the one that was not called for longest is forgotten
@@ -45,9 +48,10 @@ def jit(function: Callable[..., Any], *, check: bool = False) -> Any:
 
     Arguments and results are Tensors, plain values, and tuples, lists and dicts of them; an argument may also be any
     other object, such as a model. Numbers of an optimizer, a schedule or a GradScaler, and random numbers, are new in
-    every call. What a replay could not repeat is a JitError that names the line: a value of a Tensor that is read
-    inside (`item()`, `if x > 0`), a Tensor that escapes into a list, a number that differs from call to call. Results
-    have no graph: `backward` belongs into the function.
+    every call. State may go from call to call in attributes, entries, globals and closures, in which a call puts new
+    Tensors, or tuples, lists and dicts of them, in the place of others. What a replay could not repeat is a JitError
+    that names the line: a value of a Tensor that is read inside (`item()`, `if x > 0`), a Tensor that escapes into a
+    list, a number that differs from call to call. Results have no graph: `backward` belongs into the function.
 
     With `check`, every replay is compared, bit by bit, with a call as usual, whose effects are undone. The environment
     variable NEEDLE_JIT=off makes all functions run as usual.
@@ -126,15 +130,21 @@ class JitFunction:
         with self._lock:
             form = self._forms.get(key)
             if form is not None:
+                count = len(leaves)
                 for compiled in form.programs:
                     inputs = compiled.inputs(leaves)
                     if inputs is not None:
                         self._stats["replays"] += 1
-                        if self._check:
-                            return compiled.checked_run(
-                                leaves, inputs, functools.partial(self._function, *args, **kwargs)
-                            )
-                        return compiled.run(leaves, inputs)
+                        form.unsettled = form.recordings = 0
+                        try:
+                            if not self._check:
+                                return compiled.run(leaves, inputs)
+                            call = functools.partial(self._function, *args, **kwargs)
+                            return compiled.checked_run(leaves, inputs, call)
+                        except ReplayFailed as error:
+                            failed = error
+                        raise failed.rehearse(functools.partial(self._function, *args, **kwargs))
+                    del leaves[count:]
             return self._record(key, leaves, objects, functools.partial(self._function, *args, **kwargs))
 
     def program(self) -> Any:
@@ -158,12 +168,18 @@ class JitFunction:
     def _record(self, key: Any, leaves: list[Any], objects: list[object], call: Callable[[], Any]) -> Any:
         """Runs the function, and makes a program of it if it did what it did in a call before."""
         name = _name_of(self._function)
+        for value in objects:
+            if isinstance(value, np.ndarray):
+                raise JitError(
+                    f"{user_line()}: an argument of a function of ndl.jit is {short(value)}, whose values would be frozen: "
+                    "expected a Tensor"
+                )
         roots = {
             name.partition(" ")[0]: self._function,
             **{f"argument {i}" if i else "self": x for i, x in enumerate(objects)},
         }
         form = self._forms.get(key)
-        like = None if form is None else next((r for r in reversed(form.recorded) if r.state.guards().hold()), None)
+        like = None if form is None else next((r for r in reversed(form.recorded) if r.fits(leaves)), None)
         self._stats["recordings"] += 1
         self._warn_if_always_recorded(name)
         result, recorded = record(call, roots, leaves)
@@ -193,7 +209,7 @@ class JitFunction:
             if form.differences > 1:
                 raise JitError(f"{name}: {differs}")
         elif form.recordings > _MOST_RECORDINGS:
-            changed = next(form.recorded[-1].state.changes(recorded.state), "its arguments")
+            changed = next(form.recorded[-1].changes(recorded), "its arguments")
             raise JitError(
                 f"{name}: {form.recordings} calls in a row were all different: {changed}: expected what changes from call "
                 "to call to be a Tensor and an argument"

@@ -12,7 +12,7 @@ from typing import Any
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray
 from needle.backend_ndarray.number import Live
-from needle.compiler.recorded import Argument, Assignment, Result, cut
+from needle.compiler.results import Argument, Assignment, Result, cut
 from needle.compiler.state import put
 from needle.compiler.tree import leaves_of, prepared
 

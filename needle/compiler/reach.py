@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextvars
 import functools
+import gc
+import os
 import random
 import sys
+import threading
 import types
-from collections.abc import Mapping, Set
+import weakref
+from collections.abc import ItemsView, KeysView, Mapping, Set, ValuesView
 from typing import Any
 
 import numpy as np
@@ -16,7 +21,8 @@ import numpy as np
 from needle.amp import GradScaler
 from needle.autograd import Op, Tensor, Value
 from needle.backend_ndarray import NDArray
-from needle.compiler.state import MISSING, PLAIN, Container, Content, Entry, State, held
+from needle.compiler.iterators import is_built_in_iterator, position
+from needle.compiler.state import MISSING, PLAIN, Behind, Container, Content, Entry, State, held
 from needle.errors import short
 from needle.nn import Module
 from needle.optim import Optimizer
@@ -27,6 +33,17 @@ MOST_BYTES = 1 << 20  # of a NumPy array that is compared before each replay; a 
 
 _OPAQUE_PACKAGES = frozenset({"needle", "numpy", "ml_dtypes", "absl", *sys.stdlib_module_names} - {"__main__"})
 _ENDS = (*PLAIN, NDArray, types.BuiltinFunctionType)  # nothing is reached from these
+_WRAPPERS: tuple[tuple[Any, tuple[str, ...]], ...] = (  # and what they lead to
+    (types.MethodType, ("__func__", "__self__")),
+    (functools._lru_cache_wrapper, ("__wrapped__",)),
+    ((staticmethod, classmethod), ("__func__",)),
+    (property, ("fget",)),
+    (functools.cached_property, ("func",)),
+    (collections.UserDict, ("data",)),
+    (collections.ChainMap, ("maps",)),
+)
+_VIEWS = (types.MappingProxyType, KeysView, ValuesView, ItemsView)
+_OPEN = (Module, Optimizer, Schedule, GradScaler, argparse.Namespace, types.SimpleNamespace)
 _GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 
 
@@ -71,48 +88,51 @@ class _Walk:
             pass
         elif hasattr(type(value), "jitted"):
             self.visit(path, value.jitted)  # type: ignore[attr-defined]  # a JitFunction
+        elif value is os.environ or value is os.getenv:
+            self._visit_items("os.environ", os.environ._data)  # type: ignore[attr-defined]
         elif isinstance(value, types.FunctionType):
             self._visit_function(path, value)
-        elif isinstance(value, types.MethodType):
-            self.visit(path, value.__func__)
-            self.visit(f"{path}.__self__", value.__self__)
-        elif isinstance(value, functools._lru_cache_wrapper):
-            self.visit(path, value.__wrapped__)
+        elif isinstance(value, (list, tuple, dict, collections.deque)):
+            self._visit_items(path, value)
+        elif isinstance(value, types.ModuleType):
+            self._visit_module(path, value)
+        elif isinstance(value, type):
+            self._visit_class(path, value)
+        elif isinstance(value, _OPEN):
+            self._visit_object(path, value)
+        elif names := next((names for cls, names in _WRAPPERS if isinstance(value, cls)), None):
+            for name in names:
+                self.visit(path if name != "__self__" else f"{path}.__self__", getattr(value, name))
         elif isinstance(value, functools.partial):
             self.visit(path, value.func)
             self._visit_items(f"{path}.args", value.args)
             self._visit_items(f"{path}.keywords", value.keywords)
-        elif isinstance(value, (staticmethod, classmethod)):
-            self.visit(path, value.__func__)
-        elif isinstance(value, property):
-            self.visit(path, value.fget)
-        elif isinstance(value, functools.cached_property):
-            self.visit(path, value.func)
-        elif isinstance(value, (list, tuple, dict)):
-            self._visit_items(path, value)
         elif isinstance(value, (set, frozenset)):
             self._look_at_content(path, value, frozenset)
-        elif isinstance(value, collections.deque):
-            self._visit_items(path, value)
         elif isinstance(value, np.ndarray):
             if value.nbytes <= MOST_BYTES:
                 self._look_at_content(path, value, _array_content)
         elif isinstance(value, bytearray):
             self._look_at_content(path, value, bytes)
-        elif isinstance(value, collections.UserDict):
-            self._visit_items(path, value.data)
-        elif isinstance(value, collections.ChainMap):
-            self._visit_items(path, value.maps)
+        elif isinstance(value, _VIEWS):
+            for viewed in gc.get_referents(value):
+                self.visit(path, viewed)
+        elif isinstance(value, contextvars.ContextVar):
+            self._look(f"{path}.get()", Behind(functools.partial(value.get, None)), "value")
+        elif isinstance(value, threading.local):
+            self._look(f"the number of attributes of {path}", Behind(lambda: len(vars(value))), "value")
+            for name in sorted(self.known_names & vars(value).keys()):
+                self._look(f"{path}.{name}", value, name)  # not in vars(value), which each thread has its own of
+        elif isinstance(value, weakref.ref):
+            self._look_at_content(path, value, functools.partial(_referent, self.known_names))
+        elif is_built_in_iterator(value):
+            self._look_at_content(path, value, position, is_guarded=False)
         elif isinstance(value, _GENERATORS):
             self._look_at_content(path, value, _generator_state, is_guarded=False)
-        elif isinstance(value, types.ModuleType):
-            self._visit_module(path, value)
-        elif isinstance(value, type):
-            self._visit_class(path, value)
-        elif isinstance(value, (Module, Optimizer, Schedule, GradScaler, argparse.Namespace, types.SimpleNamespace)):
-            self._visit_object(path, value)
         elif not _is_opaque(type(value).__module__):
             self._visit_object(path, value)
+        elif not _is_ours(type(value).__module__) and hasattr(value, "__dict__"):
+            self._visit_attributes(path, vars(value))
 
     def _visit_function(self, path: str, function: types.FunctionType) -> None:
         if _is_opaque(function.__module__ or ""):
@@ -137,6 +157,9 @@ class _Walk:
     def _visit_module(self, path: str, module: types.ModuleType) -> None:
         if module.__name__ == "random":
             self._look_at_content(path, random, lambda _: random.getstate(), is_guarded=False)
+        elif module.__name__ == "os":
+            if self.known_names & {"environ", "getenv"}:
+                self.visit("os.environ", os.environ)
         elif module.__name__ in ("numpy", "numpy.random"):
             state = np.random.mtrand._rand
             self.visit("numpy.random", state)
@@ -250,8 +273,20 @@ def _generator_state(generator: Any) -> object:
     return repr(generator.bit_generator.state if isinstance(generator, np.random.Generator) else generator.get_state())
 
 
+def _referent(names: set[str], reference: weakref.ref[Any]) -> object:
+    """The object that a weak reference leads to, without keeping it alive, and those of its attributes that code names."""
+    referent = reference()
+    attributes = getattr(referent, "__dict__", {})
+    return id(referent), {name: _identities([attributes[name]]) for name in names & attributes.keys()}
+
+
 def _identities(items: Any) -> object:
     return [entry if isinstance(entry, PLAIN) else id(entry) for entry in items]
+
+
+def _is_ours(module: Any) -> bool:
+    """Whether a module is Needle's, or NumPy's: the recorder sees what their objects do."""
+    return not isinstance(module, str) or module.partition(".")[0] in ("needle", "numpy")
 
 
 def _is_opaque(module: Any) -> bool:

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from needle.backend_ndarray import Device, DType, NDArray, all_devices, recording
 from needle.backend_ndarray.dtype import DTYPES
@@ -73,6 +73,13 @@ class Act(NamedTuple):
     line: str
 
 
+class _Origin:
+    """Where a live number was read. It lives as long as anybody holds the number, or one that was computed from it."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+
+
 class Made:
     """What is known of a memory."""
 
@@ -82,6 +89,34 @@ class Made:
         self.external = array  # the array by which it was met first, if it was there before
         self.constant: Constant | None = None
         self.is_alive = True
+
+
+class StandIn(recording.Recorder, Protocol):
+    """What stands in for the kernels of devices."""
+
+    is_acting: bool  # within an action, whose kernel calls are not its business
+
+    def allocate(
+        self, real: Callable[..., NDArray], shape: Any, strides: Any, dtype: DType, device: Device
+    ) -> NDArray: ...
+    def call(self, kernel: Callable[..., None], name: str, *operands: Any) -> None: ...
+
+
+@contextmanager
+def standing_in(recorder: StandIn) -> Iterator[None]:
+    """Has a recorder see, and make, the kernel calls of this thread within the context."""
+    with _one_at_a_time:
+        devices = [device for device in all_devices() if device.enabled()]
+        kernels = [device.kernels for device in devices]
+        _to_restore.extend(zip(devices, kernels))
+        try:
+            for device in devices:
+                device.kernels = _RecordingKernels(recorder, device)  # type: ignore[assignment]
+            recording.set_recorder(recorder)
+            yield
+        finally:
+            recording.set_recorder(None)
+            _restore()
 
 
 class Recorder:
@@ -95,23 +130,8 @@ class Recorder:
         self.device: Device | None = None
         self._index: dict[int, int] = {}  # of the memory of a buffer, by the buffer's id
         self._watched: list[weakref.ref[Any]] = []  # buffers that were made meanwhile
-        self._is_acting = False
-
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Records what this thread does within the context."""
-        with _one_at_a_time:
-            devices = [device for device in all_devices() if device.enabled()]
-            kernels = [device.kernels for device in devices]
-            _to_restore.extend(zip(devices, kernels))
-            try:
-                for device in devices:
-                    device.kernels = _RecordingKernels(self, device)  # type: ignore[assignment]
-                recording.set_recorder(self)
-                yield
-            finally:
-                recording.set_recorder(None)
-                _restore()
+        self._origins: list[weakref.ref[_Origin]] = []
+        self.is_acting = False
 
     # Arrays
 
@@ -166,7 +186,7 @@ class Recorder:
 
     def call(self, kernel: Callable[..., None], name: str, *operands: Any) -> None:
         """Runs a kernel and records the call."""
-        kernel(*[operand if type(operand) is NDArray else _plain(operand) for operand in operands])
+        kernel(*[operand if type(operand) is NDArray else plain(operand) for operand in operands])
         call = Call(name, tuple([self._operand(operand) for operand in operands]), user_line())
         self.calls.append(call)
         for index in call.writes():
@@ -177,35 +197,43 @@ class Recorder:
             return self.place_of(operand)
         if isinstance(operand, list):
             return [self.place_of(array) for array in operand]
-        return operand.scalar if isinstance(operand, _RecordedScalar) else operand
+        return operand.scalar if isinstance(operand, _RecordedScalar) else own(operand)
 
     # What Python does besides, see backend_ndarray/recording.py
 
     def live(self, read: Callable[[], Number]) -> Number | Live:
-        if self._is_acting:
+        if self.is_acting:
             return read()
-        owner = _owner(read)
-        if any(isinstance(e, Act) and e.places and _owner(e.action) is owner for e in self.events):
+        of = owner(read)
+        if any(isinstance(e, Act) and e.places and owner(e.action) is of for e in self.events):
             raise JitError(
                 f"{user_line()}: reads a number that depends on results of this very call: expected the function to end "
                 "before it, as one step"
             )
         cell = [read()]
         self.events.append(Read(read, cell))
-        return Live(lambda: cell[0])
+        origin = _Origin(user_line())
+        self._origins.append(weakref.ref(origin))
+        return Live(lambda: cell[0], (origin,))
+
+    def held_numbers(self) -> list[str]:
+        """The lines that read live numbers which somebody still holds."""
+        return [origin.line for reference in self._origins if (origin := reference()) is not None]
 
     def act(self, action: Callable[..., None], arrays: tuple[NDArray, ...]) -> None:
-        outer, self._is_acting = self._is_acting, True
+        outer, self.is_acting = self.is_acting, True
         try:
             action(*arrays)
         finally:
-            self._is_acting = outer
+            self.is_acting = outer
         if not outer:
+            if isinstance(action, partial):
+                action = partial(action.func, *map(own, action.args))
             self.events.append(Act(action, tuple(map(self.place_of, arrays)), user_line()))
 
     def host_reads(self, array: NDArray) -> None:
         index = self.made_memory_of(array)
-        if self._is_acting or index is not None and self.memories[index].constant is not None:
+        if self.is_acting or index is not None and self.memories[index].constant is not None:
             return
         raise JitError(
             f"{user_line()}: the host reads an array of shape {array.shape}, which a replay of the kernels would not do "
@@ -241,12 +269,17 @@ class _RecordedScalar:
         self.operand = operand
 
 
-def _owner(function: Any) -> object:
+def owner(function: Any) -> object:
     """The object that a bound method is of, also within `partial`."""
     return getattr(function.func if isinstance(function, partial) else function, "__self__", None)
 
 
-def _plain(operand: Any) -> Any:
+def own(value: Any) -> Any:
+    """A value as a recorder keeps it: if it is a live number, one of its own."""
+    return Live(value.compute) if isinstance(value, Live) else value
+
+
+def plain(operand: Any) -> Any:
     """An operand as a kernel takes it."""
     if isinstance(operand, Live):
         return operand.value
@@ -256,13 +289,13 @@ def _plain(operand: Any) -> Any:
 class _RecordingKernels:
     """Stands in for a device's kernels. Other threads than the recorder's get the real ones."""
 
-    def __init__(self, recorder: Recorder, device: Device) -> None:
+    def __init__(self, recorder: StandIn, device: Device) -> None:
         self._recorder = recorder
         self._kernels = device.kernels
 
     def __getattr__(self, name: str) -> Any:
         real, recorder = getattr(self._kernels, name), self._recorder
-        if threading.get_ident() != recorder.thread or recorder._is_acting:
+        if threading.get_ident() != recorder.thread or recorder.is_acting:
             return real
         if name == "allocate":
             return partial(recorder.allocate, real)
@@ -273,7 +306,7 @@ class _RecordingKernels:
         return partial(recorder.call, real, name) if name in KERNELS else real
 
     def _scalar(self, value: Number | Live, code: int) -> _RecordedScalar:
-        return _RecordedScalar(Scalar(value, DTYPES[code]), self._kernels.scalar(_plain(value), code))
+        return _RecordedScalar(Scalar(own(value), DTYPES[code]), self._kernels.scalar(plain(value), code))
 
 
 # The functions that make their result in one call do nothing, so that it is made in steps, which the recorder sees.

@@ -10,7 +10,7 @@ program was recorded.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +84,17 @@ class State:
                 yield f"{content.path} has changed"
 
 
+class Behind:
+    """What a function returns, as the attribute `value`, for a guard."""
+
+    def __init__(self, read: Callable[[], object]) -> None:
+        self._read = read
+
+    @property
+    def value(self) -> object:
+        return self._read()
+
+
 class Guards:
     """Whether everything that a State has is what it was. The elements of Tensors and NDArrays do not count."""
 
@@ -116,12 +127,12 @@ def held(container: Container, key: Any) -> Any:
 
 def put(container: Container, key: Any, value: object) -> None:
     """Makes a container have a value at a key."""
-    if isinstance(container, Tensor):
-        setattr(container, key, value)
-    elif isinstance(container, types.CellType):
+    if isinstance(container, types.CellType):
         container.cell_contents = value
-    else:
+    elif isinstance(container, (list, dict)):
         container[key] = value
+    else:
+        setattr(container, key, value)
 
 
 def is_same(a: object, b: object) -> bool:

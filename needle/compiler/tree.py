@@ -6,12 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray
 from needle.compiler.state import PLAIN
-from needle.errors import JitError, short, user_line
 
 
 def flatten(value: Any, leaves: list[Tensor | NDArray], objects: list[object]) -> Any:
@@ -28,10 +25,6 @@ def flatten(value: Any, leaves: list[Tensor | NDArray], objects: list[object]) -
         return layout_of(value)
     if isinstance(value, PLAIN):
         return type(value), repr(value) if isinstance(value, (float, complex)) else value  # -0.0 equals 0.0
-    if isinstance(value, np.ndarray):
-        raise JitError(
-            f"{user_line()}: an argument of a function of ndl.jit is {short(value)}, whose values would be frozen: expected a Tensor"
-        )
     if is_tree(value):
         if isinstance(value, dict):
             return type(value), tuple(

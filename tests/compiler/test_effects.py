@@ -25,7 +25,7 @@ def test_a_result_is_appended_to_a_list(jit, see):
         see(losses)
 
 
-@refused("another object")
+@same_bits
 def test_a_result_is_stored_in_an_object(jit, see):
     log = Log([])
 
@@ -174,3 +174,32 @@ def test_a_state_is_replaced_in_an_attribute(jit, see):
     step = jit(model.step)
     for i in range(6):
         see(step(numbers(3, seed=i)))
+
+
+@same_bits
+def test_a_flag_is_cleared_now_and_then(jit, see):
+    """Calls between which others are replayed do not count as a function that never settles."""
+    log = Log([])
+    log.is_new = True
+
+    def f(x):
+        if log.is_new:
+            log.is_new = False
+            return x
+        return x * 2
+
+    f = jit(f)
+    for i in range(30):
+        if i % 5 == 0:
+            log.is_new = True
+        see(f(numbers(3, seed=i)), log.is_new)
+
+
+@same_bits
+def test_every_fifth_call_is_another(jit, see):
+    """So do calls that are recorded and met once only, if others are replayed between them."""
+    log = Log([])
+    f = jit(lambda x: x * log.factor)
+    for i in range(80):
+        log.factor = i if i % 5 == 4 else 1.0
+        see(f(numbers(3, seed=i)))

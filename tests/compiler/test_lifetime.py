@@ -65,6 +65,19 @@ def test_calls_keep_no_results_and_arguments():
     assert in_use() == before
 
 
+def test_replays_free_memory_without_the_garbage_collector():
+    """A cycle of references in a replay would hold its arrays for a while, and memory would not be used again."""
+    step = trained(nn.Linear(64, 64))
+    before = in_use()
+    gc.disable()
+    try:
+        for i in range(20):
+            step(numbers(8, 64, seed=i))
+        assert ndl.memory_stats()["current"] == before
+    finally:
+        gc.enable()
+
+
 @pytest.mark.filterwarnings("ignore:.*(forms|recorded in)")
 def test_a_recorded_call_keeps_no_arguments():
     """A form that was met once: its argument need not live on."""

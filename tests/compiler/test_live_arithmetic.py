@@ -1,5 +1,6 @@
 """Arithmetic with live numbers, and where else a learning rate or a loss scale may go inside a function."""
 
+import collections
 import functools
 
 import numpy as np
@@ -69,7 +70,6 @@ def test_integers_times_the_rate(jit, see):
         see(f(numbers(3, seed=i)))
 
 
-@pytest.mark.xfail(strict=True, reason="DTypeError: '[a Live, 2.0, 3.0], of object elements'")
 @refused("may change from call to call")
 def test_a_tensor_of_a_list_with_the_rate(jit, see):
     sgd = an_optimizer()
@@ -116,7 +116,6 @@ def test_the_rate_as_text(text):
     scenario()
 
 
-@pytest.mark.xfail(strict=True, reason="a Live stays behind, and raises an error outside of the function")
 @pytest.mark.parametrize(
     "store", [dict.update, lambda log, rate: log.setdefault("rates", []).append(rate)], ids=["dict", "list"]
 )
@@ -137,7 +136,6 @@ def test_the_rate_is_stored(store):
     scenario()
 
 
-@pytest.mark.xfail(strict=True, reason="a Live stays behind, and raises an error outside of the function")
 @refused("kept by something|changes what it depends on")
 def test_the_scale_is_stored_in_an_attribute(jit, see):
     scaler, log = ndl.amp.GradScaler(), Log()
@@ -150,6 +148,37 @@ def test_the_scale_is_stored_in_an_attribute(jit, see):
     for i in range(6):
         f(numbers(3, seed=i))
         see(float(log.scale))
+
+
+@refused("kept by something")
+def test_a_number_that_was_computed_from_the_rate_is_hidden_deep(jit, see):
+    sgd, log = an_optimizer(), collections.deque()
+
+    def f(x):
+        log.append((x.shape, [1 - 2 * sgd.lr]))
+        return x * 2
+
+    rates(jit(f), sgd, see)
+
+
+@same_bits
+def test_the_rate_is_stored_for_a_while(jit, see):
+    sgd, log = an_optimizer(), Log()
+    log.rate = 0.0
+
+    def f(x):
+        log.rate = sgd.lr
+        y = x * log.rate
+        log.rate = 0.0
+        return y
+
+    rates(jit(f), sgd, see)
+
+
+@refused("may change from call to call")
+def test_an_array_of_numpy_times_the_rate(jit, see):
+    sgd, ones = an_optimizer(), np.ones(3, np.float32)
+    rates(jit(lambda x: x * ndl.Tensor(ones * sgd.lr)), sgd, see)
 
 
 @refused("in the next")

@@ -237,13 +237,13 @@ def test_the_default_device_changes(jit, see):
         see(result, str(result.device))
 
 
-@refused("differ|other numbers|in the next")
+@refused("all different: os.environ.*NEEDLE_TEST_SCALE")
 def test_the_environment_changes_in_every_call(jit, see):
     def f(x):
         return x * float(os.environ["NEEDLE_TEST_SCALE"])
 
     f = jit(f)
-    for i in range(6):
+    for i in range(16):
         os.environ["NEEDLE_TEST_SCALE"] = str(i + 1)
         see(f(numbers(3, seed=i)))
 
