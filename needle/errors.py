@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import sys
@@ -83,6 +84,11 @@ def short(value: object, most: int = 60) -> str:
 def user_line() -> str:
     """The innermost line of the running program that is not Needle's: "train.py:12"."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+    while frame.f_code.co_filename.startswith(_PACKAGE) and (outer := frame.f_back) is not None:
+        frame = outer
+    return _line(frame.f_code.co_filename, frame.f_lineno)
+
+
+@functools.lru_cache(maxsize=4096)  # recorders ask for it at every kernel call
+def _line(path: str, number: int) -> str:
+    return f"{os.path.basename(path)}:{number}"

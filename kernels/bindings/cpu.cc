@@ -135,7 +135,7 @@ PYBIND11_MODULE(backend_cpu, m) {
   add_array_types(m, /*host=*/true);
   add_kernels(m);
   add_program_class<Cpu>(m);
-  add_guard_classes(m);
+  add_guards(m);
   add_program_function<Cpu>(m, py::none());
 
   m.def("level", [] { return name(active_level); }, "The instruction level in use.");

@@ -1,6 +1,10 @@
 #include "kernels/bindings/guards.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
+
+#include "kernels/bindings/ndarrays.h"
 
 namespace py = pybind11;
 
@@ -33,15 +37,32 @@ bool has_keys(PyObject* dict, PyObject* keys) {
   return true;
 }
 
+// The attribute of an object, null if there is no such object or attribute.
+py::object attribute_of(const py::object& object, PyObject* name) {
+  PyObject* const found = object ? PyObject_GetAttr(object.ptr(), name) : nullptr;
+  PyErr_Clear();
+  return py::reinterpret_steal<py::object>(found);
+}
+
+bool has_layout(PyObject* array, const py::tuple& layout) {
+  Py_ssize_t index = 0;
+  for (Slot slot : {Slot::shape, Slot::strides, Slot::offset, Slot::dtype, Slot::device}) {
+    const int equal = PyObject_RichCompareBool(get(array, slot).ptr(), PyTuple_GET_ITEM(layout.ptr(), index++), Py_EQ);
+    if (equal < 0) throw py::error_already_set();
+    if (!equal) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Location::Location(const py::tuple& container_and_key)
     : container(container_and_key[0]), key(container_and_key[1]), index(0) {
-  if (PyList_Check(container.ptr()) || PyTuple_Check(container.ptr())) index = py::cast<Py_ssize_t>(key);
+  if (PyList_Check(container.ptr()) || PyTuple_Check(container.ptr()) || container.is_none())
+    index = py::cast<Py_ssize_t>(key);
 }
 
-py::object Location::now() const {
-  PyObject* const object = container.ptr();
+py::object Location::in(PyObject* object) const {
   PyObject* found = nullptr;
   if (PyDict_CheckExact(object)) {
     found = PyDict_GetItemWithError(object, key.ptr());
@@ -82,32 +103,41 @@ bool Guards::hold() const {
   return true;
 }
 
-Lookups::Lookups(const py::list& lookups) {
+Lookups::Lookups(const py::list& lookups, bool may_share) : may_share_(may_share) {
   for (py::handle lookup : lookups) {
     const py::tuple parts = py::cast<py::tuple>(lookup);
-    locations_.emplace_back(parts);
-    attributes_.push_back(parts[2]);
+    lookups_.push_back({Location(parts), parts[2], py::cast<py::tuple>(parts[3])});
   }
 }
 
-py::list Lookups::now() const {
-  py::list out(locations_.size());
-  for (size_t i = 0; i < locations_.size(); ++i) {
-    py::object found = locations_[i].now();
-    if (!found) found = py::none();
-    if (!found.is_none() && !attributes_[i].is_none()) found = found.attr(attributes_[i]);
+py::object Lookups::now(const py::list& leaves) const {
+  static PyObject* const cached_data = PyUnicode_InternFromString("cached_data");
+  py::list out(lookups_.size());
+  std::vector<PyObject*> buffers;
+  for (size_t i = 0; i < lookups_.size(); ++i) {
+    const auto& [location, attribute, layout] = lookups_[i];
+    py::object found = location.container.is_none() ? location.in(leaves.ptr()) : location.now();
+    if (!attribute.is_none()) found = attribute_of(found, attribute.ptr());
+    if (found && !is_ndarray(found.ptr())) found = attribute_of(found, cached_data);
+    if (!found || !is_ndarray(found.ptr()) || !has_layout(found.ptr(), layout)) return py::none();
+    if (!may_share_) buffers.push_back(get(found.ptr(), Slot::buffer).ptr());
     PyList_SET_ITEM(out.ptr(), i, found.release().ptr());
   }
+  std::sort(buffers.begin(), buffers.end());
+  if (std::adjacent_find(buffers.begin(), buffers.end()) != buffers.end()) return py::none();
   return out;
 }
 
-void add_guard_classes(py::module_& module) {
+void add_guards(py::module_& module) {
   py::class_<Guards>(module, "Guards")
       .def(py::init<py::list, py::list>())
       .def("hold", &Guards::hold, "Whether all containers still hold what they held.");
   py::class_<Lookups>(module, "Lookups")
-      .def(py::init<py::list>())
-      .def("now", &Lookups::now, "What is there now, None where there is nothing.");
+      .def(py::init<py::list, bool>())
+      .def("now", &Lookups::now, "now(leaves): the arrays there now, None if they are not as they were.");
+  module.def(
+      "environment", [](const char* name) { return static_cast<const char*>(std::getenv(name)); },
+      "An environment variable, None if it is not set, faster than by os.environ, which sets it here, too.");
 }
 
 }  // namespace needle::bindings

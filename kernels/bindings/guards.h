@@ -17,7 +17,8 @@ struct Location {
   Py_ssize_t index;  // of a list or tuple
 
   explicit Location(const pybind11::tuple& container_and_key);
-  pybind11::object now() const;  // null if there is nothing
+  pybind11::object now() const { return in(container.ptr()); }  // null if there is nothing
+  pybind11::object in(PyObject* container) const;               // likewise, of another one
 };
 
 class Guards {
@@ -42,20 +43,28 @@ class Guards {
   std::vector<Size> sizes_;
 };
 
-// The arrays at many locations.
+// The arrays at many locations, of given layouts.
 class Lookups {
  public:
-  // (container, key, attribute or None): the object there or, unless it is None, its attribute.
-  explicit Lookups(const pybind11::list& lookups);
+  // (container, key, attribute, layout): the NDArray there, or that of the Tensor there, or those of its attribute if
+  // that is not None. A layout is (shape, strides, offset, dtype, device). A container that is None is the list
+  // `leaves`.
+  Lookups(const pybind11::list& lookups, bool may_share);
 
-  pybind11::list now() const;  // None for what is not there
+  // The arrays; None if one is missing or has another layout, or if two share a buffer and may not.
+  pybind11::object now(const pybind11::list& leaves) const;
 
  private:
-  std::vector<Location> locations_;
-  std::vector<pybind11::object> attributes_;
+  struct Lookup {
+    Location location;
+    pybind11::object attribute;
+    pybind11::tuple layout;
+  };
+  std::vector<Lookup> lookups_;
+  bool may_share_;
 };
 
-void add_guard_classes(pybind11::module_& module);
+void add_guards(pybind11::module_& module);
 
 }  // namespace needle::bindings
 

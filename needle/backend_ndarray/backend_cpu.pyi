@@ -88,10 +88,13 @@ class Guards:
 
 @final
 class Lookups:
-    """What containers have at given keys, see kernels/bindings/guards.h."""
+    """The arrays at many locations, see kernels/bindings/guards.h."""
 
-    def __new__(cls, lookups: list[tuple[Any, Any, str | None]], /) -> Lookups: ...
-    def now(self) -> list[Any]: ...
+    def __new__(cls, lookups: list[tuple[Any, Any, str | None, tuple[Any, ...]]], may_share: bool, /) -> Lookups: ...
+    def now(self, leaves: list[Any], /) -> list[NDArray] | None: ...
+
+def environment(name: str, /) -> str | None:
+    """An environment variable, None if it is not set, faster than by os.environ, which sets it here, too."""
 
 def scalar(value: bool | int | float, dtype_code: int, /) -> Array:
     """A number beside arrays of that dtype: a 0-d operand of element-wise kernels. Beside half types it keeps its value.

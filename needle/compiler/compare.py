@@ -9,7 +9,7 @@ from needle.backend_ndarray.number import Live
 from needle.compiler.program import Call, Operand, Place, Scalar
 from needle.compiler.recorded import Recorded
 from needle.compiler.results import is_one
-from needle.compiler.tree import map_leaves
+from needle.compiler.tree import leaves_of
 
 
 def difference(one: Recorded, later: Recorded) -> str | None:
@@ -43,9 +43,7 @@ def difference(one: Recorded, later: Recorded) -> str | None:
 
 
 def _is_same_tree(a: Any, b: Any) -> bool:
-    leaves: tuple[list[Any], list[Any]] = [], []
-    for tree, found in zip((a, b), leaves):
-        map_leaves(found.append, tree)
+    leaves = leaves_of(a), leaves_of(b)
     if len(leaves[0]) != len(leaves[1]):
         return False
     return all(

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import functools
-import operator
 import time
 from collections.abc import Callable
 from typing import Any
 
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray, changes, cpu
-from needle.backend_ndarray.number import Live
 from needle.compiler.before import add_leaves
 from needle.compiler.check import checked
+from needle.compiler.live_state import LiveState
 from needle.compiler.lower import lower
 from needle.compiler.memory_plan import plan
-from needle.compiler.live_state import LiveState
+from needle.compiler.outcome import Outcome
 from needle.compiler.passes import chosen_passes
 from needle.compiler.program import Program, Source
 from needle.compiler.recorded import Recorded
 from needle.compiler.recorder import Act, Read, owner
 from needle.compiler.rehearsal import ReplayFailed, add_note
-from needle.compiler.results import Argument, Result, cut
-from needle.compiler.state import put
-from needle.compiler.tree import array_of, layout_of, map_leaves
+from needle.compiler.results import Argument
 from needle.errors import NeedleError
+from needle.typing import Number
 
 
 class Compiled:
@@ -35,15 +33,20 @@ class Compiled:
         self._name = name
         self._guards = recorded.state.guards()
         self._carried = recorded.carried
-        self._tree = recorded.tree
         self._assignments = recorded.assignments
+        self._outcome = Outcome(recorded.tree, recorded.assignments)
         # What comes after the last live number, such as counting a step, comes after the kernels.
         last = max((i for i, (event, _) in enumerate(recorded.events) if isinstance(event, Read)), default=-1) + 1
-        self._before = [event for event, indices in recorded.events[:last] if not indices]
+        before = [event for event, indices in recorded.events[:last] if not indices]
+        self._before = [event.action if isinstance(event, Act) else event.renew for event in before]
+        self._after = [
+            (event.action, of)
+            for i, (event, of) in enumerate(recorded.events)
+            if isinstance(event, Act) and (of or i >= last)
+        ]
         self._live_objects = recorded.state.live_objects
         # A number that no object has is drawn from the random generator, which has a new state then.
-        self._acts_before = any(isinstance(event, Act) or owner(event.read) is None for event in self._before)
-        self._after = [(event, of) for i, (event, of) in enumerate(recorded.events) if of or i >= last]
+        self._acts_before = any(isinstance(event, Act) or owner(event.read) is None for event in before)
         self._refreshed = [constant for constant in recorded.constants.values() if constant.source is not None]
         program = Program(recorded.device, recorded.calls, recorded.memories, recorded.places)
         self.stats: dict[str, Any] = {"calls before": len(program.calls), "bytes before": program.traffic()}
@@ -55,24 +58,20 @@ class Compiled:
         kept = sum(memory.nbytes for memory in program.memories if memory.input is None and memory.is_kept)
         self.stats |= {"calls": len(program.calls), "bytes": program.traffic(), "peak memory": block + kept}
         inputs = [(i, memory.input) for i, memory in enumerate(program.memories) if memory.input is not None]
-        state = [(i, source) for i, source in inputs if not _is_of_argument(source)]
-        arguments = [(i, source) for i, source in inputs if _is_of_argument(source)]
-        self._arguments = [source for _, source in arguments]
-        self._lookups = cpu().kernels.Lookups([_location(source) for _, source in state])
-        self._last_state: list[Any] = [None] * len(state)
-        self._state_layouts = [source.layout for _, source in state]
-        number_of = {memory: number for number, (memory, _) in enumerate(state + arguments)}
+        number_of = {memory: number for number, (memory, _) in enumerate(inputs)}
         written = set[int]().union(*(call.writes() for call in program.calls))
         self._changed = {number: memory for memory, number in number_of.items() if memory in written}
+        # Inputs that shared memory when they were recorded are one input. Others may not, if any is written.
+        self._inputs = cpu().kernels.Lookups([_location(source) for _, source in inputs], not self._changed)
         shared = [(number_of[memory], source) for memory, source in recorded.shared if memory in number_of]
-        self._shared_arguments = [(number, source) for number, source in shared if _is_of_argument(source)]
-        self._shared_state = [(number, source) for number, source in shared if not _is_of_argument(source)]
-        self._shared_lookups = cpu().kernels.Lookups([_location(source) for _, source in self._shared_state])
-        self._numbers: list[Live] = []
+        self._shared = [number for number, _ in shared]
+        self._twins = cpu().kernels.Lookups([_location(source) for _, source in shared], True)
+        self._numbers: list[Callable[[], Number]] = []
         self._runner: Any = None
         if program.device is not None:
-            order = [memory for memory, _ in state + arguments]
-            self._runner, self._numbers = lower(program, order, block, spots, recorded.changed)
+            order = [memory for memory, _ in inputs]
+            self._runner, lives = lower(program, order, block, spots, recorded.changed)
+            self._numbers = [live.compute for live in lives]
         self.stats["seconds to compile"] = time.perf_counter() - started
 
     def inputs(self, leaves: list[Tensor | NDArray]) -> list[NDArray] | None:
@@ -82,54 +81,29 @@ class Compiled:
         """
         if not self._guards.hold() or self._carried and not add_leaves(self._carried, leaves):
             return None
-        state = self._lookups.now()
-        if not all(map(operator.is_, state, self._last_state)):  # the layouts of the same arrays are the same
-            if any(array is None or layout_of(array) != layout for array, layout in zip(state, self._state_layouts)):
+        arrays: list[NDArray] | None = self._inputs.now(leaves)
+        if arrays is not None and self._shared:  # what was in several places must still be there
+            twins = self._twins.now(leaves)
+            if twins is None or any(a.buffer is not arrays[number].buffer for a, number in zip(twins, self._shared)):
                 return None
-            self._last_state = state
-        arrays: list[NDArray] = state + [_of_argument(source, leaves) for source in self._arguments]
-        if any(array is None for array in arrays[len(state) :]):
-            return None
-        twins = [_of_argument(source, leaves) for _, source in self._shared_arguments] + self._shared_lookups.now()
-        for (number, _), array in zip(self._shared_arguments + self._shared_state, twins):
-            if array is None or array.buffer is not arrays[number].buffer:
-                return None  # what was in several places no longer is
-        if self._changed and len({id(array.buffer) for array in arrays}) != len(arrays):
-            return None  # some share memory that did not
         return arrays
 
     def run(self, leaves: list[Tensor | NDArray], inputs: list[NDArray]) -> Any:
         """Does what the function does, and returns what it returns."""
         numbers = LiveState(self._live_objects) if self._acts_before else None
-        for event in self._before:
-            if isinstance(event, Act):
-                event.action()
-            else:
-                event.cell[0] = event.read()
+        for prepare in self._before:
+            prepare()
         try:
             arrays = self._run_kernels(inputs)
         except ReplayFailed:
             if numbers is not None:
                 numbers.restore()
             raise
-        tensors: dict[int, Tensor | NDArray] = {}
-
-        def leaf(of: object) -> object:
-            if isinstance(of, Result):
-                if of.index not in tensors:
-                    tensors[of.index] = _tensor(arrays, of)
-                return tensors[of.index]
-            if isinstance(of, Argument):
-                return leaves[of.index]
-            return of.value if isinstance(of, Live) else of
-
-        for container, key, value in self._assignments:
-            new = leaf(value) if type(value) is Result else map_leaves(leaf, value)
-            put(leaves[container.index] if isinstance(container, Argument) else container, key, new)
-        for event, indices in self._after:
-            if isinstance(event, Act):
-                event.action(*[arrays[index] for index in indices])
-        return map_leaves(leaf, self._tree)
+        values = self._outcome.values(arrays, leaves)
+        self._outcome.assign(values)
+        for act, indices in self._after:
+            act(*[arrays[index] for index in indices])
+        return self._outcome.tree(values)
 
     def checked_run(self, leaves: list[Tensor | NDArray], inputs: list[NDArray], call: Callable[[], Any]) -> Any:
         """`run`, compared with a call of the function."""
@@ -149,7 +123,7 @@ class Compiled:
             constant.array[...] = constant.source
         changes.count += 1
         try:
-            arrays: list[NDArray] = self._runner.run(inputs, [live.value for live in self._numbers], changes.count)
+            arrays: list[NDArray] = self._runner.run(inputs, [number() for number in self._numbers], changes.count)
         except (NeedleError, IndexError) as error:
             step = self._runner.failed_step()
             if not 0 <= step < len(self.program.calls):
@@ -162,35 +136,19 @@ class Compiled:
         return arrays
 
 
-def _tensor(arrays: list[NDArray], result: Result) -> Tensor | NDArray:
-    """A result as what the function makes of it."""
-    if result.cls is None:
-        return arrays[result.index]
-    tensor = result.cls.__new__(result.cls)
-    tensor._init_leaf(arrays[result.index], result.requires_grad)
-    if result.requires_grad and not result.is_leaf:
-        cut(tensor)
-    return tensor
+def _location(source: Source) -> tuple[Any, Any, str | None, tuple[Any, ...]]:
+    """Where the array of an input is: a container, the key in it, an attribute of what is there, and its layout.
 
-
-def _is_of_argument(source: Source) -> bool:
-    return source.kind == "argument" or isinstance(source.key, Argument)
-
-
-def _of_argument(source: Source, leaves: list[Tensor | NDArray]) -> Any:
-    if source.kind == "argument":
-        return array_of(leaves[source.key])
-    grad = leaves[source.key.index].grad
-    return None if grad is None or layout_of(grad.cached_data) != source.layout else grad.cached_data
-
-
-def _location(source: Source) -> tuple[Any, Any, str | None]:
-    """Where the array of an input is that is no argument: a container, the key in it, an attribute of what is there."""
+    No container stands for the list of arguments.
+    """
     key: Any = source.key
-    if source.kind == "tensor":
-        return key, "cached_data", None
-    if source.kind == "grad":
-        return key, "grad", "cached_data"
-    if source.kind == "array":
-        return *key, None
-    return (key,), 0, None
+    location: tuple[Any, ...]
+    if source.kind == "argument":
+        location = None, key, None
+    elif source.kind == "grad":
+        location = (None, key.index, "grad") if isinstance(key, Argument) else (key, "grad", None)
+    elif source.kind == "array":
+        location = *key, None
+    else:  # the Tensor or the constant
+        location = (key,), 0, None
+    return *location, source.layout

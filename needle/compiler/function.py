@@ -15,7 +15,7 @@ import numpy as np
 
 from needle.amp.precision import autocast_dtype
 from needle.autograd import Tensor, is_recording
-from needle.backend_ndarray import NDArray, recording
+from needle.backend_ndarray import NDArray, cpu, recording
 from needle.compiler.compare import difference
 from needle.compiler.compiled import Compiled
 from needle.compiler.recorded import Recorded, record
@@ -74,6 +74,7 @@ class _Form:
         self.differences = 0
 
 
+_cpu = cpu()
 _OWN = frozenset({"_function", "_check", "_lock", "_forms", "_has_warned", "_objects", "_newest", "_stats"})
 
 
@@ -121,7 +122,10 @@ class JitFunction:
             return self._function(*args, **kwargs)  # part of the program of the function that calls it
         leaves: list[Tensor | NDArray] = []
         objects: list[object] = []
-        tree = flatten((args, kwargs), leaves, objects)
+        tree = (
+            tuple([flatten(value, leaves, objects) for value in args]),
+            flatten(kwargs, leaves, objects) if kwargs else None,
+        )
         key = (tree, _aliases(leaves), is_recording(), autocast_dtype())
         with self._lock:
             form = self._forms.get(key)
@@ -265,8 +269,8 @@ def describe_functions() -> list[str]:
 
 
 def _is_off() -> bool:
-    setting = os.environ.get("NEEDLE_JIT", "on")
-    if setting not in ("on", "off"):
+    setting: str | None = _cpu.kernels.environment("NEEDLE_JIT")
+    if setting not in (None, "on", "off"):
         raise ValueError(f"NEEDLE_JIT={setting}: expected on or off")
     return setting == "off"
 

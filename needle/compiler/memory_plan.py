@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import NamedTuple
 
 from needle.compiler.program import Program
@@ -30,15 +31,14 @@ class _Block:
         """The lowest offset that is free from the call `first` to the call `last`, or None."""
         offset = 0
         for begin, end, other_first, other_last in self._placed:
-            if other_last < first or last < other_first:
-                continue
-            if offset + nbytes <= begin:
-                break
-            offset = max(offset, end)
-        if last >= self.until or offset + nbytes > self.nbytes:
+            if other_first <= last and first <= other_last:
+                if offset + nbytes <= begin:
+                    break
+                if end > offset:
+                    offset = end
+        if offset + nbytes > self.nbytes:
             return None
-        self._placed.append((offset, offset + nbytes, first, last))
-        self._placed.sort()
+        bisect.insort(self._placed, (offset, offset + nbytes, first, last))
         self.used = max(self.used, offset + nbytes)
         return offset
 
@@ -50,22 +50,17 @@ def plan(program: Program) -> tuple[int, dict[int, Spot]]:
     lowest place that is free during all of its life (Pisarchyk and Lee 2020, "greedy by size"): in the memory of a
     result that is not written before it is dead, such as a gradient's, or else in the block.
     """
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for number, call in enumerate(program.calls):
-        for place, _, _ in call.places():
-            if program.memories[place.memory].input is None:
-                first.setdefault(place.memory, number)
-                last[place.memory] = number
-    temporaries = [index for index in first if not program.memories[index].is_kept]
-    results = [index for index in first if program.memories[index].is_kept]
-    blocks = [_Block(index, program.memories[index].nbytes, first[index]) for index in results]
+    lifetimes = program.lifetimes()
+    temporaries = [index for index in lifetimes if not program.memories[index].is_kept]
+    results = [index for index in lifetimes if program.memories[index].is_kept]
+    blocks = [_Block(index, program.memories[index].nbytes, lifetimes[index][0]) for index in results]
     blocks.append(_Block(None, float("inf"), float("inf")))
     spots: dict[int, Spot] = {}
     for index in sorted(temporaries, key=lambda index: -program.memories[index].nbytes):
         nbytes = -(-program.memories[index].nbytes // ALIGNMENT) * ALIGNMENT
-        for block in blocks:
-            offset = block.place(nbytes, first[index], last[index])
+        first, last = lifetimes[index]
+        for block in [block for block in blocks if last < block.until and nbytes <= block.nbytes]:
+            offset = block.place(nbytes, first, last)
             if offset is not None:
                 spots[index] = Spot(block.memory, offset)
                 break

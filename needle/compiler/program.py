@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from needle.backend_ndarray import Device, DType
 from needle.backend_ndarray.kernel_table import KERNELS
 from needle.backend_ndarray.number import Live
-from needle.backend_ndarray.shape import Shape
+from needle.backend_ndarray.shape import Shape, remembered
 from needle.typing import Number
 
 
@@ -35,27 +35,46 @@ Instruction: TypeAlias = tuple[Any, ...]  # of the kernel `fused`, see kernel_ta
 Operand: TypeAlias = "Place | Scalar | list[Place] | list[Place | Scalar] | tuple[Instruction, ...] | Number | Live"
 
 
-class Call(NamedTuple):
-    """One call of a kernel. `line` is the line of the user's code that it comes from."""
+class Call:
+    """One call of a kernel, which never changes. `line` is the line of the user's code that it comes from."""
 
-    kernel: str
-    operands: tuple[Operand, ...]
-    line: str
+    __slots__ = ("kernel", "operands", "line", "_places", "_reads", "_writes")
 
-    def places(self) -> Iterator[tuple[Place, bool, bool]]:
+    def __init__(self, kernel: str, operands: tuple[Operand, ...], line: str) -> None:
+        self.kernel = kernel
+        self.operands = operands
+        self.line = line
+        # What the methods return, once they were asked: passes ask again and again.
+        self._places: list[tuple[Place, bool, bool]] | None = None
+        self._reads: set[int] | None = None
+        self._writes: set[int] | None = None
+
+    def places(self) -> list[tuple[Place, bool, bool]]:
         """Each array operand, whether it is read and whether it is written."""
-        for operand, role in zip(self.operands, KERNELS[self.kernel].operands):
-            for place in operand if isinstance(operand, list) else (operand,):
-                if isinstance(place, Place):
-                    yield place, role.is_read, role.is_written
+        if self._places is None:
+            self._places = [
+                (place, role.is_read, role.is_written)
+                for operand, role in zip(self.operands, KERNELS[self.kernel].operands)
+                for place in (operand if isinstance(operand, list) else (operand,))
+                if isinstance(place, Place)
+            ]
+        return self._places
 
     def reads(self) -> set[int]:
         """The memories that it reads."""
-        return {place.memory for place, is_read, _ in self.places() if is_read}
+        if self._reads is None:
+            self._reads = {place.memory for place, is_read, _ in self.places() if is_read}
+        return self._reads
 
     def writes(self) -> set[int]:
         """The memories that it writes."""
-        return {place.memory for place, _, is_written in self.places() if is_written}
+        if self._writes is None:
+            self._writes = {place.memory for place, _, is_written in self.places() if is_written}
+        return self._writes
+
+    def with_operands(self, *operands: Operand) -> Call:
+        """The same call with other operands."""
+        return Call(self.kernel, operands, self.line)
 
 
 class Memory(NamedTuple):
@@ -94,29 +113,31 @@ class Program:
     def traffic(self) -> int:
         """Bytes that the calls read and write, each array once a call."""
         return sum(
-            _nbytes(place) * (is_read + is_written)
+            _elements(place.shape, place.strides) * place.dtype.itemsize * (is_read + is_written)
             for call in self.calls
             for place, is_read, is_written in call.places()
         )
 
-    def peak_memory(self) -> int:
-        """The most bytes of memory allocated at a time if each is allocated and freed by itself, as without a plan."""
+    def lifetimes(self) -> dict[int, tuple[int, int]]:
+        """The first and the last call that names each memory that a run allocates, in the order of the first ones."""
+        first: dict[int, int] = {}
         last: dict[int, int] = {}
         for number, call in enumerate(self.calls):
-            last |= {place.memory: number for place, _, _ in call.places()}
-        held = peak = 0
-        seen: set[int] = set()
-        for number, call in enumerate(self.calls):
-            of_call = {place.memory for place, _, _ in call.places() if self.memories[place.memory].input is None}
-            held += sum(self.memories[index].nbytes for index in of_call - seen)
-            seen |= of_call
-            peak = max(peak, held)
-            held -= sum(
-                self.memories[index].nbytes
-                for index in of_call
-                if last[index] == number and not self.memories[index].is_kept
-            )
-        return peak
+            for place, _, _ in call.places():
+                if self.memories[place.memory].input is None:
+                    first.setdefault(place.memory, number)
+                    last[place.memory] = number
+        return {memory: (number, last[memory]) for memory, number in first.items()}
+
+    def peak_memory(self) -> int:
+        """The most bytes of memory allocated at a time if each is allocated and freed by itself, as without a plan."""
+        growth = [0] * (len(self.calls) + 1)  # at each call
+        for index, (first, last) in self.lifetimes().items():
+            memory = self.memories[index]
+            growth[first] += memory.nbytes
+            if not memory.is_kept:
+                growth[last + 1] -= memory.nbytes
+        return max(itertools.accumulate(growth))
 
     def __str__(self) -> str:
         return self.text()
@@ -154,6 +175,7 @@ class Program:
         return text if isinstance(operand, Scalar) else f"{name}={text}"
 
 
-def _nbytes(place: Place) -> int:
-    """Bytes of the elements that an array has in memory, a broadcast one only once."""
-    return place.dtype.itemsize * math.prod(extent for extent, stride in zip(place.shape, place.strides) if stride)
+@remembered
+def _elements(shape: Shape, strides: Shape) -> int:
+    """How many elements an array has in memory, a broadcast one only once."""
+    return math.prod(extent for extent, stride in zip(shape, strides) if stride)

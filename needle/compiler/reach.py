@@ -32,6 +32,7 @@ MOST_ENTRIES = 10_000  # of a list, tuple or dict; of a longer one only the leng
 MOST_BYTES = 1 << 20  # of a NumPy array that is compared before each replay; a larger one is not looked at
 
 _OPAQUE_PACKAGES = frozenset({"needle", "numpy", "ml_dtypes", "absl", *sys.stdlib_module_names} - {"__main__"})
+_ENDS = (*PLAIN, NDArray, types.BuiltinFunctionType)  # nothing is reached from these
 _WRAPPERS: tuple[tuple[Any, tuple[str, ...]], ...] = (  # and what they lead to
     (types.MethodType, ("__func__", "__self__")),
     (functools._lru_cache_wrapper, ("__wrapped__",)),
@@ -46,9 +47,12 @@ _OPEN = (Module, Optimizer, Schedule, GradScaler, argparse.Namespace, types.Simp
 _GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 
 
-def reach(roots: Mapping[str, object]) -> State:
-    """Walks from objects, given by the name that paths begin with."""
-    names: set[str] = set()
+def reach(roots: Mapping[str, object], known_names: Set[str] = frozenset()) -> State:
+    """Walks from objects, given by the name that paths begin with.
+
+    known_names: those that an earlier walk found, which need not be found again.
+    """
+    names = set(known_names)
     while True:  # until no more names turn up in code that these names lead to
         walk = _Walk(names, roots.keys())
         for path, root in roots.items():
@@ -56,6 +60,7 @@ def reach(roots: Mapping[str, object]) -> State:
         for name in names & sys.modules.keys():  # that an import within a function names
             walk.visit(name, sys.modules[name])
         if walk.names <= names:
+            walk.state.names = names
             return walk.state
         names |= walk.names
 
@@ -72,7 +77,7 @@ class _Walk:
     def visit(self, path: str, value: object) -> None:
         if isinstance(value, types.BuiltinFunctionType) and not isinstance(value.__self__, types.ModuleType):
             value = value.__self__  # what a method is bound to
-        if isinstance(value, (*PLAIN, NDArray, types.BuiltinFunctionType)) or id(value) in self._seen:
+        if isinstance(value, _ENDS) or id(value) in self._seen:
             return
         self._seen[id(value)] = value
         if isinstance(value, Tensor):

@@ -74,7 +74,7 @@ def record(
     recorder = Recorder()
     with standing_in(recorder), with_new_casts():
         result = call()
-    after = reach(roots)
+    after = reach(roots, before.state.names)
     carried = before.find_carried(after)
     build = Results(recorder, before.leaves, before.state.tensors.values())
     tree = map_leaves(build.leaf, result)

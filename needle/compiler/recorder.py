@@ -61,6 +61,9 @@ class Read(NamedTuple):
     read: Callable[[], Number]
     cell: list[Number]
 
+    def renew(self) -> None:
+        self.cell[0] = self.read()
+
 
 class Act(NamedTuple):
     """Something that the function does in Python besides, with arrays of the program."""
@@ -183,8 +186,8 @@ class Recorder:
 
     def call(self, kernel: Callable[..., None], name: str, *operands: Any) -> None:
         """Runs a kernel and records the call."""
-        kernel(*map(plain, operands))
-        call = Call(name, tuple(self._operand(operand) for operand in operands), user_line())
+        kernel(*[operand if type(operand) is NDArray else plain(operand) for operand in operands])
+        call = Call(name, tuple([self._operand(operand) for operand in operands]), user_line())
         self.calls.append(call)
         for index in call.writes():
             self.memories[index].constant = None  # if it was one, its values are not known any more

@@ -10,7 +10,7 @@ program was recorded.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +47,7 @@ class State:
     """What one walk found."""
 
     def __init__(self) -> None:
+        self.names: set[str] = set()  # of globals and attributes, in the code that was looked at
         self.entries: list[Entry] = []
         self.sizes: list[tuple[str, Any, int, tuple[object, ...] | None]] = []  # with the keys of a dict, in order
         self.properties: list[Entry] = []  # that a call may change, and on which it depends before
@@ -112,13 +113,13 @@ class Guards:
 
 def held(container: Container, key: Any) -> Any:
     """What a container has at a key, MISSING if nothing."""
+    if isinstance(container, (dict, types.MappingProxyType)):
+        return container.get(key, MISSING)
     if isinstance(container, types.CellType):
         try:
             return container.cell_contents
         except ValueError:
             return MISSING
-    if isinstance(container, (dict, Mapping)):  # dict first, which takes less time
-        return container.get(key, MISSING)
     if isinstance(container, (list, tuple)):
         return container[key]
     return getattr(container, key, MISSING)

@@ -19,7 +19,7 @@ def flatten(value: Any, leaves: list[Tensor | NDArray], objects: list[object]) -
     """
     if isinstance(value, Tensor):
         leaves.append(value)
-        return (*layout_of(value.cached_data), value.requires_grad, value.op is None, type(value))
+        return layout_of(value.cached_data), value.requires_grad, value.op is None, type(value)
     if isinstance(value, NDArray):
         leaves.append(value)
         return layout_of(value)
@@ -52,13 +52,30 @@ def array_of(leaf: Tensor | NDArray) -> NDArray:
     return leaf.cached_data if isinstance(leaf, Tensor) else leaf
 
 
+def leaves_of(value: Any) -> list[Any]:
+    """All leaves of a tree."""
+    found: list[Any] = []
+    map_leaves(found.append, value)
+    return found
+
+
 def map_leaves(function: Callable[[Any], object], value: Any) -> Any:
     """The same tree with function(leaf) for every leaf."""
+    return prepared(value, lambda leaf: lambda _: function(leaf))(None)
+
+
+def prepared(value: Any, of_leaf: Callable[[Any], Callable[[Any], object]]) -> Callable[[Any], Any]:
+    """A function that makes the same tree, of its argument: of_leaf(leaf)(argument) for every leaf.
+
+    What depends only on the tree is done now, so that the function is fast.
+    """
     if not is_tree(value):
-        return function(value)
+        return of_leaf(value)
+    cls = type(value)
     if isinstance(value, dict):
-        return type(value)((key, map_leaves(function, entry)) for key, entry in value.items())
-    entries = [map_leaves(function, entry) for entry in value]
-    if type(value) is list:
-        return entries
-    return tuple(entries) if type(value) is tuple else type(value)(*entries)
+        entries = [(key, prepared(entry, of_leaf)) for key, entry in value.items()]
+        return lambda argument: cls((key, make(argument)) for key, make in entries)
+    makers = [prepared(entry, of_leaf) for entry in value]
+    if cls in (list, tuple):
+        return lambda argument: cls([make(argument) for make in makers])
+    return lambda argument: cls(*[make(argument) for make in makers])

@@ -111,6 +111,17 @@ def test_two_tensors_share_memory_until_one_is_rebound(jit, see):
 
 
 @same_bits
+def test_one_of_two_tensors_that_share_memory_is_transposed(jit, see):
+    a, b = numbers(3, 3), numbers(3, 3)
+    b.data = a
+    f = jit(lambda x: x * (a + 2 * b))
+    for i, x in enumerate(inputs(8, 3, 3)):
+        if i == 4:
+            b.data = a.transpose()
+        see(f(x))
+
+
+@same_bits
 def test_two_tensors_begin_to_share_memory(jit, see):
     a, b = numbers(3, seed=8), numbers(3, seed=9)
 

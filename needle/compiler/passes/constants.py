@@ -32,10 +32,10 @@ def constants(program: Program) -> Program:
     for call in program.calls:
         written = call.writes()
         is_constant = (
-            call.kernel not in CHECKING
+            call.reads() <= arrays.keys()  # asked first, as it is rarely so
+            and call.kernel not in CHECKING
             and KERNELS[call.kernel].kind != RANDOM
             and not any(isinstance(operand, list) or _is_live(operand) for operand in call.operands)
-            and call.reads() <= arrays.keys()
             and all(i in once and not memories[i].is_kept for i in written)
             and (call.kernel == "copy" and call.reads() or all(memories[i].nbytes <= MOST_BYTES for i in written))
         )

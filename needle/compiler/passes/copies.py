@@ -32,7 +32,7 @@ def copies(program: Program) -> Program:
             other is None or _leaves(other, target) for other in others
         )
         if is_free and lifetimes.merge({source.memory: target.memory}):
-            calls[writer] = first._replace(operands=(*first.operands[:-1], target))
+            calls[writer] = first.with_operands(*first.operands[:-1], target)
             calls[index] = None
     return program.with_calls([call for call in calls if call is not None])
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from dataclasses import dataclass, replace
 
-from needle.backend_ndarray.shape import is_compact
+from needle.backend_ndarray.shape import Shape, is_compact
 from needle.compiler.passes.lifetimes import Lifetimes
 from needle.compiler.passes.uses import are_disjoint, is_elementwise
 from needle.compiler.program import Call, Place, Program, Scalar
@@ -41,10 +42,10 @@ def fusion(program: Program) -> Program:
             runs[whole.last] = run
 
     for index, call in enumerate(program.calls):
-        joined = _Group({index: call}) if is_elementwise(call) else None
+        joined = _Group.of(index, call) if is_elementwise(call) else None
         if joined is not None:
             for group in [group for group in groups if group.is_near(joined)]:
-                together = _Group(group.calls | joined.calls)
+                together = group.with_group(joined)
                 if together.is_possible(lifetimes) and lifetimes.join(together.indices, index):
                     groups.remove(group)
                     joined = together
@@ -59,17 +60,45 @@ def fusion(program: Program) -> Program:
     return program.with_calls([runs[index] for index in sorted(runs)])
 
 
+@dataclass
 class _Group:
     """Calls, by index, that can be one, which runs where the last of them was; and perhaps a later sum of a result."""
 
-    def __init__(self, calls: dict[int, Call], sum_of_result: tuple[int, Call] | None = None) -> None:
-        self.calls = calls
-        self.last = max(calls)
-        self.sum = sum_of_result
-        self.indices = {*calls, sum_of_result[0]} if sum_of_result else set(calls)
-        self.shape = _output_of(calls[self.last]).shape
-        self.reads = set[int]().union(*(call.reads() for call in calls.values()))  # memories, as `writes`
-        self.writes = set[int]().union(*(call.writes() for call in calls.values()))
+    calls: dict[int, Call]
+    inputs: dict[object, Place | Scalar]  # that it reads from outside; a Scalar by its id, as 0.0 and -0.0 are equal
+    written: dict[Place, int]  # by the last call that writes it
+    reads: set[int]  # memories, as `writes`
+    writes: set[int]
+    sum: tuple[int, Call] | None = None
+
+    @staticmethod
+    def of(index: int, call: Call) -> _Group:
+        """A group of one call."""
+        inputs = {_key(operand): operand for operand in _inputs_of(call)}
+        return _Group({index: call}, inputs, {_output_of(call): index}, call.reads(), call.writes())
+
+    def with_group(self, later: _Group) -> _Group:
+        """Both as one."""
+        return _Group(
+            self.calls | later.calls,
+            self.inputs | {key: operand for key, operand in later.inputs.items() if key not in self.written},
+            self.written | later.written,
+            self.reads | later.reads,
+            self.writes | later.writes,
+        )
+
+    @property
+    def last(self) -> int:
+        return max(self.calls)
+
+    @property
+    def shape(self) -> Shape:
+        return next(iter(self.written)).shape
+
+    @property
+    def indices(self) -> set[int]:
+        """Those of all its calls and of the sum."""
+        return {*self.calls, self.sum[0]} if self.sum else set(self.calls)
 
     def is_near(self, later: _Group) -> bool:
         """Whether joining saves a pass over memory."""
@@ -81,13 +110,13 @@ class _Group:
 
     def with_sum(self, program: Program, lifetimes: Lifetimes) -> _Group:
         """The group with the first sum of a result, if there is one that can run already where the group does."""
-        for result in {_output_of(call): None for call in self.calls.values()}:
+        for result in self.written:
             for index in lifetimes.uses(result.memory):
                 call = program.calls[index]
                 if index > self.last and result.memory in call.writes():
                     break
                 if index > self.last and call.kernel == "sum" and call.operands[0] == result:
-                    together = _Group(self.calls, (index, call))
+                    together = replace(self, sum=(index, call))
                     is_early_enough = all(index in lifetimes.uses(memory)[:1] for memory in call.writes())
                     if (
                         is_early_enough
@@ -99,8 +128,8 @@ class _Group:
 
     def is_possible(self, lifetimes: Lifetimes) -> bool:
         """Whether the kernel can run it, and gives the same bits."""
-        inputs, outputs, _ = self._registers(lifetimes)
-        arrays = len(inputs) + len(outputs) + (self.sum is not None)
+        outputs = self._outputs(lifetimes)
+        arrays = len(self.inputs) + len(outputs) + (self.sum is not None)
         if len(self.calls) > MOST_INSTRUCTIONS or arrays > MOST_ARRAYS:
             return False
         if self.sum is not None:
@@ -108,10 +137,9 @@ class _Group:
             assert isinstance(summed, Place)
             if summed not in outputs and not is_compact(summed.shape, summed.strides):
                 return False  # numbers are added in the order of their memory, if there is any, else in row-major order
-        places: defaultdict[int, set[Place]] = defaultdict(set)
-        for call in self.calls.values():
-            for place, _, _ in call.places():
-                places[place.memory].add(place)
+        places: defaultdict[int, list[Place]] = defaultdict(list)
+        for place in {*self.written, *(operand for operand in self.inputs.values() if isinstance(operand, Place))}:
+            places[place.memory].append(place)
         return all(
             len(places[memory]) == 1
             or memory not in self.reads
@@ -119,43 +147,35 @@ class _Group:
             for memory in self.writes
         )
 
-    def _registers(self, lifetimes: Lifetimes) -> tuple[list[Place | Scalar], list[Place], list[int]]:
-        """The arrays and numbers that it reads from outside, those that it must write, and each call's output register."""
-        inputs: list[Place | Scalar] = []
-        written: dict[Place, int] = {}  # by the last call
-        for number, call in enumerate(self.calls.values()):
-            for operand in _inputs_of(call):
-                if not (isinstance(operand, Place) and operand in written) and _find(inputs, operand) is None:
-                    inputs.append(operand)
-            written[_output_of(call)] = number
-        outputs = [place for place in written if not lifetimes.is_inside(place.memory, self.indices)]
-        register_of = {written[place]: len(inputs) + i for i, place in enumerate(outputs)}
-        free = itertools.count(len(inputs) + len(outputs))
-        registers = [register_of[i] if i in register_of else next(free) for i in range(len(self.calls))]
-        return inputs, outputs, registers
+    def _outputs(self, lifetimes: Lifetimes) -> list[Place]:
+        """The arrays that it must write."""
+        indices = self.indices
+        return [place for place in self.written if not lifetimes.is_inside(place.memory, indices)]
 
     def as_call(self, lifetimes: Lifetimes) -> Call | None:
         """The one call; None if nobody reads a result."""
         if len(self.indices) == 1:
             return self.calls[self.last]
-        inputs, outputs, registers = self._registers(lifetimes)
-        holds: dict[Place, int] = {}  # the register that holds an array at this point
+        inputs, outputs = list(self.inputs.values()), self._outputs(lifetimes)
+        output_of = {self.written[place]: len(inputs) + i for i, place in enumerate(outputs)}
+        free = itertools.count(len(inputs) + len(outputs))
+        holds: dict[object, int] = {key: i for i, key in enumerate(self.inputs)}  # which register holds what, now
         instructions = []
-        for call, register in zip(self.calls.values(), registers):
-            sources = [
-                holds[operand] if isinstance(operand, Place) and operand in holds else _find(inputs, operand)
-                for operand in _inputs_of(call)
-            ]
-            out = _output_of(call)
-            code = (out.dtype.code,) if call.kernel == "copy" else ()
-            instructions.append((call.kernel, register, *sources, *code))
-            holds[out] = register
+        for index, call in self.calls.items():
+            register = output_of[index] if index in output_of else next(free)
+            code = (_output_of(call).dtype.code,) if call.kernel == "copy" else ()
+            instructions.append((call.kernel, register, *(holds[_key(operand)] for operand in _inputs_of(call)), *code))
+            holds[_output_of(call)] = register
         lines = ", ".join(dict.fromkeys(call.line for call in self.calls.values()))
         if self.sum is None:
             return Call("fused", (inputs, outputs, tuple(instructions)), lines) if outputs else None
         summed, total = self.sum[1].operands
         assert isinstance(summed, Place)
         return Call("fused_sum", (inputs, outputs, total, tuple(instructions), holds[summed]), lines)
+
+
+def _key(operand: Place | Scalar) -> object:
+    return operand if isinstance(operand, Place) else id(operand)
 
 
 def _inputs_of(call: Call) -> list[Place | Scalar]:
@@ -166,11 +186,3 @@ def _output_of(call: Call) -> Place:
     out = call.operands[-1]
     assert isinstance(out, Place)  # of an element-wise call
     return out
-
-
-def _find(inputs: list[Place | Scalar], operand: Place | Scalar) -> int | None:
-    """The register of an input. Scalars are never shared, as 0.0 and -0.0 are equal."""
-    for register, known in enumerate(inputs):
-        if known is operand or isinstance(operand, Place) and isinstance(known, Place) and known == operand:
-            return register
-    return None

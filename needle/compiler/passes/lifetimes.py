@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Set
 
 import numpy as np
 
@@ -16,10 +16,10 @@ class Lifetimes:
     def __init__(self, program: Program) -> None:
         self._uses: defaultdict[int, list[int]] = defaultdict(list)  # by memory: the calls that name it, in order
         self._memories = [call.reads() | call.writes() for call in program.calls]
-        for call, memories in enumerate(self._memories):
+        for index, memories in enumerate(self._memories):
             for memory in memories:
                 if program.memories[memory].input is None:
-                    self._uses[memory].append(call)
+                    self._uses[memory].append(index)
         self._nbytes = {memory: program.memories[memory].nbytes for memory in self._uses}
         self._kept = {memory for memory in self._uses if program.memories[memory].is_kept}
         self._runs_at = list(range(len(program.calls)))  # of each call: the place at which it runs now
@@ -33,24 +33,27 @@ class Lifetimes:
         """The calls that name a memory, if it is no input, in the order that they had."""
         return self._uses.get(memory, [])
 
-    def is_inside(self, memory: int, calls: Collection[int]) -> bool:
+    def is_inside(self, memory: int, calls: Set[int]) -> bool:
         """Whether only these calls use a memory."""
-        return memory in self._uses and memory not in self._kept and all(call in calls for call in self._uses[memory])
+        return memory in self._uses and memory not in self._kept and calls >= set(self._uses[memory])
 
-    def join(self, calls: Collection[int], place: int) -> bool:
+    def join(self, calls: Set[int], place: int) -> bool:
         """Lets calls run as one at the place of one of them, without the memories that only they use.
 
         Returns whether it did: not if the program needed more memory then than it did at first.
         """
-        memories = self._uses.keys() & set[int]().union(*(self._memories[call] for call in calls))
-        old_spans = {memory: self._spans[memory] for memory in memories}
         old_places = {call: self._runs_at[call] for call in calls}
         for call in calls:
             self._runs_at[call] = place
-        for memory in memories:
+        old_spans = {}
+        for memory in self._uses.keys() & set[int]().union(*(self._memories[call] for call in calls)):
             places = [self._runs_at[call] for call in self._uses[memory]]
-            inside = self.is_inside(memory, calls)
-            self._set_span(memory, slice(0) if inside else slice(min(places), self._end(memory, max(places))))
+            span = slice(min(places), self._end(memory, max(places)))
+            if self.is_inside(memory, calls):
+                span = slice(0)
+            if span != self._spans[memory]:
+                old_spans[memory] = self._spans[memory]
+                self._set_span(memory, span)
         if self._held.max() <= self._most:
             return True
         for call, old_place in old_places.items():

@@ -29,7 +29,7 @@ def relu(program: Program) -> Program:
         result = after.operands[1]
         assert isinstance(result, Place)
         if after.operands[0] == out and result[1:] == out[1:] and result.memory in once:
-            joined[out.memory] = call._replace(operands=(*call.operands[:3], result, True))
+            joined[out.memory] = call.with_operands(*call.operands[:3], result, True)
             gone.add(result.memory)
     calls = []
     for call in program.calls:

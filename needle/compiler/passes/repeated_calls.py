@@ -20,7 +20,7 @@ def repeated_calls(program: Program) -> Program:
     calls = []
     for call in program.calls:
         call = map_places(call, renamed)
-        places = list(call.places())
+        places = call.places()
         written = [place for place, _, is_written in places if is_written]
         if not all(place.memory in once for place, _, _ in places):
             calls.append(call)

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from needle.backend_ndarray.kernel_table import COMPARISON, COPY, ELEMENTWISE, KERNELS
-from needle.backend_ndarray.shape import dense_strides_like
+from needle.backend_ndarray.shape import Shape, dense_strides_like, remembered
 from needle.compiler.program import Call, Place, Program, Scalar
 
 # Kernels that raise an error for some values of their operands, so that they count even if nobody reads their results.
@@ -46,13 +46,17 @@ def are_disjoint(a: Place, b: Place) -> bool:
 
 def is_whole(program: Program, place: Place) -> bool:
     """Whether an array is all of its memory, in any order of its axes."""
-    shape, strides = place.shape, place.strides
-    dense = dense_strides_like(shape, strides)
     return (
-        math.prod(shape) * place.dtype.itemsize == program.memories[place.memory].nbytes
-        and place.offset == 0
-        and all(extent == 1 or stride == step for extent, stride, step in zip(shape, strides, dense))
+        place.offset == 0
+        and math.prod(place.shape) * place.dtype.itemsize == program.memories[place.memory].nbytes
+        and _is_dense(place.shape, place.strides)
     )
+
+
+@remembered
+def _is_dense(shape: Shape, strides: Shape) -> bool:
+    dense = dense_strides_like(shape, strides)
+    return all(extent == 1 or stride == step for extent, stride, step in zip(shape, strides, dense))
 
 
 def written_once(program: Program) -> set[int]:
@@ -72,10 +76,12 @@ def written_once(program: Program) -> set[int]:
 
 def map_places(call: Call, memories: dict[int, int]) -> Call:
     """The same call with other memories."""
+    if memories.keys().isdisjoint([place.memory for place, _, _ in call.places()]):
+        return call
 
     def moved(operand: Any) -> Any:
         if isinstance(operand, Place):
             return operand._replace(memory=memories.get(operand.memory, operand.memory))
         return [moved(entry) for entry in operand] if isinstance(operand, list) else operand
 
-    return call._replace(operands=tuple(moved(operand) for operand in call.operands))
+    return call.with_operands(*map(moved, call.operands))
