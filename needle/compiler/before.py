@@ -51,6 +51,7 @@ class Before:
     def __init__(self, state: State, arguments: list[Tensor | NDArray]) -> None:
         self.state = state
         self.leaves = arguments  # and then those of what is carried
+        self.reset: list[Tensor] = []  # whose gradient is gone before the first kernel
         self.carried: list[Carried] = []
         self._count = len(arguments)
         self._was: dict[int, _Was] = {}
@@ -63,6 +64,15 @@ class Before:
         for entry in [*state.entries, *state.arrays]:
             if is_tree(entry.container):
                 self._items[id(entry.container)][entry.key] = entry.value
+
+    def note_resets(self) -> None:
+        """Notes which Tensors of the state have lost their gradient so far."""
+        state = {id(tensor) for tensor in self.state.tensors.values()}
+        self.reset = [
+            was.tensor
+            for key, was in self._was.items()
+            if key in state and was.grad is not None and was.tensor.grad is None
+        ]
 
     def find_carried(self, after: State) -> list[tuple[Carried, Any]]:
         """The places in which Tensors, alone or in trees, took the place of others, and what is there now.

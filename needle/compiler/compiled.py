@@ -34,6 +34,7 @@ class Compiled:
         self._guards = recorded.state.guards()
         self._carried = recorded.carried
         self._assignments = recorded.assignments
+        self._reset = recorded.reset
         self._outcome = Outcome(recorded.tree, recorded.assignments)
         # What comes after the last live number, such as counting a step, comes after the kernels.
         last = max((i for i, (event, _) in enumerate(recorded.events) if isinstance(event, Read)), default=-1) + 1
@@ -93,9 +94,11 @@ class Compiled:
         numbers = LiveState(self._live_objects) if self._acts_before else None
         for prepare in self._before:
             prepare()
+        for tensor in self._reset:
+            tensor.grad = None
         try:
             arrays = self._run_kernels(inputs)
-        except ReplayFailed:
+        except Exception:
             if numbers is not None:
                 numbers.restore()
             raise

@@ -32,6 +32,7 @@ class Recorded:
     places: tuple[Place, ...]  # of the results
     tree: Any  # of Result, Argument, Tensors and plain values
     assignments: list[Assignment]
+    reset: list[Tensor]  # whose gradient the call lets go before its first kernel
     events: list[tuple[Read | Act, tuple[int, ...]]]  # with the numbers of the results that an Act takes
     changed: list[int]  # inputs that the call changed in place
     shared: list[tuple[int, Source]]  # further sources that an input's memory has
@@ -71,7 +72,7 @@ def record(
     """Runs a call and records it; returns its result, too. Raises JitError for what a replay could not do again."""
     before = Before(reach(roots), arguments)
     moment = changes.count
-    recorder = Recorder()
+    recorder = Recorder(before.note_resets)
     with standing_in(recorder), with_new_casts():
         result = call()
     after = reach(roots, before.state.names)
@@ -116,7 +117,7 @@ def record(
         memories.append(Memory(made.nbytes, sources[0] if sources else None, bool(sources) or index in kept))
     return result, Recorded(
         recorder.device, tuple(recorder.calls), tuple(memories), constants, tuple(build.places), tree,
-        assignments, events, changed, shared, after, before.carried, unsettled,
+        assignments, before.reset, events, changed, shared, after, before.carried, unsettled,
     )  # fmt: skip
 
 

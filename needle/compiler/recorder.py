@@ -122,8 +122,9 @@ def standing_in(recorder: StandIn) -> Iterator[None]:
 class Recorder:
     """What one call of a function did."""
 
-    def __init__(self) -> None:
+    def __init__(self, before_first_call: Callable[[], None] = lambda: None) -> None:
         self.thread = threading.get_ident()
+        self._before_first_call = before_first_call
         self.calls: list[Call] = []
         self.memories: list[Made] = []
         self.events: list[Read | Act] = []
@@ -186,6 +187,8 @@ class Recorder:
 
     def call(self, kernel: Callable[..., None], name: str, *operands: Any) -> None:
         """Runs a kernel and records the call."""
+        if not self.calls:
+            self._before_first_call()
         kernel(*[operand if type(operand) is NDArray else plain(operand) for operand in operands])
         call = Call(name, tuple([self._operand(operand) for operand in operands]), user_line())
         self.calls.append(call)
