@@ -152,10 +152,14 @@ Array Program::entry_from(py::handle operand) {
 void Program::bind_entry(py::handle operand, Value& value, Array& array) {
   if (Py_TYPE(operand.ptr()) == array_type) return;
   const py::tuple parts = py::cast<py::tuple>(operand);
-  if (parts.size() == 5)
-    memories_[py::cast<int>(parts[0])].users.push_back(&array);
-  else
+  if (parts.size() == 5) {
+    Memory& memory = memories_[py::cast<int>(parts[0])];
+    memory.users.push_back(&array);
+    memory.last = static_cast<int>(steps_.size()) - 1;
+    if (memory.first < 0) memory.first = memory.last;
+  } else {
     numbers_.push_back({py::cast<int>(parts[0]), static_cast<int>(steps_.size()) - 1, &value, &array, array.dtype});
+  }
 }
 
 Program::Program(const py::list& steps, const py::list& memories, const py::list& results, std::vector<int> changed,
@@ -184,8 +188,19 @@ Program::Program(const py::list& steps, const py::list& memories, const py::list
       throw ShapeError(message("program: memory ", memory, " is no input"));
   for (py::handle result : results) {
     const py::tuple parts = py::cast<py::tuple>(result);
-    if (py::cast<size_t>(parts[0]) >= memories_.size()) throw ShapeError("program: a result over no memory");
-    results_.push_back({py::cast<int>(parts[0]), parts[1], parts[2], parts[3], parts[4], parts[5]});
+    const size_t memory = py::cast<size_t>(parts[0]);
+    if (memory >= memories_.size() || (memories_[memory].input < 0 && memories_[memory].first < 0))
+      throw ShapeError("program: a result over memory that no step writes");
+    memories_[memory].is_result = true;
+    results_.push_back({static_cast<int>(memory), parts[1], parts[2], parts[3], parts[4], parts[5]});
+  }
+  allocated_.resize(steps_.size());
+  released_.resize(steps_.size());
+  for (size_t i = 0; i < memories_.size(); ++i) {
+    const Memory& memory = memories_[i];
+    if (memory.input >= 0 || memory.first < 0) continue;
+    allocated_[memory.first].push_back(static_cast<int>(i));
+    if (!memory.is_result) released_[memory.last].push_back(static_cast<int>(i));
   }
 }
 
@@ -216,16 +231,13 @@ py::list Program::run(const Kernels& kernels, MemoryPool& pool, const py::list& 
     }
     set_numbers(values);
     for (const Number& number : numbers_) steps_[number.step].kernel->check(steps_[number.step].values);
-    for (size_t i = 0; i < memories_.size(); ++i) {
-      if (!buffers[i]) buffers[i] = std::make_shared<Buffer>(memories_[i].nbytes, pool);
-      const BufferPtr borrowed(BufferPtr(), buffers[i].get());  // `buffers` owns it, so that copies count nothing
-      for (Array* array : memories_[i].users) array->buffer = borrowed;
-    }
+    for (size_t i = 0; i < memories_.size(); ++i)
+      if (buffers[i]) give_buffer(memories_[i], buffers[i]);
     if (work_ > keeps_lock) {
       const Unlocked unlocked;
-      run_steps(kernels);
+      run_steps(kernels, pool, buffers);
     } else {
-      run_steps(kernels);
+      run_steps(kernels, pool, buffers);
     }
   }
   for (int memory : changed_) reinterpret_cast<PyBuffer*>(python_buffers[memory].ptr())->changed_at = moment;
@@ -255,10 +267,21 @@ void Program::set_numbers(const std::vector<py::object>& values) {
   }
 }
 
-void Program::run_steps(const Kernels& kernels) {
+// Lets the steps' arrays over a memory be in a buffer, which somebody else owns: so copies of arrays count nothing.
+void Program::give_buffer(const Memory& memory, const BufferPtr& buffer) {
+  const BufferPtr borrowed(BufferPtr(), buffer.get());
+  for (Array* array : memory.users) array->buffer = borrowed;
+}
+
+void Program::run_steps(const Kernels& kernels, MemoryPool& pool, std::vector<BufferPtr>& buffers) {
   for (size_t i = 0; i < steps_.size(); ++i) {
     try {
+      for (int memory : allocated_[i]) {
+        buffers[memory] = std::make_shared<Buffer>(memories_[memory].nbytes, pool);
+        give_buffer(memories_[memory], buffers[memory]);
+      }
       steps_[i].kernel->run(kernels, steps_[i].values);
+      for (int memory : released_[i]) buffers[memory].reset();
     } catch (...) {
       last_failed_step = static_cast<int>(i);
       throw;

@@ -54,9 +54,11 @@ class Program {
     Values values;
   };
   struct Memory {
-    int input;  // or -1
+    int input;  // or -1 for one that each run allocates
     int64_t nbytes;
     std::vector<Array*> users;  // arrays of the steps
+    int first = -1, last = -1;  // steps
+    bool is_result = false;
   };
   struct Number {
     int index, step;
@@ -76,9 +78,11 @@ class Program {
   void bind_entry(pybind11::handle operand, Value& value, Array& array);
   std::vector<pybind11::object> values_of(const pybind11::list& numbers) const;  // one for each of numbers_
   void set_numbers(const std::vector<pybind11::object>& values);
-  void run_steps(const Kernels& kernels);
+  void give_buffer(const Memory& memory, const BufferPtr& buffer);
+  void run_steps(const Kernels& kernels, MemoryPool& pool, std::vector<BufferPtr>& buffers);
 
   std::vector<Step> steps_;
+  std::vector<std::vector<int>> allocated_, released_;  // memories, before and after each step
   std::vector<Memory> memories_;
   std::vector<Number> numbers_;
   std::vector<Result> results_;

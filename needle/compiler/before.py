@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray
 from needle.compiler.program import Source
+from needle.compiler.recorder import Recorder
 from needle.compiler.results import Argument, Assignment, Results
 from needle.compiler.state import PLAIN, Entry, State, held
 from needle.compiler.tree import flatten, is_tree, layout_of, map_leaves
@@ -51,7 +52,7 @@ class Before:
     def __init__(self, state: State, arguments: list[Tensor | NDArray]) -> None:
         self.state = state
         self.leaves = arguments  # and then those of what is carried
-        self.reset: list[Tensor] = []  # whose gradient is gone before the first kernel
+        self.reset_at_once: set[int] = set()  # the ids of Tensors whose gradient is gone before the first kernel
         self.carried: list[Carried] = []
         self._count = len(arguments)
         self._was: dict[int, _Was] = {}
@@ -66,13 +67,17 @@ class Before:
                 self._items[id(entry.container)][entry.key] = entry.value
 
     def note_resets(self) -> None:
-        """Notes which Tensors of the state have lost their gradient so far."""
-        state = {id(tensor) for tensor in self.state.tensors.values()}
-        self.reset = [
-            was.tensor
-            for key, was in self._was.items()
-            if key in state and was.grad is not None and was.tensor.grad is None
-        ]
+        """Notes which Tensors have lost their gradient so far."""
+        self.reset_at_once = {key for key, was in self._was.items() if was.grad is not None and was.tensor.grad is None}
+
+    def unread_gradients(self, recorder: Recorder, assignments: list[Assignment]) -> list[Tensor]:
+        """The Tensors that lose their gradient without a kernel that reads it, so that it may go at once."""
+        found = []
+        for container, key, _ in assignments:
+            old = self._was[id(container)].grad_data if key == "grad" and isinstance(container, Tensor) else None
+            if old is not None and recorder.made_memory_of(old) is None:
+                found.append(container)
+        return found
 
     def find_carried(self, after: State) -> list[tuple[Carried, Any]]:
         """The places in which Tensors, alone or in trees, took the place of others, and what is there now.

@@ -13,7 +13,6 @@ from needle.compiler.before import add_leaves
 from needle.compiler.check import checked
 from needle.compiler.live_state import LiveState
 from needle.compiler.lower import lower
-from needle.compiler.memory_plan import plan
 from needle.compiler.outcome import Outcome
 from needle.compiler.passes import chosen_passes
 from needle.compiler.program import Program, Source
@@ -34,7 +33,8 @@ class Compiled:
         self._guards = recorded.state.guards()
         self._carried = recorded.carried
         self._assignments = recorded.assignments
-        self._reset = recorded.reset
+        self._unread_gradients = recorded.unread_gradients
+        self._resets_late = recorded.resets_late
         self._outcome = Outcome(recorded.tree, recorded.assignments)
         # What comes after the last live number, such as counting a step, comes after the kernels.
         last = max((i for i, (event, _) in enumerate(recorded.events) if isinstance(event, Read)), default=-1) + 1
@@ -52,12 +52,14 @@ class Compiled:
         program = Program(recorded.device, recorded.calls, recorded.memories, recorded.places)
         self.stats: dict[str, Any] = {"calls before": len(program.calls), "bytes before": program.traffic()}
         self.stats["peak memory before"] = program.peak_memory()
-        for run in chosen_passes().values():
-            program = run(program)
+        planned = program
+        for name, run in chosen_passes().items():
+            planned = run(planned)
+            if name != "memory_plan":
+                program = planned  # in which each temporary has a name of its own
         self.program = program
-        block, spots = plan(program)
-        kept = sum(memory.nbytes for memory in program.memories if memory.input is None and memory.is_kept)
-        self.stats |= {"calls": len(program.calls), "bytes": program.traffic(), "peak memory": block + kept}
+        self.stats |= {"calls": len(program.calls), "bytes": program.traffic()}
+        self.stats["peak memory"] = planned.peak_memory()
         inputs = [(i, memory.input) for i, memory in enumerate(program.memories) if memory.input is not None]
         number_of = {memory: number for number, (memory, _) in enumerate(inputs)}
         written = set[int]().union(*(call.writes() for call in program.calls))
@@ -71,7 +73,7 @@ class Compiled:
         self._runner: Any = None
         if program.device is not None:
             order = [memory for memory, _ in inputs]
-            self._runner, lives = lower(program, order, block, spots, recorded.changed)
+            self._runner, lives = lower(planned, order, recorded.changed)
             self._numbers = [live.compute for live in lives]
         self.stats["seconds to compile"] = time.perf_counter() - started
 
@@ -94,13 +96,16 @@ class Compiled:
         numbers = LiveState(self._live_objects) if self._acts_before else None
         for prepare in self._before:
             prepare()
-        for tensor in self._reset:
+        for tensor in self._unread_gradients:
             tensor.grad = None
         try:
             arrays = self._run_kernels(inputs)
-        except Exception:
+        except Exception as error:
             if numbers is not None:
                 numbers.restore()
+            if self._resets_late:
+                of = error.error if isinstance(error, ReplayFailed) else error
+                add_note(of, "gradients from before the call are gone")
             raise
         values = self._outcome.values(arrays, leaves)
         self._outcome.assign(values)

@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from needle.backend_ndarray.number import Live
-from needle.compiler.memory_plan import Spot
 from needle.compiler.program import Operand, Place, Program, Scalar
 
 
-def lower(
-    program: Program, inputs: list[int], block: int, spots: dict[int, Spot], changed: list[int]
-) -> tuple[Any, list[Live]]:
+def lower(program: Program, inputs: list[int], changed: list[int]) -> tuple[Any, list[Live]]:
     """The backend's program, and the live numbers that it takes.
 
     inputs: the memories that come from outside, in the order in which they are given to it.
-    block, spots: the bytes of the block that temporaries share, and where each is.
     changed: the inputs that calls write.
     """
     assert program.device is not None
@@ -24,18 +20,12 @@ def lower(
     number_of: dict[int, int] = {}  # by the id of a Live
     memories: list[tuple[int, ...]] = [(index,) for index in range(len(inputs))]
     index_of = {memory: index for index, memory in enumerate(inputs)}
-    for index, memory in enumerate(program.memories):
-        if memory.input is None and memory.is_kept:
-            index_of[index] = len(memories)
-            memories.append((-1, memory.nbytes))
-    for index, spot in spots.items():
-        index_of[index] = len(memories) if spot.memory is None else index_of[spot.memory]
-    memories.append((-1, block))
+    for memory in program.lifetimes():
+        index_of[memory] = len(memories)
+        memories.append((-1, program.memories[memory].nbytes))
 
     def place(array: Place) -> tuple[Any, ...]:
-        spot = spots.get(array.memory)
-        offset = array.offset + (0 if spot is None else spot.offset // array.dtype.itemsize)
-        return index_of[array.memory], array.dtype.code, array.shape, array.strides, offset
+        return index_of[array.memory], array.dtype.code, array.shape, array.strides, array.offset
 
     def number(live: Live) -> int:
         if id(live) not in number_of:

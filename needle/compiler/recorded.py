@@ -32,7 +32,8 @@ class Recorded:
     places: tuple[Place, ...]  # of the results
     tree: Any  # of Result, Argument, Tensors and plain values
     assignments: list[Assignment]
-    reset: list[Tensor]  # whose gradient the call lets go before its first kernel
+    unread_gradients: list[Tensor]  # those that lose a gradient which the call does not read
+    resets_late: bool  # whether some of them lose it after the first kernel
     events: list[tuple[Read | Act, tuple[int, ...]]]  # with the numbers of the results that an Act takes
     changed: list[int]  # inputs that the call changed in place
     shared: list[tuple[int, Source]]  # further sources that an input's memory has
@@ -82,6 +83,7 @@ def record(
     result = map_leaves(lambda leaf: leaf.value if isinstance(leaf, Live) else leaf, result)
     assignments = before.assignments(build)
     assignments += [Assignment(place.container, place.key, map_leaves(build.leaf, value)) for place, value in carried]
+    unread = before.unread_gradients(recorder, assignments)
     unsettled = next(before.state.changes(after), None)
     after.entries += before.state.properties
     set_grads = {id(a.container) for a in assignments if a.key == "grad"}
@@ -117,7 +119,7 @@ def record(
         memories.append(Memory(made.nbytes, sources[0] if sources else None, bool(sources) or index in kept))
     return result, Recorded(
         recorder.device, tuple(recorder.calls), tuple(memories), constants, tuple(build.places), tree,
-        assignments, before.reset, events, changed, shared, after, before.carried, unsettled,
+        assignments, unread, any(id(tensor) not in before.reset_at_once for tensor in unread), events, changed, shared, after, before.carried, unsettled,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from needle.compiler.passes.constants import constants
 from needle.compiler.passes.copies import copies
 from needle.compiler.passes.dead_calls import dead_calls
 from needle.compiler.passes.fusion import fusion
+from needle.compiler.passes.memory_plan import memory_plan
 from needle.compiler.passes.relu import relu
 from needle.compiler.passes.repeated_calls import repeated_calls
 from needle.compiler.program import Program
@@ -23,6 +24,7 @@ PASSES: dict[str, Callable[[Program], Program]] = {
     "dead_calls": dead_calls,
     "copies": copies,
     "fusion": fusion,
+    "memory_plan": memory_plan,
 }
 
 
@@ -30,7 +32,7 @@ def chosen_passes() -> dict[str, Callable[[Program], Program]]:
     """The passes that NEEDLE_JIT_PASSES names, by default all, in the order in which they run."""
     names = os.environ.get("NEEDLE_JIT_PASSES")
     if names is None:
-        return PASSES
+        return dict(PASSES)
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in PASSES]
     if unknown:

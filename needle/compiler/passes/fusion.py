@@ -113,17 +113,23 @@ class _Group:
         for result in self.written:
             for index in lifetimes.uses(result.memory):
                 call = program.calls[index]
-                if index > self.last and result.memory in call.writes():
+                if index <= self.last:
+                    continue
+                if result.memory in call.writes():
                     break
-                if index > self.last and call.kernel == "sum" and call.operands[0] == result:
-                    together = replace(self, sum=(index, call))
-                    is_early_enough = all(index in lifetimes.uses(memory)[:1] for memory in call.writes())
-                    if (
-                        is_early_enough
-                        and together.is_possible(lifetimes)
-                        and lifetimes.join(together.indices, self.last)
-                    ):
-                        return together
+                if call.kernel != "sum" or call.operands[0] != result:
+                    continue
+                together = replace(self, sum=(index, call))
+                (total,) = call.writes()
+                is_new = lifetimes.uses(total)[:1] == [index]
+                is_read = not lifetimes.is_inside(total, {index})
+                if (
+                    is_new
+                    and is_read
+                    and together.is_possible(lifetimes)
+                    and lifetimes.join(together.indices, self.last)
+                ):
+                    return together
         return self
 
     def is_possible(self, lifetimes: Lifetimes) -> bool:
