@@ -143,7 +143,10 @@ class Program:
         return self.text()
 
     def text(self) -> str:
-        """A line for every call: `%3 float32[64,100] = linear @0 float32[64,784], ...  # train.py:12`, @ for inputs."""
+        """A line for every call: `%3 float32[64,100] = linear @0 float32[64,784], ...  # train.py:12`, @ for inputs.
+
+        `%3+640` is an array that begins at element 640 of a memory.
+        """
         lines = []
         for call in self.calls:
             written, read = [], []
@@ -169,7 +172,8 @@ class Program:
             memory = self.memories[operand.memory]
             sign = "%" if memory.input is None else "@"
             shape = ",".join(map(str, operand.shape))
-            return f"{sign}{operand.memory} {operand.dtype}[{shape}]"
+            offset = f"+{operand.offset}" if operand.offset else ""
+            return f"{sign}{operand.memory}{offset} {operand.dtype}[{shape}]"
         value = operand.value if isinstance(operand, Scalar) else operand
         text = f"live {value.value!r}" if isinstance(value, Live) else repr(value)
         return text if isinstance(operand, Scalar) else f"{name}={text}"
