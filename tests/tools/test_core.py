@@ -13,7 +13,7 @@ TOUR = (CHECKOUT / "docs" / "tour.md").read_text()
 
 # A week's reading. This is about 3 % above the size of the core when the limit was set, enough for what maintenance
 # adds. A feature that needs more goes beside the core, or replaces something in it.
-MOST_LINES = 18_500
+MOST_LINES = 18_100
 
 _FOLDER = re.compile(r"^In `([\w/]+/)`.*:$")  # the files of the numbered items that follow are in this folder
 _ITEM = re.compile(r"^(?:\d+\.|-) ((?:`[^`]+`,?\s*)+):", re.MULTILINE)
