@@ -46,7 +46,7 @@ def fusion(program: Program) -> Program:
         if joined is not None:
             for group in [group for group in groups if group.is_near(joined)]:
                 together = group.with_group(joined)
-                if together.is_possible(lifetimes) and lifetimes.join(together.indices, index):
+                if together.is_possible(lifetimes) and lifetimes.join(together.indices, together.memories, index):
                     groups.remove(group)
                     joined = together
         for group in [group for group in groups if group.conflicts_with(call)]:
@@ -100,6 +100,11 @@ class _Group:
         """Those of all its calls and of the sum."""
         return {*self.calls, self.sum[0]} if self.sum else set(self.calls)
 
+    @property
+    def memories(self) -> set[int]:
+        """Those that all its calls and the sum use."""
+        return self.reads | self.writes | self.sum[1].writes() if self.sum else self.reads | self.writes
+
     def is_near(self, later: _Group) -> bool:
         """Whether joining saves a pass over memory."""
         return self.shape == later.shape and bool((later.reads | later.writes) & (self.writes | self.reads))
@@ -127,7 +132,7 @@ class _Group:
                     is_new
                     and is_read
                     and together.is_possible(lifetimes)
-                    and lifetimes.join(together.indices, self.last)
+                    and lifetimes.join(together.indices, together.memories, self.last)
                 ):
                     return together
         return self

@@ -15,9 +15,8 @@ class Lifetimes:
 
     def __init__(self, program: Program) -> None:
         self._uses: defaultdict[int, list[int]] = defaultdict(list)  # by memory: the calls that name it, in order
-        self._memories = [call.reads() | call.writes() for call in program.calls]
-        for index, memories in enumerate(self._memories):
-            for memory in memories:
+        for index, call in enumerate(program.calls):
+            for memory in call.reads() | call.writes():
                 if program.memories[memory].input is None:
                     self._uses[memory].append(index)
         self._nbytes = {memory: program.memories[memory].nbytes for memory in self._uses}
@@ -37,8 +36,8 @@ class Lifetimes:
         """Whether only these calls use a memory."""
         return memory in self._uses and memory not in self._kept and calls >= set(self._uses[memory])
 
-    def join(self, calls: Set[int], place: int) -> bool:
-        """Lets calls run as one at the place of one of them, without the memories that only they use.
+    def join(self, calls: Set[int], memories: Set[int], place: int) -> bool:
+        """Lets calls, which use these memories, run as one at the place of one of them, without those only they use.
 
         Returns whether it did: not if the program needed more memory then than it did at first.
         """
@@ -46,11 +45,12 @@ class Lifetimes:
         for call in calls:
             self._runs_at[call] = place
         old_spans = {}
-        for memory in self._uses.keys() & set[int]().union(*(self._memories[call] for call in calls)):
-            places = [self._runs_at[call] for call in self._uses[memory]]
-            span = slice(min(places), self._end(memory, max(places)))
+        for memory in memories & self._uses.keys():
             if self.is_inside(memory, calls):
                 span = slice(0)
+            else:
+                places = [self._runs_at[call] for call in self._uses[memory]]
+                span = slice(min(places), self._end(memory, max(places)))
             if span != self._spans[memory]:
                 old_spans[memory] = self._spans[memory]
                 self._set_span(memory, span)
