@@ -8,8 +8,8 @@ namespace needle::cpu::NEEDLE_LEVEL {
 
 // An instruction fills two slots with numbers at most, runs its kernel and rounds. At the end outputs are stored.
 inline constexpr int kMostSteps = 4 * kMostInstructions + kMaxOperands;
-inline constexpr int kMostScratch =
-    kMostInstructions + 2;  // one for every instruction's result, and two numbers of `where`
+// Scratch slots: one for every instruction's result, and two numbers of `where`.
+inline constexpr int kMostScratch = kMostInstructions + 2;
 
 // One pass over the current chunk. A slot is a chunk of an array or of scratch memory; slots[0] is the output.
 struct Step {

@@ -190,7 +190,8 @@ class GradScaler:
             return {}
         self._decide()
         settings = {name: getattr(self, name) for name in ("growth_factor", "backoff_factor", "growth_interval")}
-        return {"scale": self._scale, **settings, "growth_tracker": self._good_steps}
+        growth_tracker = live(lambda: self._good_steps)
+        return {"scale": live(self._read_scale), **settings, "growth_tracker": growth_tracker}  # Live while recording
 
     def load_state_dict(self, state: Mapping[str, float | int]) -> None:
         """Restores the result of `state_dict`. Raises CheckpointError if it is from another kind of scaler."""

@@ -12,7 +12,7 @@ from needle.backend_ndarray import NDArray
 from needle.compiler.program import Source
 from needle.compiler.recorder import Recorder
 from needle.compiler.results import Argument, Assignment, Results
-from needle.compiler.state import PLAIN, Entry, State, held
+from needle.compiler.state import PLAIN, Content, Entry, State, held
 from needle.compiler.tree import flatten, is_tree, layout_of, map_leaves
 from needle.errors import JitError, user_line
 
@@ -65,6 +65,12 @@ class Before:
         for entry in [*state.entries, *state.arrays]:
             if is_tree(entry.container):
                 self._items[id(entry.container)][entry.key] = entry.value
+
+    def gradients(self) -> Content:
+        """Which Tensors of the state have a gradient."""
+        tensors = list(self.state.tensors.values())
+        had = [self._was[id(tensor)].grad is not None for tensor in tensors]
+        return Content("which Tensors have a gradient", tensors, _have_gradients, had)
 
     def note_resets(self) -> None:
         """Notes which Tensors have lost their gradient so far."""
@@ -177,6 +183,10 @@ class Before:
         leaves = {id(leaf): Argument(index) for index, leaf in reversed(list(enumerate(self.leaves)))}
         for was in self._was.values():
             yield leaves.get(id(was.tensor), was.tensor), was
+
+
+def _have_gradients(tensors: list[Tensor]) -> list[bool]:
+    return [tensor.grad is not None for tensor in tensors]
 
 
 def _parts(value: Any) -> Iterator[object]:

@@ -37,12 +37,10 @@ def checked(
     def left(result: Any) -> list[bytes]:
         """All bits that a call leaves behind."""
         leaves: list[Tensor | NDArray] = []
-        flatten((result, [held(container, assignment.key) for container, assignment in assigned]), leaves, [])
+        form = flatten((result, [held(container, assignment.key) for container, assignment in assigned]), leaves, [])
         found = [_bits(leaf.numpy()) for leaf in [*leaves, *changed]]
-        numbers = [
-            repr(vars(of).get(key)).encode() for of in live_objects for key in ("_lr", "_steps", "_scale", "last_step")
-        ]
-        return [*found, *numbers, repr(random.get_state()).encode()]
+        numbers = [vars(of)[key] for of in live_objects for key in type(of).live_attributes]
+        return [*found, repr((form, numbers, random.get_state())).encode()]
 
     expected = left(call())
     for array, before in zip(changed, arrays):

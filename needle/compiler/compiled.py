@@ -15,7 +15,7 @@ from needle.compiler.live_state import LiveState
 from needle.compiler.lower import lower
 from needle.compiler.outcome import Outcome
 from needle.compiler.passes import chosen_passes
-from needle.compiler.program import Program, Source
+from needle.compiler.program import Program
 from needle.compiler.recorded import Recorded
 from needle.compiler.recorder import Act, Read, owner
 from needle.compiler.rehearsal import ReplayFailed, add_note
@@ -53,9 +53,9 @@ class Compiled:
         self.stats: dict[str, Any] = {"calls before": len(program.calls), "bytes before": program.traffic()}
         self.stats["peak memory before"] = program.peak_memory()
         planned = program
-        for name, run in chosen_passes().items():
+        for pass_name, run in chosen_passes().items():
             planned = run(planned)
-            if name != "memory_plan":
+            if pass_name != "memory_plan":
                 program = planned  # in which each temporary has a name of its own
         self.program = program
         self.stats |= {"calls": len(program.calls), "bytes": program.traffic()}
@@ -65,10 +65,10 @@ class Compiled:
         written = set[int]().union(*(call.writes() for call in program.calls))
         self._changed = {number: memory for memory, number in number_of.items() if memory in written}
         # Inputs that shared memory when they were recorded are one input. Others may not, if any is written.
-        self._inputs = cpu().kernels.Lookups([_location(source) for _, source in inputs], not self._changed)
+        self._inputs = cpu().kernels.Lookups([source.location() for _, source in inputs], not self._changed)
         shared = [(number_of[memory], source) for memory, source in recorded.shared if memory in number_of]
         self._shared = [number for number, _ in shared]
-        self._twins = cpu().kernels.Lookups([_location(source) for _, source in shared], True)
+        self._twins = cpu().kernels.Lookups([source.location() for _, source in shared], True)
         self._numbers: list[Callable[[], Number]] = []
         self._runner: Any = None
         if program.device is not None:
@@ -142,21 +142,3 @@ class Compiled:
             written = {id(inputs[number].buffer) for number, memory in self._changed.items() if memory in done}
             raise ReplayFailed(error, written) from error
         return arrays
-
-
-def _location(source: Source) -> tuple[Any, Any, str | None, tuple[Any, ...]]:
-    """Where the array of an input is: a container, the key in it, an attribute of what is there, and its layout.
-
-    No container stands for the list of arguments.
-    """
-    key: Any = source.key
-    location: tuple[Any, ...]
-    if source.kind == "argument":
-        location = None, key, None
-    elif source.kind == "grad":
-        location = (None, key.index, "grad") if isinstance(key, Argument) else (key, "grad", None)
-    elif source.kind == "array":
-        location = *key, None
-    else:  # the Tensor or the constant
-        location = (key,), 0, None
-    return *location, source.layout

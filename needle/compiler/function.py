@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import os
 import threading
 import warnings
@@ -20,7 +21,7 @@ from needle.compiler.compare import difference
 from needle.compiler.compiled import Compiled
 from needle.compiler.recorded import Recorded, record
 from needle.compiler.rehearsal import ReplayFailed
-from needle.compiler.tree import array_of, flatten
+from needle.compiler.tree import array_of, entries_of, flatten
 from needle.errors import JitError, short, user_line
 
 MANY_FORMS = 8  # of one function: the next one gives a warning that says what differs
@@ -165,7 +166,7 @@ class JitFunction:
         """All programs."""
         return [compiled for form in self._forms.values() for compiled in form.programs]
 
-    def _record(self, key: Any, leaves: list[Any], objects: list[object], call: Callable[[], Any]) -> Any:
+    def _record(self, key: Any, leaves: list[Any], objects: list[object], call: functools.partial[Any]) -> Any:
         """Runs the function, and makes a program of it if it did what it did in a call before."""
         name = _name_of(self._function)
         for value in objects:
@@ -182,7 +183,15 @@ class JitFunction:
         like = None if form is None else next((r for r in reversed(form.recorded) if r.fits(leaves)), None)
         self._stats["recordings"] += 1
         self._warn_if_always_recorded(name)
+        before = entries_of((call.args, call.keywords))
         result, recorded = record(call, roots, leaves)
+        for tree, entries in before:
+            now = [*tree, *tree.values()] if isinstance(tree, dict) else tree
+            if len(now) != len(entries) or not all(map(operator.is_, now, entries)):
+                raise JitError(
+                    f"{name}: changes a {type(tree).__name__} that is an argument, which a replay would not do again: expected "
+                    "it to return what it makes"
+                )
         form = self._forms.get(key) or self._new_form(key, objects)
         self._forms.move_to_end(key)
         form.recordings += 1
@@ -209,7 +218,9 @@ class JitFunction:
             if form.differences > 1:
                 raise JitError(f"{name}: {differs}")
         elif form.recordings > _MOST_RECORDINGS:
-            changed = next(form.recorded[-1].changes(recorded), "its arguments")
+            changed = next(
+                (change for last in form.recorded[-1:] for change in last.changes(recorded)), "its arguments"
+            )
             raise JitError(
                 f"{name}: {form.recordings} calls in a row were all different: {changed}: expected what changes from call "
                 "to call to be a Tensor and an argument"
@@ -238,7 +249,11 @@ class JitFunction:
             )
         if len(self._forms) >= MOST_FORMS:
             self._forms.popitem(last=False)
-        return self._forms.setdefault(key, _Form())
+        form = self._forms[key] = _Form()
+        if len(self._forms) == MOST_FORMS:
+            forms = [tree for tree, *_ in self._forms]
+            self._objects = {i: of for i, of in self._objects.items() if any(_mentions(tree, i) for tree in forms)}
+        return form
 
     def _reference(self, value: object) -> object:
         """A weak reference to an argument, which forgets its forms when it dies; for want of one, the argument."""

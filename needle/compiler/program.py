@@ -92,9 +92,26 @@ class Memory(NamedTuple):
 class Source(NamedTuple):
     """Where an input comes from."""
 
-    kind: str  # "argument", "tensor", "grad", "array" or "constant"
+    kind: str  # "argument", "tensor", "grad", "array", "constant" or, if a NumPy array is read anew, "host array"
     key: Any  # the argument's number, the Tensor, the container and key of an array, or the constant NDArray
     layout: tuple[Any, ...]  # of the array there
+
+    def location(self) -> tuple[Any, ...]:
+        """Where the array is: a container, the key in it, an attribute of what is there, and the layout.
+
+        No container stands for the list of arguments.
+        """
+        key = self.key
+        location: tuple[Any, ...]
+        if self.kind == "argument":
+            location = None, key, None
+        elif self.kind == "grad":
+            location = (key, "grad", None) if hasattr(key, "grad") else (None, key.index, "grad")  # or an Argument
+        elif self.kind == "array":
+            location = *key, None
+        else:  # the Tensor or the constant
+            location = (key,), 0, None
+        return *location, self.layout
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from needle.amp.precision import with_new_casts
 from needle.autograd import Tensor
-from needle.backend_ndarray import Device, NDArray, changes
+from needle.backend_ndarray import Device, NDArray, changes, cpu
 from needle.backend_ndarray.number import Live
 from needle.compiler.before import Before, Carried, add_leaves
 from needle.compiler.program import Call, Memory, Place, Source
@@ -42,8 +42,13 @@ class Recorded:
     unsettled: str | None  # how the state differs after the call, None if it does not
 
     def fits(self, leaves: list[Tensor | NDArray]) -> bool:
-        """Whether a call with these arguments depends on the same values."""
-        return self.state.guards().hold() and add_leaves(self.carried, [*leaves])
+        """Whether a call with these arguments depends on the same values, and on arrays of the same layouts."""
+        all_leaves = [*leaves]
+        if not self.state.guards().hold() or not add_leaves(self.carried, all_leaves):
+            return False
+        sources = [memory.input for memory in self.memories if memory.input is not None]
+        lookups = cpu().kernels.Lookups([source.location() for source in sources], True)
+        return lookups.now(all_leaves) is not None
 
     def changes(self, later: Recorded) -> Iterator[str]:
         """Says what a later call depended on that was different."""
@@ -72,6 +77,7 @@ def record(
 ) -> tuple[Any, Recorded]:
     """Runs a call and records it; returns its result, too. Raises JitError for what a replay could not do again."""
     before = Before(reach(roots), arguments)
+    gradients = before.gradients()
     moment = changes.count
     recorder = Recorder(before.note_resets)
     with standing_in(recorder), with_new_casts():
@@ -83,6 +89,8 @@ def record(
     result = map_leaves(lambda leaf: leaf.value if isinstance(leaf, Live) else leaf, result)
     assignments = before.assignments(build)
     assignments += [Assignment(place.container, place.key, map_leaves(build.leaf, value)) for place, value in carried]
+    if "grad" in after.names:  # the function's code may ask whether there is one
+        after.contents.append(gradients)
     unread = before.unread_gradients(recorder, assignments)
     unsettled = next(before.state.changes(after), None)
     after.entries += before.state.properties
@@ -137,7 +145,8 @@ def _refuse_escapes(recorder: Recorder, kept: set[int]) -> None:
     for index in escaped():
         raise JitError(
             f"{recorder.memories[index].line}: an array that is made here is kept by something outside the function, where "
-            "a replay would not put the next one: expected the function to return it"
+            "a replay would not put the next one: expected the function to return it, or, for a graph that backward() keeps, "
+            "backward(create_graph=False)"
         )
 
 

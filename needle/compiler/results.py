@@ -73,6 +73,11 @@ class Results:
 
     def tensor(self, tensor: Tensor) -> Result:
         """Cuts a Tensor from its graph, which no replay builds."""
+        if tensor.grad is not None and tensor.op is None:
+            raise JitError(
+                f"{user_line()}: a Tensor that is made in the function is returned or kept, with a gradient, which a replay "
+                "would not give it: expected the gradient itself to be returned"
+            )
         is_leaf = tensor.op is None
         if not is_leaf:
             cut(tensor)

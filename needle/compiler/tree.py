@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from needle.autograd import Tensor
 from needle.backend_ndarray import NDArray
 from needle.compiler.state import PLAIN
@@ -19,12 +21,14 @@ def flatten(value: Any, leaves: list[Tensor | NDArray], objects: list[object]) -
     """
     if isinstance(value, Tensor):
         leaves.append(value)
-        return layout_of(value.cached_data), value.requires_grad, value.op is None, type(value)
+        has_no_gradient = value.requires_grad and value.grad is None  # of which the function may make a difference
+        return layout_of(value.cached_data), value.requires_grad, has_no_gradient, value.op is None, type(value)
     if isinstance(value, NDArray):
         leaves.append(value)
         return layout_of(value)
     if isinstance(value, PLAIN):
-        return type(value), repr(value) if isinstance(value, (float, complex)) else value  # -0.0 equals 0.0
+        is_inexact = isinstance(value, (float, complex, np.inexact))
+        return type(value), repr(value) if is_inexact else value  # -0.0 equals 0.0, and NaN nothing
     if is_tree(value):
         if isinstance(value, dict):
             return type(value), tuple(
@@ -40,6 +44,15 @@ def flatten(value: Any, leaves: list[Tensor | NDArray], objects: list[object]) -
 def is_tree(value: Any) -> bool:
     """Whether a value is a dict or OrderedDict, a list, a tuple or a named tuple."""
     return type(value) in (dict, OrderedDict, list, tuple) or isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def entries_of(value: Any) -> list[tuple[Any, list[Any]]]:
+    """Each list and dict of a tree with what is in it now: its entries, or its keys and then its values."""
+    if not is_tree(value):
+        return []
+    parts = list(value.values() if isinstance(value, dict) else value)
+    found = [] if isinstance(value, tuple) else [(value, [*value, *parts] if isinstance(value, dict) else parts)]
+    return found + [entry for part in parts for entry in entries_of(part)]
 
 
 def layout_of(array: NDArray) -> tuple[Any, ...]:

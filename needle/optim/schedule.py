@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from needle.backend_ndarray.arguments import choice, real, whole
-from needle.backend_ndarray.recording import act
+from needle.backend_ndarray.recording import act, live
 from needle.backend_ndarray.shape import as_ints
 from needle.errors import CheckpointError, short
 from needle.optim.optimizer import Optimizer
@@ -29,15 +29,20 @@ from needle.state_dict import check_names
 class Schedule:
     """Sets `optimizer.lr` to `lr_at(t)`: immediately for t = 0, then at every step. A subclass defines `lr_at`."""
 
-    live_attributes = ("last_step",)
+    live_attributes = ("_last_step",)
 
     def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(self).__name__}: a {type(optimizer).__name__}: expected an Optimizer")
         self.optimizer = optimizer
         self.base_lr = optimizer.lr
-        self.last_step = 0
+        self._last_step = 0
         optimizer.lr = self.lr_at(0)
+
+    @property
+    def last_step(self) -> int:
+        """The number of steps made."""
+        return live(lambda: self._last_step)  # type: ignore[return-value]  # a Live while recording
 
     def lr_at(self, t: int) -> float:
         """The learning rate after t steps."""
@@ -48,12 +53,12 @@ class Schedule:
         act(self._step)
 
     def _step(self) -> None:
-        self.last_step += 1
-        self.optimizer.lr = self.lr_at(self.last_step)
+        self._last_step += 1
+        self.optimizer.lr = self.lr_at(self._last_step)
 
     def get_last_lr(self) -> list[float]:
         """The learning rate that was set last, in a list as in PyTorch, which may have several."""
-        return [self.lr_at(self.last_step)]
+        return [live(lambda: self.lr_at(self._last_step))]  # type: ignore[list-item]  # a Live while recording
 
     def state_dict(self) -> dict[str, float | int]:
         """The base learning rate and the number of steps made."""
@@ -65,8 +70,8 @@ class Schedule:
         check_names(where, state, self.state_dict())
         base_lr = real(where, "base_lr", state["base_lr"], 0, error=CheckpointError)
         last_step = whole(where, "last_step", state["last_step"], error=CheckpointError)
-        self.base_lr, self.last_step = float(base_lr), last_step
-        self.optimizer.lr = self.lr_at(self.last_step)
+        self.base_lr, self._last_step = float(base_lr), last_step
+        self.optimizer.lr = self.lr_at(last_step)
 
     def _check_steps(self, **counts: int) -> None:
         for name, count in counts.items():

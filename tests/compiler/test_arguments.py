@@ -202,3 +202,13 @@ def test_static_and_class_methods(kind):
             see(Model.f(numbers(3, seed=i)), Model().f(numbers(3, seed=i)))
 
     scenario()
+
+
+@same_bits
+def test_numbers_of_numpy_that_are_equal_and_not_the_same(jit, see):
+    f = jit(lambda x, number: x / number)
+    for i in range(12):
+        see(f(numbers(3, seed=i), np.float32(0.0 if i % 2 else -0.0)))
+    for i in range(4):
+        see(f(numbers(3, seed=i), np.float32("nan")))
+    assert getattr(f, "stats", {"recordings": 6})["recordings"] == 6

@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import threading
+import warnings
 import weakref
 
 import pytest
@@ -189,3 +190,19 @@ def test_fork_while_another_thread_records():
     forked.set()
     thread.join()
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_arguments_without_weak_references_are_forgotten_with_their_forms():
+    class Slotted:
+        __slots__ = ("scale",)
+
+        def __init__(self, scale):
+            self.scale = scale
+
+    f = ndl.jit(lambda x, of: x * of.scale)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i in range(100):
+            f(numbers(3), Slotted(i))
+    gc.collect()
+    assert sum(isinstance(of, Slotted) for of in gc.get_objects()) <= 40

@@ -5,6 +5,7 @@ import random
 import time
 
 import numpy as np
+import pytest
 
 import needle as ndl
 from needle import nn, optim
@@ -308,3 +309,33 @@ def test_a_counter_of_itertools(jit, see):
     f = jit(f)
     for i in range(6):
         see(f(numbers(2, 3, seed=i)))
+
+
+@same_bits
+def test_what_a_schedule_and_a_scaler_tell_of_themselves(jit, see):
+    linear = nn.Linear(3, 2)
+    optimizer = optim.SGD(linear.parameters(), lr=0.5)
+    schedule, scaler = optim.CosineAnnealingLR(optimizer, 10), ndl.amp.GradScaler(init_scale=4.0, growth_interval=2)
+    before = jit(lambda x: (x * schedule.last_step, schedule.get_last_lr(), scaler.state_dict()))
+
+    def step(x):
+        optimizer.reset_grad()
+        scaler.scale((linear(x) ** 2).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    step = jit(step)
+    for i in range(8):
+        see(before(numbers(2, seed=i)))
+        step(numbers(4, 3, seed=i))
+        schedule.step()
+
+
+def test_check_compares_plain_results():
+    schedule = optim.StepLR(optim.SGD([ndl.Parameter([1.0])], lr=0.5), 3)
+    frozen = ndl.jit(lambda x: (x * 2, vars(schedule)["_last_step"]), check=True)
+    with pytest.raises(ndl.JitError, match="other bits"):
+        for i in range(5):
+            frozen(numbers(3, seed=i))
+            if i >= 2:
+                schedule.step()

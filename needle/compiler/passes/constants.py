@@ -12,9 +12,8 @@ from needle.compiler.passes.uses import CHECKING, written_once
 from needle.compiler.program import Call, Place, Program, Scalar, Source
 from needle.compiler.tree import layout_of
 
-MOST_BYTES = (
-    1 << 16
-)  # of a constant, unless it is the copy of one; computing a larger one may cost no more than reading
+# Bytes of a constant, unless it is the copy of one: computing a larger one may cost no more than reading it.
+MOST_BYTES = 1 << 16
 
 
 def constants(program: Program) -> Program:

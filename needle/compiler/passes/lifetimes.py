@@ -1,4 +1,4 @@
-"""How much memory a program needs when calls run at other places, or with other memories, than they did."""
+"""The peak of memory while a pass moves calls and merges memories."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Lifetimes:
         self._nbytes = {memory: program.memories[memory].nbytes for memory in self._uses}
         self._kept = {memory for memory in self._uses if program.memories[memory].is_kept}
         self._runs_at = list(range(len(program.calls)))  # of each call: the place at which it runs now
-        self._spans: dict[int, slice] = {}
+        self._spans: dict[int, slice] = {}  # from the first place to the last; slice(0) of a memory that is gone
         self._held = np.zeros(len(program.calls), np.int64)  # bytes in use at each place
         for memory, uses in self._uses.items():
             self._set_span(memory, slice(uses[0], self._end(memory, uses[-1])))

@@ -15,18 +15,31 @@ from needle.compiler.program import Memory, Place, Program
 
 ALIGNMENT = 64  # bytes, as of the memory pool
 SMALL = 1 << 14  # bytes
+MOST_GAPS = 1 / 8  # of the memory that is needed: as much as the pool loses by rounding up
 
 
 def memory_plan(program: Program) -> Program:
     """Replaces temporaries by parts of a new memory.
 
-    The largest are placed first, each at the lowest place that is free during all of its life (Pisarchyk and Lee 2020,
-    "greedy by size").
+    If the block has too many gaps, all temporaries are in it, and if that has too many, none.
+    """
+    most = program.peak_memory() * (1 + MOST_GAPS)
+    for small in (SMALL, max((memory.nbytes for memory in program.memories), default=0)):
+        planned = _planned(program, small)
+        if planned.peak_memory() <= most:
+            return planned
+    return program
+
+
+def _planned(program: Program, small_size: int) -> Program:
+    """Places the largest first, each at the lowest place that is free during all of its life.
+
+    (Pisarchyk and Lee 2020, "greedy by size")
     """
     lifetimes = program.lifetimes()
     sizes = {index: program.memories[index].nbytes for index in lifetimes if not program.memories[index].is_kept}
     by_size = sorted(sizes, key=lambda index: -sizes[index])
-    small = [index for index in by_size if sizes[index] <= SMALL]
+    small = [index for index in by_size if sizes[index] <= small_size]
     placed: list[tuple[int, int, int, int]] = []  # offset, end, first call, last call: by offset
     offsets: dict[int, int] = {}
     used = 0
@@ -39,7 +52,7 @@ def memory_plan(program: Program) -> Program:
                 if offset + nbytes <= begin:
                     break
                 offset = max(offset, end)
-        if sizes[index] <= SMALL:
+        if sizes[index] <= small_size:
             used = max(used, offset + nbytes)
         if offset + nbytes <= used:
             bisect.insort(placed, (offset, offset + nbytes, first, last))
