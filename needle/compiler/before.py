@@ -68,9 +68,9 @@ class Before:
 
     def gradients(self) -> Content:
         """Which Tensors of the state have a gradient."""
-        tensors = list(self.state.tensors.values())
+        tensors = tuple(self.state.tensors.values())
         had = [self._was[id(tensor)].grad is not None for tensor in tensors]
-        return Content("which Tensors have a gradient", tensors, _have_gradients, had)
+        return Content("which Tensors have a gradient", tensors, have_gradients, had)
 
     def note_resets(self) -> None:
         """Notes which Tensors have lost their gradient so far."""
@@ -185,7 +185,8 @@ class Before:
             yield leaves.get(id(was.tensor), was.tensor), was
 
 
-def _have_gradients(tensors: list[Tensor]) -> list[bool]:
+def have_gradients(tensors: list[Tensor]) -> list[bool]:
+    """Which Tensors have a gradient."""
     return [tensor.grad is not None for tensor in tensors]
 
 

@@ -180,7 +180,8 @@ class JitFunction:
             **{f"argument {i}" if i else "self": x for i, x in enumerate(objects)},
         }
         form = self._forms.get(key)
-        like = None if form is None else next((r for r in reversed(form.recorded) if r.fits(leaves)), None)
+        alike = [] if form is None else [other for other in reversed(form.recorded) if other.fits(leaves)]
+        like = next((other for other in alike if other.fits_gradients()), None)
         self._stats["recordings"] += 1
         self._warn_if_always_recorded(name)
         before = entries_of((call.args, call.keywords))
@@ -204,11 +205,13 @@ class JitFunction:
                 )
             return result
         form.unsettled = 0
+        if like is None:  # which Tensors had gradients may have made no difference
+            like = next((other for other in alike if difference(other, recorded) is None), None)
         if like is not None:
             form.recorded = [other for other in form.recorded if other is not like]
             differs = difference(like, recorded)
             if differs is None:
-                compiled = Compiled(name, recorded.with_constants_of(like))
+                compiled = Compiled(name, recorded.confirmed_by(like))
                 self._newest = weakref.ref(compiled)
                 self._stats |= compiled.stats
                 form.programs = [compiled, *form.programs][:MOST_PROGRAMS]

@@ -11,12 +11,12 @@ from needle.amp.precision import with_new_casts
 from needle.autograd import Tensor
 from needle.backend_ndarray import Device, NDArray, changes, cpu
 from needle.backend_ndarray.number import Live
-from needle.compiler.before import Before, Carried, add_leaves
+from needle.compiler.before import Before, Carried, add_leaves, have_gradients
 from needle.compiler.program import Call, Memory, Place, Source
 from needle.compiler.reach import reach
 from needle.compiler.recorder import Act, Constant, Read, Recorder, standing_in
 from needle.compiler.results import Assignment, Results
-from needle.compiler.state import Entry, State, put
+from needle.compiler.state import Content, Entry, State, put
 from needle.compiler.tree import layout_of, map_leaves
 from needle.errors import JitError
 
@@ -39,10 +39,14 @@ class Recorded:
     shared: list[tuple[int, Source]]  # further sources that an input's memory has
     state: State
     carried: list[Carried]
+    gradients: Content | None  # which Tensors of the state had one, None if the function's code asks for none
     unsettled: str | None  # how the state differs after the call, None if it does not
 
     def fits(self, leaves: list[Tensor | NDArray]) -> bool:
-        """Whether a call with these arguments depends on the same values, and on arrays of the same layouts."""
+        """Whether a call with these arguments depends on the same values, and on arrays of the same layouts.
+
+        Which Tensors have a gradient does not count.
+        """
         all_leaves = [*leaves]
         if not self.state.guards().hold() or not add_leaves(self.carried, all_leaves):
             return False
@@ -58,8 +62,22 @@ class Recorded:
             if forms.get(place.path) != place.form:
                 yield f"{place.path} has other shapes or plain values before each call"
 
-    def with_constants_of(self, before: Recorded) -> Recorded:
-        """The same, knowing which NumPy arrays were read in an earlier call, too, and may change: not the new ones."""
+    def fits_gradients(self) -> bool:
+        """Whether the same Tensors have a gradient now, as far as the function may ask."""
+        return self.gradients is None or self.gradients.describe(self.gradients.value) == self.gradients.description
+
+    def confirmed_by(self, before: Recorded) -> Recorded:
+        """The same, knowing an earlier call that did the same.
+
+        NumPy arrays that were read in both may change, new ones may not. If other Tensors had gradients then, that makes
+        no difference.
+        """
+        if self.gradients is not None:
+            seen = [self.gradients.description]
+            if before.gradients is not None and _ids(before.gradients) == _ids(self.gradients):
+                seen.append(before.gradients.description)
+            has_seen = lambda tensors: have_gradients(tensors) in seen  # noqa: E731
+            self.state.contents.append(self.gradients._replace(describe=has_seen, description=True))
         constants = {
             index: constant if constant.source is before.constants[index].source else constant._replace(source=None)
             for index, constant in self.constants.items()
@@ -70,6 +88,10 @@ class Recorded:
             if constant.source is not None and source is not None:
                 memories[index] = memories[index]._replace(input=source._replace(kind="host array"))
         return replace(self, constants=constants, memories=tuple(memories))
+
+
+def _ids(gradients: Content) -> list[int]:
+    return list(map(id, gradients.value))
 
 
 def record(
@@ -89,8 +111,6 @@ def record(
     result = map_leaves(lambda leaf: leaf.value if isinstance(leaf, Live) else leaf, result)
     assignments = before.assignments(build)
     assignments += [Assignment(place.container, place.key, map_leaves(build.leaf, value)) for place, value in carried]
-    if "grad" in after.names:  # the function's code may ask whether there is one
-        after.contents.append(gradients)
     unread = before.unread_gradients(recorder, assignments)
     unsettled = next(before.state.changes(after), None)
     after.entries += before.state.properties
@@ -127,7 +147,8 @@ def record(
         memories.append(Memory(made.nbytes, sources[0] if sources else None, bool(sources) or index in kept))
     return result, Recorded(
         recorder.device, tuple(recorder.calls), tuple(memories), constants, tuple(build.places), tree,
-        assignments, unread, any(id(tensor) not in before.reset_at_once for tensor in unread), events, changed, shared, after, before.carried, unsettled,
+        assignments, unread, any(id(tensor) not in before.reset_at_once for tensor in unread), events, changed, shared, after, before.carried,
+        gradients if "grad" in after.names else None, unsettled,
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ class Content(NamedTuple):
     """Something that is looked at as a whole: `describe(value)` was `description`."""
 
     path: str
-    value: object
+    value: Any
     describe: Any
     description: object
 
