@@ -21,7 +21,7 @@ from needle.compiler.compare import difference
 from needle.compiler.compiled import Compiled
 from needle.compiler.recorded import Recorded, record
 from needle.compiler.rehearsal import ReplayFailed
-from needle.compiler.tree import array_of, entries_of, flatten
+from needle.compiler.tree import array_of, containers_in, contents, flatten
 from needle.errors import JitError, short, user_line
 
 MANY_FORMS = 8  # of one function: the next one gives a warning that says what differs
@@ -184,13 +184,13 @@ class JitFunction:
         like = next((other for other in alike if other.fits_gradients()), None)
         self._stats["recordings"] += 1
         self._warn_if_always_recorded(name)
-        before = entries_of((call.args, call.keywords))
+        before = [(container, contents(container)) for container in containers_in((call.args, call.keywords))]
         result, recorded = record(call, roots, leaves)
-        for tree, entries in before:
-            now = [*tree, *tree.values()] if isinstance(tree, dict) else tree
-            if len(now) != len(entries) or not all(map(operator.is_, now, entries)):
+        for container, old in before:
+            now = contents(container)
+            if len(now) != len(old) or not all(map(operator.is_, now, old)):
                 raise JitError(
-                    f"{name}: changes a {type(tree).__name__} that is an argument, which a replay would not do again: expected "
+                    f"{name}: changes a {type(container).__name__} that is an argument, which a replay would not do again: expected "
                     "it to return what it makes"
                 )
         form = self._forms.get(key) or self._new_form(key, objects)

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
+from needle.autograd import Tensor
 from needle.backend_ndarray import Device, DType
 from needle.backend_ndarray.kernel_table import KERNELS
 from needle.backend_ndarray.number import Live
@@ -106,7 +107,7 @@ class Source(NamedTuple):
         if self.kind == "argument":
             location = None, key, None
         elif self.kind == "grad":
-            location = (key, "grad", None) if hasattr(key, "grad") else (None, key.index, "grad")  # or an Argument
+            location = (key, "grad", None) if isinstance(key, Tensor) else (None, key.index, "grad")  # or an Argument
         elif self.kind == "array":
             location = *key, None
         else:  # the Tensor or the constant

@@ -46,13 +46,18 @@ def is_tree(value: Any) -> bool:
     return type(value) in (dict, OrderedDict, list, tuple) or isinstance(value, tuple) and hasattr(value, "_fields")
 
 
-def entries_of(value: Any) -> list[tuple[Any, list[Any]]]:
-    """Each list and dict of a tree with what is in it now: its entries, or its keys and then its values."""
+def containers_in(value: Any) -> list[Any]:
+    """The lists and dicts of a tree."""
     if not is_tree(value):
         return []
-    parts = list(value.values() if isinstance(value, dict) else value)
-    found = [] if isinstance(value, tuple) else [(value, [*value, *parts] if isinstance(value, dict) else parts)]
-    return found + [entry for part in parts for entry in entries_of(part)]
+    parts = value.values() if isinstance(value, dict) else value
+    found = [] if isinstance(value, tuple) else [value]
+    return found + [container for part in parts for container in containers_in(part)]
+
+
+def contents(container: Any) -> list[Any]:
+    """What is in a list or dict now: its entries, or its keys and then its values."""
+    return [*container, *container.values()] if isinstance(container, dict) else list(container)
 
 
 def layout_of(array: NDArray) -> tuple[Any, ...]:

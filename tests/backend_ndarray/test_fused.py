@@ -20,6 +20,12 @@ from tests.devices import devices
 from tests.targets import on_every_target
 
 EXAMPLES = int(os.environ.get("NEEDLE_EXAMPLES", 100))
+generated = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.generate, Phase.shrink),
+)
 INSTRUCTIONS = tuple(
     name
     for name, kernel in KERNELS.items()
@@ -96,12 +102,7 @@ def assert_same_bits(device: Device, kernel: str, case: Case, target: str) -> No
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    phases=(Phase.generate, Phase.shrink),
-)
+@generated
 @given(data=st.data())
 def test_bits_are_those_of_the_kernels_one_after_another(dtype, data):
     draw = Draw(data, st)
@@ -112,12 +113,7 @@ def test_bits_are_those_of_the_kernels_one_after_another(dtype, data):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    phases=(Phase.generate, Phase.shrink),
-)
+@generated
 @given(data=st.data())
 def test_sums_are_those_of_the_kernels_one_after_another(dtype, data):
     draw = Draw(data, st)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import replace
-from typing import Any
 
-from needle.compiler.program import Memory, Place, Program
+from needle.compiler.passes.uses import map_places
+from needle.compiler.program import Memory, Program
 
 ALIGNMENT = 64  # bytes, as of the memory pool
 SMALL = 1 << 14  # bytes
@@ -57,13 +57,6 @@ def _planned(program: Program, small_size: int) -> Program:
         if offset + nbytes <= used:
             bisect.insort(placed, (offset, offset + nbytes, first, last))
             offsets[index] = offset
-    block = len(program.memories)
-
-    def moved(operand: Any) -> Any:
-        if isinstance(operand, Place) and operand.memory in offsets:
-            offset = offsets[operand.memory] // operand.dtype.itemsize
-            return operand._replace(memory=block, offset=offset + operand.offset)
-        return [moved(entry) for entry in operand] if isinstance(operand, list) else operand
-
-    calls = tuple(call.with_operands(*map(moved, call.operands)) for call in program.calls)
+    in_block = dict.fromkeys(offsets, len(program.memories))
+    calls = tuple(map_places(call, in_block, offsets) for call in program.calls)
     return replace(program, calls=calls, memories=(*program.memories, Memory(used, None, False)))

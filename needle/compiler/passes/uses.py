@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from needle.backend_ndarray.kernel_table import COMPARISON, COPY, ELEMENTWISE, KERNELS
@@ -74,14 +76,15 @@ def written_once(program: Program) -> set[int]:
     return once
 
 
-def map_places(call: Call, memories: dict[int, int]) -> Call:
-    """The same call with other memories."""
+def map_places(call: Call, memories: Mapping[int, int], offsets: Mapping[int, int] = MappingProxyType({})) -> Call:
+    """The same call with other memories, in which what was in one begins at its offset in bytes, by default 0."""
     if memories.keys().isdisjoint([place.memory for place, _, _ in call.places()]):
         return call
 
     def moved(operand: Any) -> Any:
         if isinstance(operand, Place):
-            return operand._replace(memory=memories.get(operand.memory, operand.memory))
+            offset = operand.offset + offsets.get(operand.memory, 0) // operand.dtype.itemsize
+            return operand._replace(memory=memories.get(operand.memory, operand.memory), offset=offset)
         return [moved(entry) for entry in operand] if isinstance(operand, list) else operand
 
     return call.with_operands(*map(moved, call.operands))
